@@ -1,0 +1,70 @@
+# Every target does its own set-up: `make demo` and `make test` work on a machine with Python 3.11+ and make alone.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+WORKERS ?= 2
+
+# One intra-op thread per process: on small tensors more are slower, many times so on a busy machine.
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+setup: $(VENV)/installed  ## virtual environment with the pinned versions
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev]"
+	touch $@
+
+demo: setup  ## evolve, report, export and use a proxy: the quickstart, at most ten minutes
+	$(BIN)/eznas evolve experiments/quickstart.toml --run-dir $(RUN) --workers $(WORKERS)
+	$(BIN)/eznas export $(RUN) best --to python --output $(RUN)/proxy.py
+	$(BIN)/python experiments/fresh_network.py $(RUN)/proxy.py
+	@echo "Open $(RUN)/report.html in a browser."
+
+test: check  ## everything that must hold: style, types, import direction, tests
+
+check: lint types imports unit  ## the same, by its parts
+
+lint: setup  ## ruff
+	$(BIN)/ruff check .
+
+types: setup  ## mypy
+	$(BIN)/mypy
+
+imports: setup  ## import direction
+	$(BIN)/lint-imports
+
+unit: setup  ## pytest; over the language with every shape annotation enforced
+	$(BIN)/python -m pytest tests/conformance tests/primitives --jaxtyping-packages=primitives,beartype.beartype
+	$(BIN)/python -m pytest tests --ignore tests/conformance --ignore tests/primitives
+
+bench: setup  ## programs per second and peak memory, plain interpreter beside shared evaluation
+	$(BIN)/python experiments/bench.py
+
+bench-gpu: setup  ## the same population on a CUDA device and on the CPU; says so where there is none
+	$(BIN)/python experiments/bench_gpu.py
+
+chaos: setup  ## kill -9 of driver, worker and node at 30 random moments: equal results (about an hour)
+	$(BIN)/python experiments/chaos.py
+
+validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton, beside the published figures (hours)
+	$(BIN)/python experiments/validate_nb201.py
+
+seeds: setup  ## the quickstart on five other seeds (about half an hour)
+	$(BIN)/python experiments/seeds.py
+
+three-datasets: setup  ## worst of three data sets, with the official accuracies in EZNAS_DATA
+	$(BIN)/eznas evolve experiments/three_datasets.toml --workers $(WORKERS)
+
+clean:  ## remove what the targets made, runs excepted
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

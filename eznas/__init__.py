@@ -1,0 +1,41 @@
+"""eznas: discover zero-cost proxies for neural architecture search.
+
+    study = eznas.evolve("experiments/quickstart.toml")
+    study.best.score(network, images)
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eznas.config import RunConfig, load_config
+    from eznas.errors import EznasError
+    from eznas.study import Machine, Proxy, Study, evolve, load_proxy, resume
+
+_HOMES = {
+    "EznasError": "eznas.errors",
+    "Machine": "eznas.study",
+    "Proxy": "eznas.study",
+    "RunConfig": "eznas.config",
+    "Study": "eznas.study",
+    "evolve": "eznas.study",
+    "load_config": "eznas.config",
+    "load_proxy": "eznas.study",
+    "resume": "eznas.study",
+}
+
+__all__ = ["EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "load_config", "load_proxy", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

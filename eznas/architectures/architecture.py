@@ -1,0 +1,18 @@
+"""The description of a network in a search space: what a benchmark lists and a builder turns into a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One point of a search space: plain data, hashable, equal on every machine.
+
+    Attributes:
+        space: name of the search space, for example ``"nb201"``.
+        spec: the description in the space's own official text form; the space's module says what it may be.
+    """
+
+    space: str
+    spec: str

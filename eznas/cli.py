@@ -1,0 +1,370 @@
+"""The command line: results on stdout, progress and messages on stderr, one readable sentence per error.
+
+Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eznas.errors import ConfigError, EznasError
+
+if TYPE_CHECKING:
+    from eznas.study import Machine
+
+app = typer.Typer(
+    name="eznas",
+    help="Discover zero-cost proxies for neural architecture search.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Trained accuracies and images that this machine has.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+INTERRUPTED = 130
+
+
+class Format(StrEnum):
+    """Of printed tables."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Target(StrEnum):
+    """Forms of an exported proxy."""
+
+    PYTHON = "python"
+    JSON = "json"
+    LATEX = "latex"
+    SYMPY = "sympy"
+
+
+Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
+TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]
+Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
+Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Discover zero-cost proxies for neural architecture search."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("eznas"))
+        raise typer.Exit
+    context.obj = {"debug": debug}
+
+
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+@app.command()
+def evolve(
+    config: Annotated[Path | None, typer.Argument(help="Settings as a TOML file; defaults without it.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")] = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")] = None,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Evolve proxies, choose the best, and measure it on networks it has never seen."""
+    from eznas.config import load_config
+
+    settings = load_config(config, overrides or ())
+    _finish(lambda **how: _study().evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
+
+
+@app.command()
+def resume(
+    run: Run, workers: Workers = 0, ray_address: Address = None, device: Device = "cpu", quiet: Quiet = False
+) -> None:
+    """Go on with an interrupted run; its result equals that of an undisturbed one."""
+    _finish(lambda **how: _study().resume(run, **how), workers, ray_address, device, quiet)
+
+
+def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
+    from eznas.progress import make_observer
+
+    machine = _machine(workers, ray_address, device)
+    try:
+        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
+            study = work(machine=machine, observer=observer, should_stop=should_stop)
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if not study.is_finished:
+        typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
+        raise typer.Exit(INTERRUPTED)
+    from eznas.reporting import front_table, load_front
+
+    typer.echo(front_table(load_front(study.run_dir), width=_width()))
+    typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
+
+
+def _machine(workers: int, ray_address: str | None, device: str) -> Machine:
+    return _study().Machine(workers=workers, ray_address=ray_address, device=device)
+
+
+def _study() -> Any:
+    import eznas.study
+
+    return eznas.study
+
+
+@contextmanager
+def _graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM once: finish the generation and save; twice: stop at once."""
+    asked: list[int] = []
+
+    def ask(signum: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(signum)
+        typer.echo("Stopping after this generation; once more stops at once.", err=True)
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+# ------------------------------------------------------------------------------------------------------------- looking
+
+
+@app.command()
+def front(
+    run: Run,
+    form: TableFormat = Format.TABLE,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
+) -> None:
+    """The Pareto front of a run beside published proxies, on held-out networks."""
+    from eznas.reporting import front_csv, front_json, front_table, load_front, write_front_figure
+
+    if figure is not None:
+        typer.echo(str(write_front_figure(run, figure)), err=True)
+
+    found = load_front(run)
+    match form:
+        case Format.TABLE:
+            typer.echo(front_table(found, width=_width()))
+        case Format.JSON:
+            typer.echo(front_json(found), nl=False)
+        case Format.CSV:
+            typer.echo(front_csv(found), nl=False)
+
+
+@app.command()
+def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None:
+    """One proxy of a run: formula, where it came from, how well it ranks."""
+    from eznas.reporting import entry_json, entry_text, load_front
+
+    found = load_front(run)
+    entry = _entry(found, proxy)
+    if form is Format.CSV:
+        raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
+    typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(found, entry), nl=False)
+
+
+@app.command()
+def report(
+    run: Run, output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None
+) -> None:
+    """Write the report of a run: one HTML file that opens offline."""
+    from eznas.reporting import write_report
+
+    typer.echo(str(write_report(run, output)))
+
+
+@app.command()
+def export(
+    run: Run,
+    proxy: Id = "best",
+    to: Annotated[Target, typer.Option("--to", help="Form of the export.")] = Target.PYTHON,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
+) -> None:
+    """Take a proxy away: a Python file that needs torch alone, a program file, LaTeX or SymPy."""
+    from eznas.reporting import load_front
+
+    held = _study().Proxy(_entry(load_front(run), proxy), run)
+    text = {
+        Target.PYTHON: held.to_python, Target.JSON: held.to_json, Target.LATEX: held.to_latex,
+        Target.SYMPY: held.to_sympy,
+    }[to]()  # fmt: skip
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    from eznas.evolution import RunFolder
+
+    RunFolder(output.resolve().parent).replace(output.name, text)
+    typer.echo(str(output), err=True)
+
+
+def _entry(found: Any, proxy: str) -> Any:
+    if proxy == "best":
+        if found.pick is None:
+            raise ConfigError("The run found no proxy; look at its failures.jsonl, or evolve longer")
+        return found.pick
+    return found.entry(proxy)
+
+
+# ------------------------------------------------------------------------------------------------------------- scoring
+
+
+@app.command()
+def score(
+    proxies: Annotated[list[str], typer.Argument(help="Published name, program file (.json), or RUN:ID.")],
+    networks: Annotated[
+        str,
+        typer.Option("--networks", help="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO, or an arch string."),
+    ],
+    form: TableFormat = Format.TABLE,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Settings of networks and probe, as in eznas evolve.")
+    ] = None,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score networks with proxies; higher predicts a higher accuracy. A RUN:ID brings its run's settings along."""
+    from eznas.progress import make_observer
+    from eznas.study.scoring import score_networks, scores_text
+
+    with make_observer(quiet=quiet) as observer:
+        scored = score_networks(
+            [*dict.fromkeys(proxies)],
+            networks,
+            overrides=overrides or (),
+            machine=_machine(workers, ray_address, "cpu"),
+            observer=observer,
+        )
+    typer.echo(scores_text(scored, form.value), nl=False)
+
+
+# --------------------------------------------------------------------------------------------------------- the machine
+
+
+@data_app.command("status")
+def data_status_command(form: TableFormat = Format.TABLE) -> None:
+    """Which accuracies and images are found, where, and which are used."""
+    from eznas.benchmarks import data_status
+    from eznas.statistics import stores_on_disk
+    from eznas.study import cache_folder
+    from eznas.tables import render_table
+
+    stores = stores_on_disk(cache_folder())
+    gib = sum(store.n_bytes for store in stores) / 2**30
+    rows = [
+        {
+            "source": s.name, "kind": s.kind, "found": "yes" if s.found else "no", "in use": "yes" if s.in_use else "",
+            "where": s.location, "what": s.detail,
+        }
+        for s in data_status()
+    ]  # fmt: skip
+    rows.append({
+        "source": "cache", "kind": "statistics", "found": "yes" if stores else "no", "in use": "yes",
+        "where": str(cache_folder()),
+        "what": f"{len(stores)} store(s), {gib:.1f} GiB; eznas data prune frees them",
+    })  # fmt: skip
+    typer.echo(render_table(rows, form.value, width=_width()), nl=False)
+
+
+@data_app.command("prune")
+def data_prune_command(
+    keep_gib: Annotated[
+        float, typer.Option("--keep-gib", min=0, help="Keep the stores used last, up to this many GiB.")
+    ] = 0.0,
+) -> None:
+    """Remove captured statistics, those used least recently first; they can always be captured again."""
+    from eznas.statistics import prune
+    from eznas.study import cache_folder
+
+    removed = prune(cache_folder(), int(keep_gib * 2**30))
+    n_bytes = sum(store.n_bytes for store in removed)
+    typer.echo(f"Removed {len(removed)} store(s), {n_bytes / 2**30:.1f} GiB, from {cache_folder()}.")
+
+
+@app.command()
+def doctor(form: TableFormat = Format.TABLE) -> None:
+    """Check that this machine can do everything eznas asks of it."""
+    from eznas.doctor import examine
+    from eznas.tables import render_table
+
+    findings = examine()
+    typer.echo(render_table([f.as_dict() for f in findings], form.value, width=_width()), nl=False)
+    if not all(f.is_well for f in findings):
+        raise typer.Exit(1)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 160
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in arguments
+    if debug:
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except EznasError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        return 2 if isinstance(error, ConfigError) else 1
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _usage_or_bug(error)
+
+
+def _usage_or_bug(error: Exception) -> int:
+    """Typer's own complaints are usage errors; disk trouble is the user's; anything else is a bug to report."""
+    if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+        message = error.format_message()
+        if message:  # without one, the help has been shown instead
+            typer.echo(f"error: {message}", err=True)
+        return 2
+    if isinstance(error, OSError):
+        typer.echo(
+            f"error: {error.strerror or error} ({error.filename or 'no file'}); free space or permissions", err=True
+        )
+        return 1
+    typer.echo(
+        f"error: internal error, please report it ({type(error).__name__}: {error}); --debug shows more", err=True
+    )
+    return 1

@@ -1,0 +1,128 @@
+"""Checks of the machine: is everything here that a run will ask for?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from eznas.errors import EznasError
+
+NEEDED_BYTES = 4 * 1024**3
+"""Free disk space below which a capture of the default size may fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check."""
+
+    check: str
+    is_well: bool
+    detail: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"is_well": "ok" if self.is_well else "PROBLEM"}
+
+
+def examine() -> list[Finding]:
+    """Every check, in order; a failed one says what to do."""
+    return [
+        _checked(name, check)
+        for name, check in (
+            ("python", _python),
+            ("torch", _torch),
+            ("packages", _packages),
+            ("accuracies", _accuracies),
+            ("images", _images),
+            ("cache", _cache),
+            ("capture and evaluate", _capture),
+        )
+    ]
+
+
+def _checked(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except (EznasError, OSError, ImportError, RuntimeError) as error:
+        return Finding(name, False, str(error).splitlines()[0])
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _torch() -> str:
+    import torch
+
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    return f"{torch.__version__}, {cuda}"
+
+
+def _packages() -> str:
+    from importlib.metadata import version
+
+    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "deap", "ray", "sympy"))
+
+
+def _accuracies() -> str:
+    from eznas.benchmarks import load_nb201
+
+    benchmark = load_nb201()
+    return f"{len(benchmark.architectures):,} architectures, {', '.join(benchmark.datasets)}"
+
+
+def _images() -> str:
+    from eznas.benchmarks import default_image_source, image_batch
+    from eznas.randomness import stream
+
+    source = default_image_source("cifar10")
+    batch, _ = image_batch(source, batch_size=2, input_size=16, rng=stream(0, "doctor"))
+    return f"{source}, {tuple(batch.shape[1:])} after resizing"
+
+
+def _cache() -> str:
+    from eznas.study import cache_folder
+
+    folder = cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    with tempfile.TemporaryFile(dir=existing):
+        pass
+    free = shutil.disk_usage(existing).free
+    if free < NEEDED_BYTES:
+        raise OSError(
+            f"{folder} has {free / 1e9:.1f} GB free, a run may need {NEEDED_BYTES / 1e9:.0f} GB; set EZNAS_CACHE"
+        )
+    return f"{_shown(folder)}, {free / 1e9:.0f} GB free"
+
+
+def _shown(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _capture() -> str:
+    import time
+
+    import torch
+
+    from eznas.architectures import Skeleton, build_network, nb201
+    from eznas.evaluation import Invalid, evaluate
+    from eznas.programs import parse
+    from eznas.statistics import capture
+    from eznas.study import single_threaded
+
+    network = build_network(nb201.from_index(6111), Skeleton(cells_per_stage=1), seed=0)
+    program = parse("(log_abs_determinant (sum_layers (agreement_kernel activation_input.noise)))")
+    with single_threaded():
+        start = time.perf_counter()
+        value = evaluate(program, capture(network, torch.ones(4, 3, 16, 16), seed=0))
+        seconds = time.perf_counter() - start
+    if isinstance(value, Invalid):
+        raise RuntimeError(f"a known program gave no score: {value.describe(program)}; reinstall the pinned versions")
+    return f"one network in {seconds:.2f} s"

@@ -1,0 +1,47 @@
+"""The errors a user can meet: one tree, one readable sentence each.
+
+Every message says what went wrong, where, what was expected, what was found and what to do about it. The command
+line prints the sentence alone; ``--debug`` adds the traceback.
+"""
+
+from __future__ import annotations
+
+
+class EznasError(Exception):
+    """Base of every error that a user's input, data or machine can cause."""
+
+
+class ConfigError(EznasError):
+    """A setting is unknown, ill-typed or contradicts another."""
+
+
+class ProgramError(EznasError):
+    """A program text or file does not describe a well-typed program."""
+
+
+class ArchitectureError(EznasError):
+    """An architecture description does not belong to its search space."""
+
+
+class BenchmarkError(EznasError):
+    """A table of accuracies or a folder of images is missing, damaged or lacks what was asked of it."""
+
+
+class CaptureError(EznasError):
+    """The statistics of a network could not be captured."""
+
+
+class StoreError(EznasError):
+    """A statistics store is damaged, incomplete or of another version."""
+
+
+class RunError(EznasError):
+    """A run folder is missing, damaged, locked or of another version."""
+
+
+class WorkerError(EznasError):
+    """A worker could not be started, or died more often than allowed."""
+
+
+class NumericsWarning(UserWarning):
+    """A value left the range in which an operator is exact; the result is still defined."""

@@ -1,0 +1,278 @@
+"""Populations over stores: shards stay with the workers that own them, programs travel as text.
+
+A worker that dies is replaced and asked again, because a machine that goes away is no program's fault. If it dies again
+over the same programs, they are divided until the one that kills it is found; that one is given up for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eznas.errors import WorkerError
+from eznas.evaluation.execute import TILE_BYTES, ResultCache, ShardExecutor
+from eznas.evaluation.interpreter import evaluate
+from eznas.evaluation.invalid import Invalid
+from eznas.evaluation.plan import Plan, make_plan
+from eznas.evaluation.scores import ScoreMatrix
+from eznas.programs import Program, parse
+from eznas.statistics import NetworkStatistics, Shard, StatisticsStore
+from eznas.workers import Arguments, Died, Pool
+
+ShardAddress = tuple[str, int, int]
+"""Folder of a store, the number of a shard in it, and the round in which it is looked at."""
+ROUND_OF_FOUR = (0, 2, 1, 2)
+"""Rounds of four consecutive shards: a quarter of the networks first, then another quarter, then the other half."""
+MEMORY_BYTES = 2**30
+"""Default budget of a worker."""
+Explanation = tuple[str, int]
+"""Reason of a failure and index of the node at fault."""
+
+
+class ShardOwner:
+    """State of one worker: its shards, memory-mapped, with the results it keeps.
+
+    The pages of a shard that stays open stay in memory once they were read. So only as many shards stay open as fit
+    into half of the memory budget; the others are opened anew for every population and let go of right after.
+
+    Args:
+        shards: of this worker.
+        device: ``"cpu"`` or ``"cuda"``.
+        tile_bytes: see `ShardExecutor`.
+        memory_bytes: budget of statistics and results together: half of it each.
+    """
+
+    def __init__(self, shards: Sequence[ShardAddress], device: str, tile_bytes: int | None, memory_bytes: int) -> None:
+        folders = dict.fromkeys(folder for folder, _, _ in shards)
+        stores = {folder: StatisticsStore.open(Path(folder), verify=False) for folder in folders}
+        self._tile_bytes = tile_bytes
+        self._open = [partial(stores[folder].shard, index, device=device) for folder, index, _ in shards]
+        self._sizes = [len(stores[folder].shard_networks(index)) for folder, index, _ in shards]
+        self._rounds = [number for _, _, number in shards]
+        self._caches = [ResultCache(memory_bytes // 2 // max(1, len(shards))) for _ in shards]
+        self._kept: dict[int, Shard] = {}
+        room = memory_bytes // 2
+        for position, (folder, index, _) in enumerate(shards):
+            room -= stores[folder].shard_bytes(index)
+            if room < 0:
+                break
+            self._kept[position] = self._open[position]()
+
+    def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
+        """(n_programs, n_networks) scores on this worker's networks, or on those of one round."""
+        plan = make_plan([parse(text) for text in programs])
+        chosen = [position for position, number in enumerate(self._rounds) if part in (None, number)]
+        blocks = [self._run(position, plan) for position in chosen]
+        return np.concatenate(blocks, axis=1) if blocks else np.empty((len(programs), 0))
+
+    def _run(self, position: int, plan: Plan) -> np.ndarray:
+        shard = self._shard(position)
+        return ShardExecutor(shard, tile_bytes=self._tile_bytes, cache=self._caches[position]).run(plan)
+
+    def _shard(self, position: int) -> Shard:
+        return self._kept[position] if position in self._kept else self._open[position]()
+
+    def explain(self, failures: Sequence[tuple[str, int]]) -> list[Explanation]:
+        """Reason and node of each failure: of a program on one of this worker's networks."""
+        return [self._explain(program, network) for program, network in failures]
+
+    def _explain(self, program: str, network: int) -> Explanation:
+        position = 0
+        while network >= self._sizes[position]:
+            network -= self._sizes[position]
+            position += 1
+        outcome = evaluate(parse(program), network_of(self._shard(position), network))
+        if isinstance(outcome, Invalid):
+            return outcome.reason, outcome.at
+        return "non-finite in the batched evaluation only", 0
+
+
+def network_of(shard: Shard, network: int) -> NetworkStatistics:
+    """The statistics of one network of a shard, as the interpreter reads them."""
+    layers: dict[int, dict[str, object]] = {}
+    for group in shard.groups:
+        for position, row in enumerate(group.rows.tolist()):
+            if int(shard.layer_network[row]) == network:
+                layers[row] = {name: tensor[position] for name, tensor in group.tensors.items()}
+    return NetworkStatistics(
+        layers=tuple(layers[row] for row in sorted(layers)),  # type: ignore[misc]
+        quantities={name: float(values[network]) for name, values in shard.quantities.items()},
+    )
+
+
+class PopulationEvaluator:
+    """Scores populations on all networks of some stores, with the workers of a pool.
+
+    Args:
+        pool: where to work.
+        stores: their networks, one store after the other, are the columns of the score matrix.
+        device: of the evaluation, ``"cpu"`` or ``"cuda"``.
+        tile_bytes: see `ShardExecutor`.
+        memory_bytes: budget of each worker for statistics and for results kept across generations. Changes no score.
+        timeout: seconds a worker may take over one call before it is killed; None waits. It bounds each call, whether
+            of a whole population or, after a death, of a part of it. Workers in process are not held to it.
+        owner: makes a worker's state from its shards, the device and the two sizes.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        stores: Sequence[StatisticsStore],
+        *,
+        device: str = "cpu",
+        tile_bytes: int | None = TILE_BYTES,
+        memory_bytes: int = MEMORY_BYTES,
+        timeout: float | None = None,
+        owner: Callable[..., Any] = ShardOwner,
+    ) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._given_up: dict[str, str] = {}
+        shards = [(str(store.folder), index) for store in stores for index in range(store.n_shards)]
+        rounds = np.unique([ROUND_OF_FOUR[i % 4] for i in range(len(shards))], return_inverse=True)[1].tolist()
+        addresses = [(*shard, number) for shard, number in zip(shards, rounds, strict=True)]
+        sizes = [len(store.shard_networks(index)) for store in stores for index in range(store.n_shards)]
+        self._round_of_network = np.repeat(rounds, sizes)
+        self._n_of_worker, parts = _split(addresses, sizes, pool.n_workers)
+        tile_bytes = None if device.startswith("cuda") else tile_bytes
+        pool.deploy(owner, [(part, device, tile_bytes, memory_bytes) for part in parts])
+
+    @property
+    def n_networks(self) -> int:
+        """Columns of the score matrix."""
+        return sum(self._n_of_worker)
+
+    @property
+    def rounds(self) -> tuple[np.ndarray, ...]:
+        """Columns of the score matrix by round; the rounds do not depend on the workers."""
+        n_rounds = int(self._round_of_network.max(initial=-1)) + 1
+        return tuple(np.flatnonzero(self._round_of_network == number) for number in range(n_rounds))
+
+    def evaluate(self, programs: Sequence[Program], part: int | None = None) -> ScoreMatrix:
+        """Scores of complete programs, and a reason for the first failure of each program that failed.
+
+        A program that killed a worker twice has no score on any network, then and in later calls.
+
+        Args:
+            programs: complete ones.
+            part: look at the networks of one of the `rounds` only; the matrix then has their columns.
+
+        Raises:
+            ProgramError: if a program is not complete or reads what was not captured.
+            WorkerError: if workers die whatever they are given.
+        """
+        texts = [program.canonical.text for program in programs]
+        columns = np.arange(self.n_networks) if part is None else self.rounds[part]
+        scores = self._scores(texts, part)
+        scores[[text in self._given_up for text in texts]] = np.nan
+        failed = ~np.isfinite(scores)
+        first = {int(p): int(columns[failed[p].argmax()]) for p in np.flatnonzero(failed.any(axis=1))}
+        given_up = {p: Invalid(self._given_up[texts[p]], 0) for p in first if texts[p] in self._given_up}
+        explained = self._explain({p: (programs[p].text, first[p]) for p in first if p not in given_up})
+        return ScoreMatrix(scores, {p: (first[p], (given_up | explained)[p]) for p in first})
+
+    def _scores(self, texts: Sequence[str], part: int | None) -> np.ndarray:
+        """(n_programs, n_networks of the part) scores; where a program was given up, anything."""
+        blocks = self._evaluate(texts, part, range(self._pool.n_workers), times=2)
+        while dead := {worker: block for worker, block in blocks.items() if isinstance(block, Died)}:
+            suspect, *others = sorted(dead)
+            blocks[suspect] = self._divide(texts, part, suspect, dead[suspect])
+            if others:  # probably the same program was to blame
+                blocks |= self._evaluate(texts, part, others, times=2)
+        return np.concatenate([blocks[worker] for worker in sorted(blocks)], axis=1)
+
+    def _divide(self, texts: Sequence[str], part: int | None, worker: int, death: Died) -> np.ndarray:
+        """(n_programs, n_networks of the worker in the part) scores of a list that killed the worker, half by half."""
+        if len(self._unsuspected(texts)) <= 1:
+            self._give_up(self._unsuspected(texts), worker, death)
+            return np.full((len(texts), self._n_networks(worker, part)), np.nan)
+        middle = len(texts) // 2
+        blocks = []
+        for half in (texts[:middle], texts[middle:]):
+            block = self._evaluate(half, part, [worker], times=2 if len(self._unsuspected(half)) == 1 else 1)[worker]
+            blocks.append(self._divide(half, part, worker, block) if isinstance(block, Died) else block)
+        return np.concatenate(blocks)
+
+    def _unsuspected(self, texts: Sequence[str]) -> list[str]:
+        return [text for text in texts if text not in self._given_up]
+
+    def _n_networks(self, worker: int, part: int | None) -> int:
+        start = sum(self._n_of_worker[:worker])
+        rounds = self._round_of_network[start : start + self._n_of_worker[worker]]
+        return len(rounds) if part is None else int((rounds == part).sum())
+
+    def _evaluate(
+        self, texts: Sequence[str], part: int | None, workers: Sequence[int], times: int
+    ) -> dict[int, np.ndarray | Died]:
+        """(n_programs, n_networks of the worker in the part) scores by worker, or its last death.
+
+        NaN for programs given up.
+        """
+        sent = self._unsuspected(texts)
+        found = self._attempt("evaluate", dict.fromkeys(workers, (sent, part)), times)
+        if len(sent) == len(texts):
+            return found
+        is_sent = [text not in self._given_up for text in texts]
+        for worker, block in found.items():
+            if not isinstance(block, Died):
+                wide = np.full((len(texts), block.shape[1]), np.nan)
+                wide[is_sent] = block
+                found[worker] = wide
+        return found
+
+    def _give_up(self, texts: Sequence[str], worker: int, death: Died) -> None:
+        """Never send the one program again, provided that the worker it killed lives when it is given nothing.
+
+        Raises:
+            WorkerError: if it does not.
+        """
+        idle = self._attempt("evaluate", {worker: ([],)}, times=2)[worker] if texts else death
+        if isinstance(idle, Died):
+            raise WorkerError(
+                f"Worker {worker} dies even when it is given no program to evaluate: {idle.reason}; check the memory "
+                f"of its machine and the time limit, or use --workers 0"
+            )
+        self._given_up |= dict.fromkeys(texts, f"it was given up: it killed its worker twice ({death.reason})")
+
+    def _attempt(self, method: str, arguments: Mapping[int, Arguments], times: int) -> dict[int, Any | Died]:
+        """Results by worker; whoever dies is asked again, up to so many times in all."""
+        found = self._pool.attempt(method, arguments, self._timeout)
+        for _ in range(times - 1):
+            dead = {worker: arguments[worker] for worker, result in found.items() if isinstance(result, Died)}
+            if dead:
+                found |= self._pool.attempt(method, dead, self._timeout)
+        return found
+
+    def _explain(self, failures: Mapping[int, tuple[str, int]]) -> dict[int, Invalid]:
+        """Why each program, by its position, failed on that network; every worker is asked once, about all of its."""
+        edges = np.concatenate([[0], np.cumsum(self._n_of_worker)])
+        asked: dict[int, list[int]] = {}
+        for position, (_, network) in failures.items():
+            asked.setdefault(int(np.searchsorted(edges, network, side="right")) - 1, []).append(position)
+        arguments = {
+            worker: ([(failures[p][0], failures[p][1] - int(edges[worker])) for p in positions],)
+            for worker, positions in asked.items()
+        }
+        explained: dict[int, Invalid] = {}
+        for worker, found in self._attempt("explain", arguments, times=2).items():
+            if isinstance(found, Died):
+                reason = f"non-finite, and the worker that was to explain it died twice ({found.reason})"
+                found = [(reason, 0)] * len(asked[worker])
+            explained |= {p: Invalid(*explanation) for p, explanation in zip(asked[worker], found, strict=True)}
+        return explained
+
+
+def _split(
+    addresses: list[ShardAddress], sizes: list[int], n_workers: int
+) -> tuple[list[int], list[list[ShardAddress]]]:
+    """Consecutive shards for each worker, as even as their numbers of networks allow."""
+    edges = np.concatenate([[0], np.cumsum(sizes)])
+    targets = np.linspace(0, edges[-1], n_workers + 1)
+    cuts = [int(np.abs(edges - target).argmin()) for target in targets]
+    parts = [addresses[a:b] for a, b in pairwise(cuts)]
+    return [int(edges[b] - edges[a]) for a, b in pairwise(cuts)], parts

@@ -1,0 +1,174 @@
+"""A run on disk: everything a run was, is and found, in one folder that survives being killed.
+
+    config.toml          resolved settings
+    manifest.json        format, versions, seeds, data, architectures, command
+    programs.jsonl       every ranked program, in order, one per line
+    failures.jsonl       every program that cannot be ranked, and why
+    stopped.jsonl        every program stopped by an early decision, and on what grounds
+    events.jsonl         what happened when, append-only
+    checkpoints/         the last few generations
+    hall_of_fame.csv     the best programs so far, rewritten after every generation
+    front.json, report_scores.csv, report.html, figures/   the result
+
+Files that grow are appended to and flushed; a torn last line is cut off when the run is resumed. Files that are
+rewritten are replaced as a whole. A lock keeps a second writer out; readers may come at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from eznas.errors import RunError
+from eznas.files import replace_file
+
+FORMAT = "eznas-run"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths and safe writing; see the module text."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """A new run folder.
+
+        Raises:
+            RunError: if the folder exists and is not empty, or cannot be made.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunError(f"Run folder {path} is not empty; give another --run-dir, or use eznas resume")
+            (path / "checkpoints").mkdir()
+        except OSError as error:
+            raise RunError(f"Cannot create run folder {path}: {error.strerror or error}") from None
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run folder.
+
+        Raises:
+            RunError: if it is not one, or of another version.
+        """
+        folder = cls(path)
+        if not (path / "manifest.json").is_file():
+            raise RunError(f"{path} is not a run folder: it has no manifest.json; eznas evolve makes one")
+        manifest = folder.read_json("manifest.json")
+        if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+            raise RunError(
+                f"Run folder {path} has format {manifest.get('format')!r} version {manifest.get('version')!r}; this "
+                f"release reads {FORMAT!r} version {VERSION}: use the release that wrote it, or evolve anew"
+            )
+        return folder
+
+    def discard_unless_begun(self) -> None:
+        """Remove a run that failed before its first generation was finished: there is nothing to go on with."""
+        if not any((self.path / "checkpoints").glob("[0-9]*.json")):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for writing.
+
+        Raises:
+            RunError: if another process does.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(f"Run folder {self.path} is being written by another process; wait for it to end") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder.
+
+        Raises:
+            RunError: if it is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"Cannot read {path}: {error.strerror or error}") from None
+        except (ValueError, RecursionError):
+            raise RunError(f"{path} is not valid JSON; the file is damaged") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{path} must hold a JSON object, got {type(found).__name__}; the file is damaged")
+        return found
+
+    def replace(self, name: str, text: str) -> Path:
+        """Write a file as a whole: it is the old or the new one at any moment, never half of either.
+
+        Raises:
+            RunError: if the disk is full or the folder cannot be written.
+        """
+        target = self.path / name
+        try:
+            replace_file(target, text)
+        except OSError as error:
+            raise RunError(f"Cannot write {target}: {error.strerror or error}; free space and resume the run") from None
+        return target
+
+    def append(self, name: str, records: list[Mapping[str, Any]]) -> int:
+        """Append one line per record and return the size of the file in bytes.
+
+        Raises:
+            RunError: if the disk is full or the folder cannot be written; nothing is left half-written.
+        """
+        path = self.path / name
+        text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(path, size)
+            raise RunError(f"Cannot write {path}: {error.strerror or error}; free space and resume the run") from None
+        return size + len(text.encode())
+
+    def read_lines(self, name: str, n_bytes: int | None = None) -> list[dict[str, Any]]:
+        """The records of a growing file, up to a size; a torn last line is left out.
+
+        Raises:
+            RunError: if the file is shorter than that, or a line is damaged.
+        """
+        path = self.path / name
+        content = path.read_bytes() if path.exists() else b""
+        if n_bytes is not None:
+            if len(content) < n_bytes:
+                raise RunError(f"{path} has {len(content)} bytes, its checkpoint says {n_bytes}; the run is damaged")
+            content = content[:n_bytes]
+        content = content[: content.rfind(b"\n") + 1]
+        try:
+            records = [json.loads(line) for line in content.splitlines()]
+        except (ValueError, RecursionError):
+            raise RunError(f"{path} holds a line that is not JSON; the run folder is damaged") from None
+        if not all(isinstance(record, dict) for record in records):
+            raise RunError(f"{path} holds a line that is not a JSON object; the run folder is damaged")
+        return records
+
+    def truncate(self, name: str, n_bytes: int) -> None:
+        """Cut off what was written after a checkpoint."""
+        path = self.path / name
+        if path.exists():
+            os.truncate(path, n_bytes)

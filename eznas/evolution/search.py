@@ -1,0 +1,292 @@
+"""The evolution loop: propose, assess, select, record; the same seed gives the same run, resumed or not.
+
+Every random draw of a generation comes from streams named by the generation, so a resumed run needs no generator state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from eznas.config import EvolutionSettings
+from eznas.errors import RunError
+from eznas.evaluation import Invalid
+from eznas.evolution.assessor import Assessor, Stopped
+from eznas.evolution.candidate import Candidate
+from eznas.evolution.combination import Combiner
+from eznas.evolution.grammar import Grammar
+from eznas.evolution.journal import Journal, SearchState
+from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
+from eznas.evolution.variation import Offspring, Variation
+from eznas.programs import Program, cost
+from eznas.randomness import stream
+from primitives import PRIMITIVE_SETS
+
+MAX_ROUNDS = 50
+"""Times newcomers are drawn again in one generation until enough are valid (paper regime)."""
+COST_SCALE = 20.0
+"""Forward passes at which the hypervolume counts a program as free of any merit in cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSummary:
+    """One generation in figures; also one line of the event log."""
+
+    generation: int
+    n_evaluated: int
+    n_valid: int
+    n_invalid: int
+    n_stopped: int
+    n_duplicates: int
+    best_correlation: float | None
+    best_size: int | None
+    best_id: str | None
+    front_size: int
+    hypervolume: float
+    seconds: float
+
+
+Observer = Callable[[GenerationSummary, SearchState], None]
+
+
+class Search:
+    """A search by genetic programming.
+
+    Args:
+        settings: of the evolution.
+        seed: of all its streams.
+        assessor: ranks populations.
+        journal: records every generation.
+        state: where to go on from.
+    """
+
+    def __init__(
+        self,
+        settings: EvolutionSettings,
+        seed: int,
+        assessor: Assessor,
+        journal: Journal,
+        state: SearchState | None = None,
+    ) -> None:
+        grammar = Grammar(
+            PRIMITIVE_SETS[settings.primitive_set], max_size=settings.max_size, max_height=settings.max_height
+        )
+        self._settings = settings
+        self._seed = seed
+        self._assessor = assessor
+        self._journal = journal
+        self._combiner = Combiner(grammar, assessor.promise)
+        self._variation = Variation(
+            grammar,
+            crossover=settings.crossover,
+            mutation=settings.mutation,
+            combination=settings.combination if settings.regime == "nsga2" else 0.0,
+            initial_height=(2, settings.initial_height),
+        )
+        self.state = state or SearchState()
+
+    def run(self, observe: Observer | None = None, should_stop: Callable[[], bool] = lambda: False) -> SearchState:
+        """Go on to the last generation, or until asked to stop; finished generations are on disk.
+
+        Raises:
+            RunError: if no program of a generation could be ranked at all.
+        """
+        while self.state.generation < self._settings.n_generations and not should_stop():
+            summary = self._step(self.state.generation + 1)
+            if observe is not None:
+                observe(summary, self.state)
+        return self.state
+
+    def _step(self, generation: int) -> GenerationSummary:
+        start = time.perf_counter()
+        advance = self._paper_generation if self._settings.regime == "paper" else self._nsga2_generation
+        assessed, population, n_duplicates = advance(generation)
+        state = self.state
+        state.generation = generation
+        state.population = tuple(c.id for c in population)
+        state.candidates.update((c.id, c) for c in assessed.found)
+        state.failed.update((p.digest, None) for p, _ in assessed.failures)
+        state.stopped.update((p.digest, None) for p, _ in assessed.stopped)
+        state.n_duplicates += n_duplicates
+        if not state.candidates:
+            raise RunError(
+                f"None of the {state.n_evaluated} programs so far could be ranked, the first because "
+                f"{assessed.failures[0][1].reason}; check the statistics and the accuracies of this run"
+            )
+        summary = self._summary(assessed, n_duplicates, time.perf_counter() - start)
+        self._journal.record(state, assessed.found, assessed.failures, assessed.stopped, asdict(summary))
+        return summary
+
+    # ------------------------------------------------------------------------------------------------- the regimes
+
+    def _nsga2_generation(self, generation: int) -> _Generation:
+        """Offspring of the population and a few newcomers; of both, the best by correlation and by NSGA-II survive."""
+        settings, state = self._settings, self.state
+        rng = stream(self._seed, "variation", generation)
+        population = [state.candidates[digest] for digest in state.population]
+        self._combiner.learn(state.candidates.values())
+        if population:
+            offspring, n_duplicates = self._variation.offspring(
+                [c.program for c in self._parents(population, generation)],
+                settings.population_size,
+                rng,
+                state,
+                immigrants=settings.immigrants,
+                combiner=self._combiner,
+            )
+        else:
+            offspring, n_duplicates = self._variation.initial(settings.initial_size, rng), 0
+        assessed = self._assess(offspring, generation, population)
+        pool = [*population, *assessed.found]
+        if not pool:
+            return assessed, pool, n_duplicates
+        objectives = np.array([c.objectives for c in pool])
+        chosen = select_survivors(
+            objectives,
+            niches(np.stack([c.scores for c in pool]), objectives, settings.likeness),
+            min(settings.population_size, len(pool)),
+            stream(self._seed, "selection", generation),
+            settings.elite_share,
+        )
+        return assessed, [pool[index] for index in chosen], n_duplicates
+
+    def _paper_generation(self, generation: int) -> _Generation:
+        """Half valid offspring of tournament winners, half valid newcomers; nothing survives but the records.
+
+        Source: EZNAS (Akhauri et al. 2022), appendix on the search, and the settings file of its release.
+        """
+        settings, state = self._settings, self.state
+        rng = stream(self._seed, "variation", generation)
+        population = [state.candidates[digest] for digest in state.population]
+        n_bred = settings.population_size // 2 if population else 0
+        parents = [c.program for c in self._parents(population, generation)] if population else []
+        assessed = Assessed()
+        n_duplicates = 0
+        seen = _Seen(state)
+        for quota, immigrants in ((n_bred, 0.0), (settings.population_size, 1.0)):
+            for _ in range(MAX_ROUNDS):
+                n_missing = quota - len(assessed.found)
+                if n_missing <= 0:
+                    break
+                if immigrants and not population:
+                    offspring = [o for o in self._variation.initial(n_missing, rng) if o.program.digest not in seen]
+                else:
+                    offspring, n_again = self._variation.offspring(parents, n_missing, rng, seen, immigrants=immigrants)
+                    n_duplicates += n_again
+                seen.add(offspring)
+                assessed.extend(self._assess(offspring, generation))
+        return assessed, assessed.found, n_duplicates
+
+    def _parents(self, population: Sequence[Candidate], generation: int) -> list[Candidate]:
+        """Winners of tournaments on correlation, one for each program of the next generation."""
+        chosen = select_tournament(
+            np.array([c.fitness.correlation for c in population]),
+            n_selected=self._settings.population_size,
+            size=self._settings.tournament_size,
+            rng=stream(self._seed, "parents", generation),
+        )
+        return [population[index] for index in chosen]
+
+    def _assess(
+        self, offspring: Sequence[Offspring], generation: int, population: Sequence[Candidate] | None = None
+    ) -> Assessed:
+        """Candidates, failures and early decisions; there are none of the last without a population to beat."""
+        programs = [o.program.canonical for o in offspring]
+        needed = self._needed(programs, population) if population else None
+        outcomes, scores = self._assessor.assess(programs, needed)
+        assessed = Assessed()
+        for one, program, outcome, row in zip(offspring, programs, outcomes, scores, strict=True):
+            if isinstance(outcome, Invalid):
+                assessed.failures.append((program, outcome))
+            elif isinstance(outcome, Stopped):
+                assessed.stopped.append((program, outcome))
+            else:
+                assessed.found.append(
+                    Candidate(
+                        program=program,
+                        fitness=outcome,
+                        generation=generation,
+                        operator=one.operator,
+                        parents=one.parents,
+                        scores=row,
+                    )
+                )
+        return assessed
+
+    def _needed(self, programs: Sequence[Program], population: Sequence[Candidate]) -> npt.NDArray[np.float64]:
+        """The correlation from which each program would matter: reach the front of the population, or its elite.
+
+        A program reaches the front if nothing as small and as cheap is as good; the elite, if it is better than the
+        last of those that correlation alone would choose.
+        """
+        objectives = np.array([c.objectives for c in population])
+        best = np.sort(objectives[:, 0])[::-1]
+        n_elite = round(self._settings.elite_share * len(best))
+        elite = best[n_elite - 1] if n_elite else np.inf
+        own = np.array([(-float(program.size), -cost(program)) for program in programs])
+        covers = (objectives[None, :, 1:] >= own[:, None, :]).all(axis=2)
+        front = np.where(covers, objectives[None, :, 0], -np.inf).max(axis=1)
+        return np.asarray(np.minimum(front, elite))
+
+    def _summary(self, assessed: Assessed, n_duplicates: int, seconds: float) -> GenerationSummary:
+        candidates = list(self.state.candidates.values())
+        objectives = np.array([c.objectives for c in candidates])
+        best = max(candidates, key=lambda c: c.objectives)
+        scaled = objectives / np.array([1.0, self._settings.max_size + 1.0, COST_SCALE])
+        front = non_dominated(objectives)
+        return GenerationSummary(
+            generation=self.state.generation,
+            n_evaluated=assessed.n_programs,
+            n_valid=len(assessed.found),
+            n_invalid=len(assessed.failures),
+            n_stopped=len(assessed.stopped),
+            n_duplicates=n_duplicates,
+            best_correlation=best.fitness.correlation,
+            best_size=best.fitness.size,
+            best_id=best.id,
+            front_size=len(front),
+            hypervolume=hypervolume(scaled[front], np.array([0.0, -1.0, -1.0])),
+            seconds=round(seconds, 3),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What became of the programs of one generation."""
+
+    found: list[Candidate] = field(default_factory=list)
+    failures: list[tuple[Program, Invalid]] = field(default_factory=list)
+    stopped: list[tuple[Program, Stopped]] = field(default_factory=list)
+
+    @property
+    def n_programs(self) -> int:
+        """All of them."""
+        return len(self.found) + len(self.failures) + len(self.stopped)
+
+    def extend(self, other: Assessed) -> None:
+        """Take in another batch."""
+        self.found.extend(other.found)
+        self.failures.extend(other.failures)
+        self.stopped.extend(other.stopped)
+
+
+_Generation = tuple[Assessed, list[Candidate], int]
+"""What was assessed, the next population, and the number of duplicates thrown away."""
+
+
+class _Seen:
+    """Ids of evaluated programs, those of the generation in flight included."""
+
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
+        self._new: set[str] = set()
+
+    def add(self, offspring: Sequence[Offspring]) -> None:
+        self._new.update(o.program.digest for o in offspring)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._new or digest in self._state

@@ -1,0 +1,411 @@
+"""Rank correlations, their standard errors and their bootstrap intervals.
+
+Kendall's tau-b everywhere: networks tie often (parameter counts of NAS-Bench-201 take 28 values), and tau-b is the
+variant that stays comparable when they do. `kendall_tau_b` and `spearman` are the plain definitions, by scipy; the
+batched and resampled forms below are what a search uses, and tests hold them to the plain ones.
+
+With s_ij = sign(x_i - x_j) sign(y_i - y_j) and n networks,
+
+    A = mean over pairs of s_ij,  B = share of pairs untied in x,  C = share of pairs untied in y,
+    tau_b = A / sqrt(B C)          (`Kendall 1945 <https://doi.org/10.1093/biomet/33.3.239>`_).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.stats
+
+FloatArray = npt.NDArray[np.float64]
+Statistic = Literal["kendall", "spearman"]
+
+MAX_ELEMENTS: Final = 2**18
+"""Entries of a temporary array; small enough to stay in a core's cache, and never a matter of the result."""
+
+EXACT_IN_FLOAT32: Final = 2**24
+"""Integers below this are exact in float32, so sums of signs over fewer networks are too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchedTau:
+    """Kendall's tau-b of many programs with one list of accuracies, and what is known about each value.
+
+    All arrays have shape (n_programs,). A program with one score for all networks has `tau` and `standard_error` NaN.
+    """
+
+    tau: FloatArray
+    standard_error: FloatArray  # of tau, see `kendall_standard_error`
+    share_tied: FloatArray  # of the n (n - 1) / 2 pairs of networks, those with equal scores
+
+
+# ---------------------------------------------------------------------------------------- the plain definitions
+
+
+def kendall_tau_b(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Kendall's tau-b of two lists, in [-1, 1]; NaN if one of them is constant.
+
+    Args:
+        x: (n,) scores; ``-inf`` is allowed and ranks last, NaN is not.
+        y: (n,) accuracies.
+
+    Raises:
+        ValueError: if the two differ in shape, hold NaN, or hold fewer than two networks.
+    """
+    x, y = _pair(x, y)
+    return float(scipy.stats.kendalltau(x, y, variant="b", method="asymptotic").statistic)
+
+
+def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Spearman's rho (Pearson correlation of average ranks), in [-1, 1]; NaN if a list is constant.
+
+    Args:
+        x: (n,) scores; ``-inf`` is allowed and ranks last, NaN is not.
+        y: (n,) accuracies.
+
+    Raises:
+        ValueError: if the two differ in shape, hold NaN, or hold fewer than two networks.
+    """
+    x, y = _pair(x, y)
+    return float(spearman_batch(x[None, :], y)[0])
+
+
+def scores_with_failures_last(scores: npt.ArrayLike, failed: npt.ArrayLike, direction: int) -> FloatArray:
+    """Scores turned so that higher means better, with every failed network tied below all others.
+
+    Args:
+        scores: (..., n_networks) scores; entries marked failed may hold anything.
+        failed: (..., n_networks) Booleans.
+        direction: +1 if a higher score predicts a higher accuracy, -1 if a lower one does.
+
+    Returns:
+        (..., n_networks) float64. Failed networks hold ``-inf``: not a number in the score's range, only the one
+        value below every finite score, so that they share the last rank *whatever the direction*.
+
+    Raises:
+        ValueError: if the direction is neither +1 nor -1, or a network not marked failed has a non-finite score.
+    """
+    scores, failed = np.asarray(scores, dtype=np.float64), np.asarray(failed, dtype=bool)
+    if direction not in (1, -1):
+        raise ValueError(f"The direction of a proxy must be +1 or -1, got {direction!r}.")
+    unmarked = int((~np.isfinite(scores) & ~failed).sum())
+    if unmarked:
+        raise ValueError(f"{unmarked} non-finite score(s) are not marked as failed: pass failed=~np.isfinite(scores).")
+    return np.where(failed, -np.inf, direction * scores)
+
+
+# ------------------------------------------------------------------------------- many programs, one list of accuracies
+
+
+def kendall_tau_b_batch(scores: npt.ArrayLike, y: npt.ArrayLike, *, max_elements: int = MAX_ELEMENTS) -> FloatArray:
+    """Kendall's tau-b of each row of `scores` with `y`: equal to `kendall_tau_b`, for a whole population at once.
+
+    Args:
+        scores: (n_programs, n_networks) scores; ``-inf`` ranks last, NaN is refused.
+        y: (n_networks,) accuracies.
+        max_elements: entries of the largest temporary array. Changes no value.
+
+    Returns:
+        (n_programs,) tau-b; NaN where a row, or `y`, is constant.
+
+    Raises:
+        ValueError: if shapes disagree, NaN occurs, or there are fewer than two networks.
+    """
+    return batched_tau(scores, y, max_elements=max_elements).tau
+
+
+def spearman_batch(scores: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+    """Spearman's rho of each row of `scores` with `y`; arguments, result and errors as `kendall_tau_b_batch`."""
+    scores, y = _rows(scores, y)
+    return _correlation(scipy.stats.rankdata(scores, axis=1), scipy.stats.rankdata(y)[None, :])
+
+
+def spearman_matrix(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+    """Spearman's rho of every row of one matrix with every row of another.
+
+    Args:
+        first: (n, n_networks) values without NaN.
+        second: (m, n_networks) values without NaN.
+
+    Returns:
+        (n, m) in [-1, 1]; NaN where a row is constant.
+    """
+    a, b = (_standardised_ranks(np.asarray(values, dtype=np.float64)) for values in (first, second))
+    return np.asarray(np.clip(a @ b.T, -1, 1))
+
+
+def _standardised_ranks(rows: FloatArray) -> FloatArray:
+    """(n, n_networks) average ranks with mean 0 and norm 1 in each row; NaN in a constant row.
+
+    Sorting is all it takes where a row has no ties, which is several times faster than ranking with them.
+    """
+    order = np.argsort(rows, axis=1)
+    ordered = np.take_along_axis(rows, order, axis=1)
+    ranks = np.empty(rows.shape)
+    np.put_along_axis(ranks, order, np.arange(1.0, rows.shape[1] + 1)[None, :], axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if tied.any():
+        ranks[tied] = scipy.stats.rankdata(rows[tied], axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(ranks / np.linalg.norm(ranks, axis=1, keepdims=True))
+
+
+def kendall_standard_error(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Standard error of tau-b over the choice of the n networks; NaN if tau-b is, 0 if the order is perfect.
+
+    tau-b is a smooth function of three U-statistics. To first order its error is that of the U-statistic with kernel
+
+        h_ij = s_ij / sqrt(B C) - tau/2 (untied_x_ij / B + untied_y_ij / C),
+
+    whose variance is [4 (n-2) zeta_1 + 2 zeta_2] / (n (n-1)), where zeta_1 is the variance of what network i adds on
+    average and zeta_2 the mean of h². The plug-in takes zeta_1 from the sample variance s² of the n per-network means
+    of h, whose expectation is (n-2) [zeta_2 + (n-4) zeta_1] / (n-1)² because any two of them share a pair. The plain
+    2 s/sqrt(n) is the same for many networks and about 8 % too large for 20.
+
+    Returns:
+        The standard error; NaN for fewer than five networks, from which zeta_1 cannot be estimated.
+
+    Source: `Hoeffding 1948 <https://doi.org/10.1214/aoms/1177730196>`_, eq. 5.13 for the variance of a U-statistic;
+    the kernel is the delta method applied to tau-b.
+
+    Raises:
+        ValueError: as `kendall_tau_b`.
+    """
+    x, y = _pair(x, y)
+    return float(batched_tau(x[None, :], y).standard_error[0])
+
+
+def batched_tau(scores: npt.ArrayLike, y: npt.ArrayLike, *, max_elements: int = MAX_ELEMENTS) -> BatchedTau:
+    """tau-b, its standard error and the share of tied pairs, in one pass; arguments as `kendall_tau_b_batch`."""
+    scores, y = _rows(scores, y)
+    n = y.size
+    x_low, x_high = _tie_bounds(scores)
+    y_low, y_high = _tie_bounds(y[None, :])
+    concordance = _concordance(x_low, y_low[0], max_elements) / (n - 1)
+    untied_x = (n - (x_high - x_low + 1)) / (n - 1)  # of network i's n - 1 pairs, the share untied in x
+    untied_y = (n - (y_high - y_low + 1)) / (n - 1)
+    a, b, c = concordance.mean(axis=1), untied_x.mean(axis=1), untied_y.mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tau = a / np.sqrt(b * c)
+        means = concordance / np.sqrt(b * c)[:, None] - tau[:, None] / 2 * (untied_x / b[:, None] + untied_y / c)
+        untied_both = _untied_in_both(x_low, y_low[0], b, float(c[0]))
+        square = untied_both / (b * c) * (1 + tau**2 / 2) - 0.75 * tau**2 * (1 / b + 1 / c)  # mean of h²
+        error = _standard_error(means.var(axis=1, ddof=1), square, n)
+    return BatchedTau(tau=np.clip(tau, -1, 1), standard_error=error, share_tied=1 - b)
+
+
+def _standard_error(variance_of_means: FloatArray, mean_square: FloatArray, n: int) -> FloatArray:
+    """The plug-in of `kendall_standard_error`; all arrays (n_programs,)."""
+    if n < 5:
+        return np.full_like(variance_of_means, np.nan)
+    zeta_2 = np.maximum(mean_square, 0)  # rounding may put it a hair below 0; NaN stays NaN
+    zeta_1 = np.maximum(((n - 1) ** 2 / (n - 2) * variance_of_means - zeta_2) / (n - 4), 0)
+    return np.asarray(np.sqrt((4 * (n - 2) * zeta_1 + 2 * zeta_2) / (n * (n - 1))))
+
+
+def _concordance(x: FloatArray, y: FloatArray, max_elements: int) -> FloatArray:
+    """(n_programs, n): for each network, the pairs it orders as `y` does less those it orders the other way.
+
+    Signs are float32, because comparing and multiplying those is what a CPU does fastest; sums of signs are exact.
+    """
+    n_programs, n = x.shape
+    if n >= EXACT_IN_FLOAT32:
+        raise ValueError(f"Rank correlations are exact below {EXACT_IN_FLOAT32:,} networks, got {n:,}: take a sample.")
+    x32, y32 = x.astype(np.float32), y.astype(np.float32)
+    n_rows = max(1, min(n, max_elements // n))
+    n_batch = max(1, max_elements // (n_rows * n))
+    result = np.empty((n_programs, n))
+    for i in range(0, n, n_rows):
+        sign_y = _sign(y32[i : i + n_rows, None] - y32[None, :])  # (rows, n)
+        for p in range(0, n_programs, n_batch):
+            part = x32[p : p + n_batch]
+            sign_x = _sign(part[:, i : i + n_rows, None] - part[:, None, :])  # (programs, rows, n)
+            result[p : p + n_batch, i : i + n_rows] = np.einsum("pij,ij->pi", sign_x, sign_y)
+    return result
+
+
+def _sign(difference: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sign of differences of ranks, which are whole numbers, in place; clipping is much faster than ``np.sign``."""
+    return np.clip(difference, -1, 1, out=difference)
+
+
+def _tie_bounds(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """First and last rank of the group of ties that each entry belongs to; two arrays of the shape of `rows`."""
+    low = scipy.stats.rankdata(rows, method="min", axis=1)
+    high = scipy.stats.rankdata(rows, method="max", axis=1)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _untied_in_both(x_low: FloatArray, y_low: FloatArray, b: FloatArray, c: float) -> FloatArray:
+    """(n_programs,) share of pairs tied neither in x nor in y, from the shares `b` and `c` untied in each."""
+    if c == 1:
+        return b  # no ties among accuracies, the usual case
+    n = y_low.size
+    low, high = _tie_bounds(x_low * (n + 1) + y_low)
+    return np.asarray(b + c - 1 + (high - low).mean(axis=1) / (n - 1))
+
+
+# -------------------------------------------------------------------------------------------------- the bootstrap
+
+
+def bootstrap_interval(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    statistic: Statistic = "kendall",
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    rng: np.random.Generator,
+    max_elements: int = 2**22,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a rank correlation over the choice of networks.
+
+    A resample is kept as how often each network was drawn, from which both correlations follow exactly without
+    building the resampled lists: the result is that of drawing n networks with replacement and correlating those.
+
+    Args:
+        x: (n,) scores; ``-inf`` ranks last.
+        y: (n,) accuracies.
+        statistic: ``"kendall"`` (tau-b) or ``"spearman"`` (rho).
+        n_resamples: how many times n networks are drawn with replacement.
+        level: share of resamples inside the interval, in (0, 1).
+        rng: the generator that draws them.
+        max_elements: entries of the largest temporary array. Changes no value.
+
+    Returns:
+        (low, high). Resamples in which one list is constant have no correlation and are left out; if all are, NaN.
+
+    Raises:
+        ValueError: as `kendall_tau_b`; or for an unknown statistic, a level outside (0, 1), or no resamples.
+
+    Source: `Efron 1979 <https://doi.org/10.1214/aos/1176344552>`_.
+    """
+    x, y = _pair(x, y)
+    if statistic not in _RESAMPLED:
+        raise ValueError(f"The bootstrap knows the statistics {sorted(_RESAMPLED)}, got {statistic!r}.")
+    if not 0 < level < 1:
+        raise ValueError(f"The level of an interval must lie between 0 and 1, got {level!r}.")
+    if n_resamples < 1:
+        raise ValueError(f"A bootstrap needs at least one resample, got {n_resamples!r}.")
+    n = x.size
+    n_batch = max(1, max_elements // n)
+    values = np.empty(n_resamples)
+    for start in range(0, n_resamples, n_batch):
+        stop = min(start + n_batch, n_resamples)
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=stop - start)
+        values[start:stop] = _RESAMPLED[statistic](x, y, counts.astype(np.float64))
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _kendall_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
+    """(n_resamples,) tau-b when network i occurs counts[r, i] times; counts is (n_resamples, n).
+
+    Networks are taken in ascending x, and each is compared with all before it: how many were drawn with a lower and
+    how many with a higher y. A tree of partial sums over y (`Fenwick 1994 <https://doi.org/10.1002/spe.4380240306>`_)
+    answers that in log n steps, for all resamples at once. A pair is tied if both its members belong to one group of
+    ties; two copies of one network are such a pair.
+    """
+    n_resamples, n = counts.shape
+    y_sizes, y_group = _group_counts(y, counts)
+    x_sizes, x_group = _group_counts(x, counts)
+    draws = np.ascontiguousarray(counts.T)
+    tree = np.zeros((y_sizes.shape[1] + 1, n_resamples))  # entry k: draws in the last (k & -k) groups up to group k
+    drawn, balance = np.zeros(n_resamples), np.zeros(n_resamples)
+    for members in np.split(np.argsort(x_group, kind="stable"), np.cumsum(np.bincount(x_group))[:-1]):
+        for i in members.tolist():
+            lower = tree[_path_down(y_group[i])].sum(axis=0)
+            higher = drawn - tree[_path_down(y_group[i] + 1)].sum(axis=0)
+            balance += draws[i] * (lower - higher)
+        for i in members.tolist():  # only now: networks of one group are tied
+            tree[_path_up(y_group[i] + 1, len(tree))] += draws[i]
+            drawn += draws[i]
+    untied_x, untied_y = (n**2 - (sizes**2).sum(axis=1) for sizes in (x_sizes, y_sizes))  # ordered pairs
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * balance / np.sqrt(untied_x * untied_y))
+
+
+def _path_down(k: int) -> list[int]:
+    """Entries of a tree of partial sums that add up to groups 1 to k."""
+    path = []
+    while k > 0:
+        path.append(int(k))
+        k -= k & -k
+    return path
+
+
+def _path_up(k: int, length: int) -> list[int]:
+    """Entries of a tree of partial sums with `length` entries that contain group k."""
+    path = []
+    while k < length:
+        path.append(int(k))
+        k += k & -k
+    return path
+
+
+def _spearman_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
+    """(n_resamples,) Spearman's rho when network i occurs counts[r, i] times; counts is (n_resamples, n)."""
+    ranks = []
+    for v in (x, y):
+        sizes, group = _group_counts(v, counts)
+        average = np.cumsum(sizes, axis=1) - sizes + (sizes + 1) / 2  # average rank of each group of ties
+        ranks.append(average[:, group])
+    return _correlation(ranks[0], ranks[1], weights=counts)
+
+
+_RESAMPLED: Final = MappingProxyType[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]](
+    {"kendall": _kendall_resampled, "spearman": _spearman_resampled}
+)
+
+
+def _group_counts(v: FloatArray, counts: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Draws per group of equal values, (n_resamples, n_groups) in ascending order, and the (n,) group of each entry."""
+    _, group = np.unique(v, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    return np.add.reduceat(counts[:, order], starts, axis=1), group
+
+
+# ------------------------------------------------------------------------------------------------------- shared pieces
+
+
+def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """(n_rows,) Pearson correlation of each row of x and y, each (n_rows | 1, n), with optional weights (n_rows, n)."""
+    weights = np.ones((1, x.shape[1])) if weights is None else weights
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    covariance = (weights * x * y).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = covariance / np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
+    return np.asarray(np.clip(result, -1, 1))
+
+
+def _pair(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 1:
+        raise ValueError(f"A rank correlation needs two lists, shape (n,), but the scores have shape {x.shape}.")
+    rows, y = _rows(x[None, :], y)
+    return rows[0], y
+
+
+def _rows(scores: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    scores, y = np.asarray(scores, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if scores.ndim != 2 or y.shape != scores.shape[1:]:
+        raise ValueError(
+            f"Expected scores of shape (n_programs, n_networks) and accuracies of shape (n_networks,), "
+            f"got {scores.shape} and {y.shape}."
+        )
+    if y.size < 2:
+        raise ValueError(f"A rank correlation needs at least two networks, got {y.size}.")
+    if np.isnan(scores).any() or np.isnan(y).any():
+        raise ValueError("NaN has no rank: pass the scores through scores_with_failures_last first.")
+    return scores, y

@@ -1,0 +1,45 @@
+"""What a program costs to compute on a new network, as a deterministic estimate.
+
+Measured times depend on the machine and would make two runs of one seed differ; this estimate does not. Its unit is
+one forward pass of the network over the batch.
+"""
+
+from __future__ import annotations
+
+from eznas.programs.program import Program
+from primitives import STATISTICS, Level, Primitive, Probe
+
+BACKWARD_PASSES = 2.0
+"""A backward pass costs about two forward passes."""
+PASS_SHARE = 0.02
+"""One pass over the layers' tensors relative to a forward pass of the network, measured on reduced NAS-Bench-201."""
+
+
+def cost(program: Program) -> float:
+    """Estimated cost in forward passes: probes run, backward passes, and distinct operators over layer tensors.
+
+    0 for a program that reads quantities of the architecture only.
+    """
+    return round(sum(probe_passes(program).values()) + PASS_SHARE * _operator_passes(program), 6)
+
+
+def probe_passes(program: Program) -> dict[Probe, float]:
+    """Forward-pass equivalents spent on each probe; a perturbed statistic needs the data statistic as well."""
+    needs: dict[Probe, float] = {}
+    for name in program.statistics:
+        statistic = STATISTICS[name]
+        if statistic.probe is None:
+            continue
+        passes = 1.0 + BACKWARD_PASSES * statistic.is_gradient
+        probes = (Probe.DATA, Probe.PERTURBED) if statistic.probe is Probe.PERTURBED else (statistic.probe,)
+        for probe in probes:
+            needs[probe] = max(needs.get(probe, 0.0), passes)
+    return needs
+
+
+def _operator_passes(program: Program) -> float:
+    seen: dict[str, float] = {}
+    for index, node in enumerate(program.nodes):
+        if isinstance(node, Primitive) and program.types[index].level is Level.LAYER:
+            seen[program.subprogram(index).digest] = node.passes
+    return sum(seen.values())

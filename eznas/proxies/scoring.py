@@ -1,0 +1,145 @@
+"""Proxies on networks never seen before: build, capture what is needed, evaluate, forget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eznas.architectures import Architecture, Skeleton, build_network
+from eznas.evaluation import ShardExecutor, make_plan
+from eznas.programs import Program, parse
+from eznas.proxies.zerocost import by_name
+from eznas.statistics import capture, pack
+from eznas.workers import Pool
+
+CHUNK = 8
+"""Networks built, scored and forgotten together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How networks are built and excited; equal conditions give equal scores.
+
+    Attributes:
+        skeleton: around the cell.
+        scheme: of initialisation.
+        seed: of initialisation and of the probes.
+        inputs: (batch, channels, height, width) images for programs.
+        estimator_inputs: (batch, channels, height, width) images for published estimators.
+        estimator_targets: (batch,) their classes.
+    """
+
+    skeleton: Skeleton
+    scheme: str
+    seed: int
+    inputs: Tensor
+    estimator_inputs: Tensor
+    estimator_targets: Tensor
+
+    def network(self, arch: Architecture) -> nn.Module:
+        """The network of an architecture under these conditions."""
+        return build_network(arch, self.skeleton, scheme=self.scheme, seed=self.seed)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class ProxyScores:
+    """Scores of proxies on networks.
+
+    Attributes:
+        scores: (n_proxies, n_networks) float64, programs first, then estimators; non-finite where a proxy failed.
+        seconds: (n_proxies,) mean time per network of each estimator; of programs, which share their work, that of all
+            programs together.
+    """
+
+    scores: np.ndarray
+    seconds: np.ndarray
+
+
+class NetworkScorer:
+    """State of one worker: the conditions, the programs and the estimators."""
+
+    def __init__(self, conditions: dict[str, object], programs: Sequence[str], estimators: Sequence[str]) -> None:
+        self._conditions = _unpacked(conditions)
+        self._plan = make_plan([parse(text) for text in programs])
+        self._n_programs = len(programs)
+        self._estimators = [by_name(name) for name in estimators]
+
+    def score(self, architectures: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and seconds of one chunk of networks."""
+        n_networks = len(architectures)
+        scores = np.full((self._n_programs + len(self._estimators), n_networks), np.nan)
+        seconds = np.zeros(len(scores))
+        conditions = self._conditions
+        networks = [conditions.network(Architecture(*description)) for description in architectures]
+        if self._n_programs:
+            start = time.perf_counter()
+            for column, network in enumerate(networks):
+                shown = capture(network, conditions.inputs, seed=conditions.seed, statistics=self._plan.statistics)
+                scores[: self._n_programs, column] = ShardExecutor(pack([shown]), cache_bytes=0).run(self._plan)[:, 0]
+            seconds[: self._n_programs] = time.perf_counter() - start
+        for row, estimator in enumerate(self._estimators, start=self._n_programs):
+            start = time.perf_counter()
+            for column, network in enumerate(networks):
+                value = estimator(network, conditions.estimator_inputs, conditions.estimator_targets)
+                scores[row, column] = value if math.isfinite(value) else math.nan
+            seconds[row] = time.perf_counter() - start
+        return scores, seconds
+
+
+def score_architectures(
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    *,
+    programs: Sequence[Program],
+    estimators: Sequence[str],
+    pool: Pool,
+    progress: Callable[[int, int], None] | None = None,
+) -> ProxyScores:
+    """Scores of programs and published estimators on architectures, with the workers of a pool.
+
+    Raises:
+        ConfigError: if an estimator is unknown.
+        CaptureError: if a network cannot be captured.
+    """
+    for name in estimators:
+        by_name(name)
+    texts = [program.canonical.text for program in programs]
+    pool.deploy(NetworkScorer, [(_packed(conditions), texts, tuple(estimators))] * pool.n_workers)
+    chunks = [architectures[start : start + CHUNK] for start in range(0, len(architectures), CHUNK)]
+    items = [([(a.space, a.spec) for a in chunk],) for chunk in chunks]
+    n_all = len(architectures)
+    done = (lambda n: progress(min(n * CHUNK, n_all), n_all)) if progress else None
+    parts = pool.map("score", items, done)
+    if not parts:
+        return ProxyScores(np.empty((len(programs) + len(estimators), 0)), np.zeros(len(programs) + len(estimators)))
+    return ProxyScores(
+        np.concatenate([scores for scores, _ in parts], axis=1), sum(seconds for _, seconds in parts) / n_all
+    )
+
+
+def _packed(conditions: Conditions) -> dict[str, object]:
+    """Plain data that travels to a worker."""
+    return {
+        "skeleton": asdict(conditions.skeleton),
+        "scheme": conditions.scheme,
+        "seed": conditions.seed,
+        **{name: getattr(conditions, name).numpy() for name in ("inputs", "estimator_inputs", "estimator_targets")},
+    }
+
+
+def _unpacked(data: dict[str, object]) -> Conditions:
+    tensors = {
+        name: torch.from_numpy(np.array(data[name])) for name in ("inputs", "estimator_inputs", "estimator_targets")
+    }
+    return Conditions(
+        skeleton=Skeleton(**data["skeleton"]),  # type: ignore[arg-type]
+        scheme=str(data["scheme"]),
+        seed=int(data["seed"]),  # type: ignore[call-overload]
+        **tensors,
+    )

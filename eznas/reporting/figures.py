@@ -1,0 +1,339 @@
+"""The figures of a report, as SVG that follows the colours and the font of the page around it.
+
+The same input gives the same bytes. Colours are safe for colour-blind readers, are named once in `INKS`, and end up in
+the SVG as CSS variables with these values to fall back on, so that a figure also stands alone.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eznas.reporting.front import Entry, Front, Measurement, Task
+from eznas.reporting.records import History, Scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INKS: Mapping[str, str] = {
+    "ink": "#1c2430",
+    "muted": "#5d6878",
+    "grid": "#dfe3e9",
+    "found": "#0072b2",
+    "pick": "#d55e00",
+    "known": "#7a8699",
+    "paper": "#fefefe",
+}
+"""Name of the CSS variable -> colour on a light page; the hues are those of Okabe and Ito."""
+WIDTH = 9.2
+"""Inches; at 100 units per inch the width of a report's column."""
+
+
+def front_figure(front: Front) -> str:
+    """Held-out tau with its 95 % interval against size, one row per task; published proxies to the right.
+
+    Raises:
+        ValueError: if the front has no task.
+    """
+    if not front.tasks:
+        raise ValueError("A front without tasks has no figure; expected at least one task")
+    figure = _figure(3.5 * len(front.tasks))
+    share = max(0.22, min(0.5, 0.055 * len(front.published)))
+    axes = figure.subplots(
+        len(front.tasks), 2, sharey="row", squeeze=False, width_ratios=(1 - share, share),
+        gridspec_kw={"wspace": 0.03, "hspace": 0.72},
+    )  # fmt: skip
+    for task, (left, right) in zip(front.tasks, axes, strict=True):
+        _front_panel(front, task, left)
+        _published_panel(front, task, right)
+    return _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
+
+
+def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str:
+    """Accuracy against the rank of the score on the held-out networks: the pick beside the best published proxies.
+
+    One row per task. Rank 100 % is the network the proxy likes best. Networks below the axis are drawn at its foot.
+
+    Returns:
+        SVG; empty if there are no scores to draw.
+    """
+    tasks = [task for task in front.tasks if task.name in scores.accuracies]
+    shown = [e for e in _scatter_entries(front, n_baselines) if _score_key(e, scores) is not None]
+    if not tasks or not shown:
+        return ""
+    figure = _figure(0.45 + 2.35 * len(tasks))
+    axes = figure.subplots(
+        len(tasks), len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"wspace": 0.12, "hspace": 0.42}
+    )
+    for row, task in zip(axes, tasks, strict=True):
+        for entry, ax in zip(shown, row, strict=True):
+            key = _score_key(entry, scores)
+            assert key is not None
+            _scatter_panel(ax, entry, entry is front.pick, task, scores.by_proxy[key], scores.accuracies[task.name])
+        row[0].set_ylabel(_plain(f"{task.name}: {task.report.split}\naccuracy (%)"))
+    for ax in axes[-1]:
+        ax.set_xlabel("rank of the score (%)")
+    return _svg(figure, "Accuracy of held-out networks against the rank of their score")
+
+
+def history_figure(history: History) -> str:
+    """Best correlation, hypervolume of the front, and shares of duplicates and failures, over the generations.
+
+    Returns:
+        SVG; empty for a run without a finished generation.
+    """
+    if not len(history):
+        return ""
+    figure = _figure(2.5)
+    best, volume, shares = figure.subplots(1, 3, gridspec_kw={"wspace": 0.3})
+    so_far = np.maximum.accumulate(np.nan_to_num(history.best_correlation, nan=-np.inf))
+    _curve(best, history.generation, np.where(np.isfinite(so_far), so_far, np.nan), "best correlation so far")
+    _curve(volume, history.generation, history.hypervolume, "hypervolume of the front")
+    tried = np.maximum(history.n_evaluated + np.nan_to_num(history.n_duplicates), 1)
+    _curve(shares, history.generation, 100 * history.n_duplicates / tried, "share of programs (%)", ink="found")
+    evaluated = np.maximum(history.n_evaluated, 1)
+    _curve(shares, history.generation, 100 * history.n_invalid / evaluated, "share of programs (%)", ink="pick")
+    shares.set_ylim(bottom=0)
+    _end_labels(shares, history, tried, evaluated)
+    for ax in (best, volume, shares):
+        ax.set_xlabel("generation")
+        _whole_numbers(ax)
+    return _svg(figure, "Progress of the run over its generations")
+
+
+# --- panels -------------------------------------------------------------------------------------------------------
+
+
+def _front_panel(front: Front, task: Task, ax: Axes) -> None:
+    points = [(e, m) for e in front.discovered if e.size is not None and (m := _measured(e, task)) is not None]
+    for entry, measured in points:
+        is_pick = entry is front.pick
+        ink = INKS["pick" if is_pick else "found"]
+        size, tau = float(entry.size or 0), measured.tau or 0.0
+        _interval(ax, size, measured, ink)
+        ax.plot(
+            size, tau, marker="D" if is_pick else "o", markersize=8 if is_pick else 6.5, color=ink,
+            markeredgecolor=INKS["paper"], markeredgewidth=1.2, zorder=4 if is_pick else 3, linestyle="none",
+        )  # fmt: skip
+        if is_pick:
+            is_right = size > 0.6 * max(float(e.size or 0) for e, _ in points)  # then there is room on the left only
+            ax.annotate(
+                f"pick {_plain(entry.label)}", (size, tau), xytext=(-9 if is_right else 9, 9),
+                textcoords="offset points", ha="right" if is_right else "left", color=ink, fontweight="bold", zorder=5,
+            )  # fmt: skip
+    best = front.best_published
+    if best is not None and (measured_best := _measured(best, task)) is not None:
+        ax.axhline(measured_best.tau or 0.0, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    ax.set_xlabel("size of the program (nodes)")
+    ax.set_ylabel("Kendall's tau-b")
+    ax.set_title(_plain(task.name), loc="left")
+    ax.set_title(_plain(str(task.report)), loc="right")
+    sizes = [float(e.size or 0) for e, _ in points] or [1.0]
+    margin = max(1.0, 0.07 * (max(sizes) - min(sizes)))
+    ax.set_xlim(min(sizes) - margin, max(sizes) + 2.0 * margin)
+    _whole_numbers(ax)
+
+
+def _published_panel(front: Front, task: Task, ax: Axes) -> None:
+    measured = [(e, _measured(e, task)) for e in front.published]
+    ranked = sorted(((e, m) for e, m in measured if m is not None), key=lambda pair: -(pair[1].tau or 0.0))
+    for position, (_, found) in enumerate(ranked):
+        _interval(ax, float(position), found, INKS["known"])
+        ax.plot(
+            position, found.tau or 0.0, marker="s", markersize=6, color=INKS["known"], markeredgecolor=INKS["paper"],
+            markeredgewidth=1.2, linestyle="none", zorder=3,
+        )  # fmt: skip
+    if ranked:
+        ax.axhline(ranked[0][1].tau or 0.0, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    labels = [_plain(entry.label) for entry, _ in ranked]
+    ax.set_xticks(range(len(ranked)), labels, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_xlim(-0.7, max(len(ranked), 1) - 0.3)
+    ax.set_title("published", loc="left")
+    ax.tick_params(axis="y", left=False)
+    ax.grid(axis="x", visible=False)
+    ax.spines["left"].set_visible(False)
+
+
+def _scatter_panel(
+    ax: Axes, entry: Entry, is_pick: bool, task: Task, scores: np.ndarray, accuracies: np.ndarray
+) -> None:
+    known = np.isfinite(accuracies)
+    accuracies, scores = accuracies[known], entry.direction * scores[known]
+    ink = INKS["pick" if is_pick else "known"]
+    ranks = _rank_shares(scores)
+    floor = _floor(accuracies)
+    below = accuracies < floor
+    _dots(ax, ranks[~below], accuracies[~below], ink)
+    at_foot = np.full(int(below.sum()), floor)
+    ax.plot(ranks[below], at_foot, "v", color=ink, alpha=0.6, markersize=3.2, markeredgewidth=0)
+    top = float(accuracies.max()) if len(accuracies) else 1.0
+    margin = 0.06 * max(top - floor, 1e-9)
+    ax.set_ylim(floor - margin, top + margin)
+    ax.set_xlim(-3, 103)
+    ax.set_xticks([0, 50, 100])
+    measured = _measured(entry, task)
+    tau = f"tau {measured.tau:.3f}" if measured is not None else "no tau"
+    name = f"pick {_plain(entry.label)}" if is_pick else _plain(entry.label)
+    ax.set_title(f"{name}\n{tau}", loc="left", color=INKS["pick"] if is_pick else INKS["ink"])
+
+
+def _dots(ax: Axes, x: np.ndarray, y: np.ndarray, ink: str) -> None:
+    """Points as one path of strokes of no length with round ends: a tenth of the bytes of one element per point."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    if not len(x):
+        return
+    vertices = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    path = Path(vertices, [Path.MOVETO, Path.LINETO] * len(x))
+    path.should_simplify = False
+    ax.add_patch(PathPatch(path, fill=False, edgecolor=ink, alpha=0.6, linewidth=3.2, capstyle="round", zorder=2))
+
+
+def _curve(ax: Axes, x: np.ndarray, y: np.ndarray, title: str, *, ink: str = "found") -> None:
+    ax.plot(x, y, color=INKS[ink], linewidth=2, marker="o" if len(x) < 25 else None, markersize=3.5, clip_on=False)
+    ax.set_title(title, loc="left")
+    if len(x) == 1:
+        ax.set_xlim(x[0] - 1, x[0] + 1)
+
+
+def _end_labels(ax: Axes, history: History, tried: np.ndarray, evaluated: np.ndarray) -> None:
+    ends = {
+        "duplicates": (float(100 * history.n_duplicates[-1] / tried[-1]), "found"),
+        "failed": (float(100 * history.n_invalid[-1] / evaluated[-1]), "pick"),
+    }
+    low, high = ax.get_ylim()
+    higher = max(ends, key=lambda name: np.nan_to_num(ends[name][0]))
+    for name, (value, ink) in ends.items():
+        if np.isfinite(value):
+            close = abs(ends["duplicates"][0] - ends["failed"][0]) < 0.12 * (high - low)
+            shift = (5 if name == higher else -6) if close else 0
+            ax.annotate(
+                name, (float(history.generation[-1]), value), xytext=(7, shift), textcoords="offset points",
+                color=INKS[ink], va="center", annotation_clip=False,
+            )  # fmt: skip
+
+
+def _whole_numbers(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def _interval(ax: Axes, x: float, measured: Measurement, ink: str) -> None:
+    if measured.tau_interval is not None:
+        ax.plot([x, x], measured.tau_interval, color=ink, linewidth=1.6, alpha=0.45, solid_capstyle="round", zorder=2)
+
+
+def _plain(text: str) -> str:
+    """Text from a file, not to be read as mathematics between dollar signs."""
+    return text.replace("$", r"\$")
+
+
+def _measured(entry: Entry, task: Task) -> Measurement | None:
+    measured = entry.report.get(task.name)
+    return measured if measured is not None and measured.tau is not None else None
+
+
+def _scatter_entries(front: Front, n_baselines: int) -> Sequence[Entry]:
+    ranked = [(tau, entry) for entry in front.published if (tau := entry.worst_tau("report")) is not None]
+    ranked.sort(key=lambda pair: -pair[0])
+    pick = [front.pick] if front.pick is not None else []
+    return [*pick, *(entry for _, entry in ranked[:n_baselines])]
+
+
+def _score_key(entry: Entry, scores: Scores) -> str | None:
+    """The column of an entry: its id or its name, if any score in it is finite."""
+    for key in (entry.id, entry.name or ""):
+        if key in scores.by_proxy and np.isfinite(scores.by_proxy[key]).any():
+            return key
+    return None
+
+
+def _rank_shares(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 0 to 100, ties sharing their mean; scores that are not finite share the last place."""
+    from scipy.stats import rankdata
+
+    finite = np.isfinite(scores)
+    lowest = scores[finite].min() - 1.0 if finite.any() else 0.0
+    return 100 * (rankdata(np.where(finite, scores, lowest)) - 1) / max(len(scores) - 1, 1)
+
+
+def _floor(accuracies: np.ndarray) -> float:
+    """Where the accuracy axis begins: a few networks that never learned must not flatten all others."""
+    if not len(accuracies):
+        return 0.0
+    low, median, top = np.quantile(accuracies, (0.06, 0.5, 1.0))
+    return float(max(accuracies.min(), min(low, median - 1.5 * (top - median))))
+
+
+# --- drawing ------------------------------------------------------------------------------------------------------
+
+
+def _figure(height: float) -> Figure:
+    """An empty figure in the style of a report; made without pyplot, so that no global state is touched."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasSVG(figure)
+    return figure
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """The figure as an inline SVG element that inherits its font and takes its colours from the page."""
+    import matplotlib
+
+    style: Any = {
+        "svg.fonttype": "none", "svg.hashsalt": "eznas",
+        "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+    }  # fmt: skip
+    for ax in figure.axes:
+        _dress(ax)
+    buffer = io.StringIO()
+    with matplotlib.rc_context(style):
+        figure.savefig(
+            buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04,
+            metadata={"Date": None, "Creator": None},
+        )  # fmt: skip
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    attributes = f'class="figure" role="img" aria-label="{html.escape(description)}"'
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf"\1 {attributes}", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"(font: (?:bold |700 )?[\d.]+px) [^;\"]*", r"\1 var(--figure-font, sans-serif)", text)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: var(--figure-font, sans-serif)", text)
+    for name, colour in INKS.items():
+        text = text.replace(colour, f"var(--{name}, {colour})")
+    return text.strip() + "\n"
+
+
+def _dress(ax: Axes) -> None:
+    ax.set_axisbelow(True)
+    ax.set_facecolor("none")
+    if not any(line.get_visible() for line in ax.xaxis.get_gridlines()):
+        ax.grid(axis="y", color=INKS["grid"], linewidth=0.8)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(INKS["known"])
+        ax.spines[side].set_linewidth(0.8)
+    ax.tick_params(colors=INKS["muted"], labelsize=9.5, length=3, width=0.8)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set_color(INKS["muted"])
+        label.set_fontsize(9.5)
+    for text in ax.texts:
+        text.set_fontsize(9.5)
+    for place, colour, weight in (("left", INKS["ink"], "bold"), ("right", INKS["muted"], "normal")):
+        title = {"left": ax._left_title, "right": ax._right_title}[place]  # type: ignore[attr-defined]
+        title.set_fontsize(10.5 if place == "left" else 9.5)
+        title.set_fontweight(weight)
+        if title.get_color() == "black":
+            title.set_color(colour)

@@ -1,0 +1,145 @@
+"""Formulas as inline SVG: programs typeset by matplotlib's mathtext, long ones set in several named parts.
+
+A glyph is a path filled with ``currentColor``, so formulas need no font, follow the page's colours and look the same
+everywhere.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from eznas.programs import Program, to_latex
+from primitives import Level, Primitive, Statistic
+
+MAX_WIDTH = 34.0
+"""Widest line, in ems."""
+MAX_SIZE = 150
+"""Programs of more nodes are shown as text."""
+_UNIT = 100
+"""Units of an SVG per em."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypesetLine:
+    """One line: its LaTeX, and the SVG of it."""
+
+    latex: str
+    svg: str
+
+
+def formula_lines(program: Program, *, direction: int = 1, max_width: float = MAX_WIDTH) -> tuple[TypesetLine, ...]:
+    """A formula as lines of at most about `max_width` ems: the first is the formula, the others say what its parts are.
+
+    A program of more than `MAX_SIZE` nodes gives no lines; show its text.
+
+    Args:
+        program: any.
+        direction: -1 puts a minus before the formula, so that higher is better.
+        max_width: in ems.
+    """
+    if program.size > MAX_SIZE:
+        return ()
+    latex, parts = _in_parts(program, max_width)
+    if direction < 0:
+        latex = rf"-\left({latex}\right)"
+    lines = [latex, *(f"{symbol} = {part}" for symbol, part in parts)]
+    return tuple(TypesetLine(line, latex_svg(line)) for line in lines)
+
+
+def latex_svg(latex: str) -> str:
+    """Inline SVG of a formula in mathtext's subset of LaTeX, on the baseline of the text around it.
+
+    Raises:
+        ValueError: if the formula cannot be typeset.
+    """
+    outline = _outline(latex)
+    pad = 4
+    top, bottom = outline.top + pad, outline.bottom - pad
+    width, height = outline.width + 2 * pad, top - bottom
+    style = f"width:{width / _UNIT:.2f}em;height:{height / _UNIT:.2f}em;vertical-align:{bottom / _UNIT:.2f}em"
+    return (
+        f'<svg class="formula" role="img" aria-label="{html.escape(latex)}" style="{style}" '
+        f'viewBox="{-pad} {-top:.0f} {width:.0f} {height:.0f}"><path fill="currentColor" d="{outline.path}"/></svg>'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """The glyphs of a line as one path, y downwards, and their extent from the origin of the baseline."""
+
+    path: str
+    width: float
+    top: float
+    bottom: float
+
+
+@lru_cache(maxsize=2_000)
+def _outline(latex: str) -> _Outline:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath, text_to_path
+
+    font = FontProperties(family="serif", math_fontfamily="cm", size=_UNIT)
+    text = f"${_spelled_for_display(latex)}$"
+    width, height, descent = text_to_path.get_text_width_height_descent(text, font, ismath=True)
+    shape = TextPath((0, 0), text, size=_UNIT, prop=font)
+    box = shape.get_extents()
+    return _Outline(_path_data(shape), max(width, box.x1), max(height - descent, box.y1), min(-descent, box.y0))
+
+
+def _spelled_for_display(latex: str) -> str:
+    """Fractions at the size of the text, where mathtext would make them small, and a little room after sums."""
+    return latex.replace(r"\frac", r"\dfrac").replace(r"\sum_\ell ", r"\sum_\ell\, ")
+
+
+def _path_data(shape: Any) -> str:
+    """SVG path data; whole units, a hundredth of an em, are fine enough to print."""
+    letters = {1: "M", 2: "L", 3: "Q", 4: "C"}
+    parts = []
+    for vertices, code in shape.iter_segments(simplify=False, curves=True):
+        if code == 79:
+            parts.append("Z")
+            continue
+        numbers = " ".join(str(round(-v if i % 2 else v)) for i, v in enumerate(vertices))
+        parts.append(letters[code] + numbers)
+    return "".join(parts)
+
+
+def _width(latex: str) -> float:
+    return _outline(latex).width / _UNIT
+
+
+def _in_parts(program: Program, max_width: float) -> tuple[str, list[tuple[str, str]]]:
+    """LaTeX of the formula with its widest parts named, and the parts in the order they are used."""
+    parts: list[tuple[str, str]] = []
+    while _width(to_latex(program)) > max_width:
+        widths = {
+            index: _width(to_latex(program.subprogram(index)))
+            for index, node in enumerate(program.nodes)
+            if index and isinstance(node, Primitive)
+        }
+        fitting = {i: w for i, w in widths.items() if 4.0 < w <= max_width - 3.0}
+        if not fitting:
+            break
+        chosen = program.subprogram(max(fitting, key=lambda i: fitting[i]))
+        symbol = f"{'s' if chosen.type.level is Level.NETWORK else 'u'}_{{{len(parts) + 1}}}"
+        parts.append((symbol, to_latex(chosen)))
+        program = _replaced(program, chosen, Statistic(symbol, chosen.type, symbol, None, False))
+    return to_latex(program), parts[::-1]
+
+
+def _replaced(program: Program, part: Program, leaf: Statistic) -> Program:
+    """`program` with every occurrence of `part` replaced by `leaf`."""
+    nodes: list[Any] = []
+    index = 0
+    while index < program.size:
+        end = program.spans[index]
+        if program.nodes[index:end] == part.nodes:
+            nodes.append(leaf)
+            index = end
+        else:
+            nodes.append(program.nodes[index])
+            index += 1
+    return Program(tuple(nodes))

@@ -1,0 +1,42 @@
+"""What untrained networks show under probes: captured by tracing, packed by shape, kept on disk.
+
+``capture`` turns a network into `NetworkStatistics`, ``pack`` lays several of them side by side in a `Shard`, and a
+`StatisticsStore` keeps shards on disk so that a network is captured once. `ensure_store` opens a store or captures what
+it lacks, in this process or, with a `Spread`, on workers.
+"""
+
+from __future__ import annotations
+
+from eznas.statistics.cache import StoreOnDisk, prune, stores_on_disk
+from eznas.statistics.capture import NetworkStatistics, capture
+from eznas.statistics.shard import ShapeGroup, Shard, pack
+from eznas.statistics.store import (
+    CaptureSettings,
+    ShardFile,
+    ShardWriter,
+    Spread,
+    StatisticsStore,
+    ensure_store,
+    tensor_digest,
+)
+from eznas.statistics.tracing import PROBES, STATISTICS
+
+__all__ = [
+    "PROBES",
+    "STATISTICS",
+    "CaptureSettings",
+    "NetworkStatistics",
+    "ShapeGroup",
+    "Shard",
+    "ShardFile",
+    "ShardWriter",
+    "Spread",
+    "StatisticsStore",
+    "StoreOnDisk",
+    "capture",
+    "ensure_store",
+    "pack",
+    "prune",
+    "stores_on_disk",
+    "tensor_digest",
+]

@@ -1,0 +1,56 @@
+"""The statistics of one network, captured: the step from an ``nn.Module`` to plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from eznas.errors import CaptureError
+from eznas.statistics import tracing
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatistics:
+    """What the units of one network showed, and the network's own quantities.
+
+    Attributes:
+        layers: one mapping per unit from statistic (``"weight_grad.noise"``) to tensor, in order of execution;
+            activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel).
+        quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image.
+    """
+
+    layers: tuple[Mapping[str, Tensor], ...]
+    quantities: Mapping[str, float]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all statistics."""
+        return sum(tensor.nbytes for layer in self.layers for tensor in layer.values())
+
+
+def capture(
+    network: nn.Module, inputs: Tensor, *, seed: int, statistics: Collection[str] | None = None
+) -> NetworkStatistics:
+    """Captures the statistics of `network` and leaves it exactly as it was found.
+
+    Values that are not finite are kept: whether a program can live with them is for the program to show.
+
+    Args:
+        network: maps `inputs` to one tensor of logits.
+        inputs: (batch, ...) float tensor on the device of the network.
+        seed: of the noise and the perturbation of the probes.
+        statistics: names from ``STATISTICS``; all 22 by default. Probes nobody asks for are not run.
+
+    Raises:
+        CaptureError: if the network cannot be run on `inputs`, has no unit, or a name in `statistics` is unknown.
+    """
+    try:
+        layers, quantities = tracing.capture_units(network, inputs, seed=seed, statistics=statistics)
+    except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
+        raise CaptureError(
+            f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
+            f"{tuple(inputs.shape)}: {error}"
+        ) from error
+    return NetworkStatistics(tuple(layers), quantities)

@@ -1,0 +1,590 @@
+"""Statistics of many networks on disk: captured once, opened by content, read without copying.
+
+A store is a folder of safetensors files, one `Shard` each, and a ``manifest.json`` that is written last. The folder is
+named by a hash of everything that determines the values (`CaptureSettings.key`), so equal questions find equal
+folders. A shard file is named by the networks it holds and by the checksum of its bytes; it gets that name only when
+it is complete. A capture that was killed therefore goes on from its finished shards, and nothing half-written can be
+taken for a result.
+
+A `ShardWriter` captures networks and writes their shards; it is plain data, so that workers can share the networks of
+one store. A store has the same bytes whoever wrote its shards, in whatever order.
+
+    <root>/<key>.lock                         held while capturing
+    <root>/<key>/manifest.json
+    <root>/<key>/000008-000016-<checksum>.safetensors
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from eznas.errors import CaptureError, StoreError
+from eznas.statistics.cache import mark_used
+from eznas.statistics.capture import NetworkStatistics, capture
+from eznas.statistics.shard import Column, Shard, columns, shard_of
+from eznas.statistics.tracing import STATISTICS
+
+if TYPE_CHECKING:
+    from eznas.architectures import Architecture
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DEFAULT_MEMORY_BUDGET = 2**30
+_DIGEST_BYTES = 16
+_READ_BYTES = 2**20
+_TEMPORARY = ".temporary"
+_TYPE_NAMES = {
+    torch.int64: "I64", torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
+}  # fmt: skip
+"""The types a shard file can hold, in the order in which it holds them, with their names in safetensors."""
+_SHARD_NAME = re.compile(r"(?P<start>\d{6,})-(?P<stop>\d{6,})-(?P<checksum>[0-9a-f]{32})\.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureSettings:
+    """Everything but the architectures that determines the values of a store.
+
+    Attributes:
+        space: name of the search space.
+        skeleton: the skeleton's fields, for example ``{"cells_per_stage": 1, "channels": 16, "n_classes": 10}``.
+        scheme: how networks are initialised, ``"eznas"`` or ``"default"``.
+        images: name of the source of the image batch.
+        images_digest: `tensor_digest` of the image batch.
+        batch_size: images in the batch.
+        input_size: height and width of an image in pixels.
+        seed: of the initialisation and of the probes.
+    """
+
+    space: str
+    skeleton: Mapping[str, int]
+    scheme: str
+    images: str
+    images_digest: str
+    batch_size: int
+    input_size: int
+    seed: int
+
+    def key(self, architectures: Sequence[Architecture], statistics: Collection[str] | None = None) -> str:
+        """The content address of a store: 32 hexadecimal digits.
+
+        It covers these settings, the architectures in their order, the statistics, the format of the store and the
+        major and minor version of torch, whose kernels may differ in the last bit.
+        """
+        content = {
+            "format": FORMAT_VERSION,
+            "torch": _torch_version(),
+            "settings": self.as_dict(),
+            "architectures": [[arch.space, arch.spec] for arch in architectures],
+            "statistics": _canonical_statistics(statistics),
+        }
+        return _digest(_canonical_json(content))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain data, ready for JSON."""
+        return asdict(self) | {"skeleton": dict(self.skeleton)}
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """Hash of a tensor's type, shape and values: 32 hexadecimal digits, equal on every device."""
+    values = tensor.detach().cpu().contiguous()
+    head = f"{values.dtype} {tuple(values.shape)} ".encode()
+    return _digest(head + values.reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """One line of the manifest: networks ``start`` to ``stop`` (exclusive) of the store."""
+
+    name: str
+    start: int
+    stop: int
+    checksum: str
+    n_bytes: int
+
+    @classmethod
+    def from_path(cls, path: Path) -> ShardFile | None:
+        """The entry that belongs to a finished shard file, or nothing if this is not one."""
+        match = _SHARD_NAME.fullmatch(path.name)
+        if match is None:
+            return None
+        return cls(path.name, int(match["start"]), int(match["stop"]), match["checksum"], path.stat().st_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsStore:
+    """A finished folder of shards, open for reading.
+
+    Attributes:
+        folder: where the store is.
+        networks: the spec of each architecture, in the order of capture.
+        settings: what the networks were captured with, as plain data.
+        statistics: names of the statistics, the same for every layer.
+        nbytes: size of all shard files.
+    """
+
+    folder: Path
+    networks: tuple[str, ...]
+    settings: Mapping[str, Any]
+    statistics: tuple[str, ...]
+    nbytes: int
+    _files: tuple[ShardFile, ...] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True) -> StatisticsStore:
+        """Opens a finished store.
+
+        Args:
+            folder: the folder that holds ``manifest.json``.
+            verify: read every shard once and compare its checksum; otherwise only the sizes are compared.
+
+        Raises:
+            StoreError: if the manifest or a shard is missing, damaged or of another version.
+        """
+        manifest = _read_manifest(folder)
+        files = _shard_files(folder, manifest)
+        for file in files:
+            _check_shard_file(folder, file, verify=verify)
+        return cls(
+            folder=folder,
+            networks=tuple(manifest["networks"]),
+            settings=manifest["settings"],
+            statistics=tuple(manifest["statistics"]),
+            nbytes=sum(file.n_bytes for file in files),
+            _files=files,
+        )
+
+    @property
+    def n_networks(self) -> int:
+        return len(self.networks)
+
+    @property
+    def n_shards(self) -> int:
+        return len(self._files)
+
+    def shard_networks(self, index: int) -> range:
+        """Positions in ``networks`` of the networks of shard `index`, in the order of the shard."""
+        return range(self._files[index].start, self._files[index].stop)
+
+    def shard_bytes(self, index: int) -> int:
+        """Size of the file of shard `index`."""
+        return self._files[index].n_bytes
+
+    def shard(self, index: int, device: torch.device | str = "cpu") -> Shard:
+        """Shard `index`, mapped into memory: on the CPU nothing is read before it is used, and nothing is copied.
+
+        Raises:
+            StoreError: if the file cannot be read.
+        """
+        path = self.folder / self._files[index].name
+        n_networks = len(self.shard_networks(index))
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return shard_of(tensors, n_networks=n_networks, statistics=self.statistics)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _damaged(path, "a readable shard", str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardWriter:
+    """Captures networks of one store and writes their shards: the part of a capture that may happen on a worker.
+
+    Attributes:
+        folder: of the store.
+        architectures: of the whole store, in its order.
+        make_network: builds and initialises the network of an architecture, on the device of `inputs`.
+        inputs: (batch, channels, height, width) float32 image batch.
+        seed: of the probes.
+        statistics: names from ``STATISTICS``, in their order.
+        memory_budget: bytes to hold, as `ensure_store` explains.
+    """
+
+    folder: Path
+    architectures: Sequence[Architecture]
+    make_network: Callable[[Architecture], nn.Module]
+    inputs: Tensor
+    seed: int
+    statistics: list[str]
+    memory_budget: int
+
+    def write(self, start: int, stop: int, captured: Callable[[], None] = lambda: None) -> list[ShardFile]:
+        """Captures the networks `start` to `stop` (exclusive) and writes them, into one shard if memory allows.
+
+        Where a shard ends depends on nothing but its own networks and the budget: a capture that goes on after any of
+        its shards makes the same ones.
+
+        Args:
+            start: position of the first network.
+            stop: position after the last.
+            captured: called after each network.
+
+        Raises:
+            CaptureError: if the statistics of an architecture cannot be captured; names the architecture.
+            OSError: if a shard cannot be written; nothing of it stays.
+        """
+        files: list[ShardFile] = []
+        while start < stop:
+            files.append(self._save(start, self._capture(start, stop, captured)))
+            start = files[-1].stop
+        return files
+
+    def _capture(self, start: int, stop: int, captured: Callable[[], None]) -> list[NetworkStatistics]:
+        """Statistics of the networks from `start` on, up to `stop` or while half of the budget holds one more."""
+        networks: list[NetworkStatistics] = []
+        n_bytes = largest = 0
+        for arch in self.architectures[start:stop]:
+            networks.append(self._one(arch))
+            n_bytes += networks[-1].nbytes
+            largest = max(largest, networks[-1].nbytes)
+            captured()
+            if n_bytes + largest > self.memory_budget // 2:
+                break
+        return networks
+
+    def _one(self, arch: Architecture) -> NetworkStatistics:
+        network = self.make_network(arch)
+        try:
+            return capture(network, self.inputs, seed=self.seed, statistics=self.statistics)
+        except CaptureError as error:
+            raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
+
+    def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
+        with _replacing(self.folder) as temporary:
+            checksum = _write_columns(temporary, columns(networks))
+            final = self.folder / f"{start:06d}-{start + len(networks):06d}-{checksum}.safetensors"
+            _publish(temporary, final)
+        file = ShardFile.from_path(final)
+        assert file is not None  # the name was made three lines above
+        return file
+
+
+Spread = Callable[[ShardWriter, Sequence[tuple[int, int]], Callable[[int], None]], Sequence[Sequence[ShardFile]]]
+"""Calls ``writer.write(*span)`` for every span, in any order and anywhere, and gives the results in the order of the
+spans; calls the function with the number of finished spans after each."""
+
+
+def ensure_store(
+    root: Path,
+    architectures: Sequence[Architecture],
+    settings: CaptureSettings,
+    make_network: Callable[[Architecture], nn.Module],
+    inputs: Tensor,
+    *,
+    statistics: Collection[str] | None = None,
+    networks_per_shard: int = 8,
+    memory_budget: int = DEFAULT_MEMORY_BUDGET,
+    progress: Callable[[int, int], None] | None = None,
+    spread: Spread | None = None,
+    verify: bool = True,
+) -> tuple[StatisticsStore, bool]:
+    """Opens the store that holds these statistics, capturing first whatever is missing.
+
+    One process captures at a time; another that asks for the same store waits and then opens it.
+
+    Args:
+        root: folder of all stores; created if need be.
+        architectures: distinct architectures, in the order of the store.
+        settings: must describe `make_network` and `inputs`; they name the store.
+        make_network: builds and initialises the network of an architecture, on the device of `inputs`.
+        inputs: (batch, channels, height, width) float32 image batch.
+        statistics: names from ``STATISTICS``; all 22 by default.
+        networks_per_shard: networks in one file; changes no value.
+        memory_budget: bytes that statistics may take in each capturing process. A shard is closed early where one more
+            network like its largest would exceed half of them; the other half is room to capture a network. One that
+            needs more gets it. Changes no value.
+        progress: called with (networks done, networks in all) after each network, or each shard if there is `spread`.
+        spread: has the shards written by workers that see the same folder; by default this process writes them.
+        verify: compare checksums when the store exists already.
+
+    Returns:
+        The open store, and whether any network was captured for it now.
+
+    Raises:
+        CaptureError: if the statistics of an architecture cannot be captured; names the architecture.
+        StoreError: if the store is damaged, `settings` do not describe `inputs`, or the disk is full or read-only.
+    """
+    _require_sound_request(architectures, settings, inputs, networks_per_shard, statistics)
+    folder = root / settings.key(architectures, statistics)
+    if (folder / MANIFEST).exists():
+        mark_used(folder)
+        return StatisticsStore.open(folder, verify=verify), False
+    writer = ShardWriter(
+        folder=folder.absolute(),
+        architectures=tuple(architectures),
+        make_network=make_network,
+        inputs=inputs,
+        seed=settings.seed,
+        statistics=_canonical_statistics(statistics),
+        memory_budget=memory_budget,
+    )
+    job = _Capture(writer, settings, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{folder}.lock"):
+            if (folder / MANIFEST).exists():  # another process finished it while this one waited
+                return StatisticsStore.open(folder, verify=verify), False
+            n_captured = job.run()
+    except OSError as error:
+        raise StoreError(
+            f"Could not write the statistics store {folder}: {error}; free space (eznas data prune removes older "
+            f"stores) or make the folder writable, and run again: finished shards are kept."
+        ) from error
+    return StatisticsStore.open(folder, verify=False), n_captured > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """One capture under way: what is missing, who writes it, who is told, and the manifest at the end."""
+
+    writer: ShardWriter
+    settings: CaptureSettings
+    networks_per_shard: int
+    progress: Callable[[int, int], None]
+    spread: Spread | None
+
+    def run(self) -> int:
+        """Captures what no finished shard holds, writes the manifest, and returns the number of captured networks."""
+        finished = self._finished_shards()
+        spans = _spans(finished, len(self.writer.architectures), self.networks_per_shard)
+        n_missing = sum(stop - start for start, stop in spans)
+        if finished:
+            self._tell(n_missing)
+        write = self._write_here if self.spread is None or not spans else self._write_on_workers
+        files = [*finished, *itertools.chain.from_iterable(write(spans))]
+        self._write_manifest(sorted(files, key=lambda file: file.start))
+        return n_missing
+
+    def _write_here(self, spans: Sequence[tuple[int, int]]) -> Sequence[Sequence[ShardFile]]:
+        n_left = itertools.count(sum(stop - start for start, stop in spans) - 1, -1)
+        return [self.writer.write(*span, lambda: self._tell(next(n_left))) for span in spans]
+
+    def _write_on_workers(self, spans: Sequence[tuple[int, int]]) -> Sequence[Sequence[ShardFile]]:
+        """Which spans are finished is not told, only how many: at least the smallest."""
+        assert self.spread is not None
+        sizes = sorted(stop - start for start, stop in spans)
+        try:
+            return self.spread(self.writer, spans, lambda n_finished: self._tell(sum(sizes[n_finished:])))
+        except BaseException:
+            for temporary in self.writer.folder.glob(f"*{_TEMPORARY}"):  # of workers that are stopped as they write
+                temporary.unlink(missing_ok=True)
+            raise
+
+    def _tell(self, n_left: int) -> None:
+        self.progress(len(self.writer.architectures) - n_left, len(self.writer.architectures))
+
+    def _finished_shards(self) -> list[ShardFile]:
+        """Sound shards of an interrupted capture, in order; all other files of it are deleted."""
+        finished: list[ShardFile] = []
+        covered = 0
+        for path in sorted(self.writer.folder.iterdir()):
+            file = ShardFile.from_path(path)
+            if file is not None and covered <= file.start < file.stop and _checksum(path) == file.checksum:
+                finished.append(file)
+                covered = file.stop
+            elif path.is_file():
+                path.unlink()
+        return finished
+
+    def _write_manifest(self, files: Sequence[ShardFile]) -> None:
+        content = {
+            "format": FORMAT_VERSION,
+            "torch": _torch_version(),
+            "settings": self.settings.as_dict(),
+            "statistics": self.writer.statistics,
+            "networks": [arch.spec for arch in self.writer.architectures],
+            "shards": [asdict(file) for file in files],
+        }
+        document = {"checksum": _digest(_canonical_json(content)), **content}
+        with _replacing(self.writer.folder) as temporary:
+            temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+            _publish(temporary, self.writer.folder / MANIFEST)
+
+
+def _spans(finished: Sequence[ShardFile], n_networks: int, per_shard: int) -> list[tuple[int, int]]:
+    """The networks no finished shard holds, cut at multiples of `per_shard` as if nothing were finished."""
+    edges = [0, *(edge for file in finished for edge in (file.start, file.stop)), n_networks]
+    spans: list[tuple[int, int]] = []
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        first_cut = (start // per_shard + 1) * per_shard
+        spans += itertools.pairwise([start, *range(first_cut, stop, per_shard), stop])
+    return [(start, stop) for start, stop in spans if start < stop]
+
+
+def _write_columns(path: Path, named: Mapping[str, Column]) -> str:
+    """Writes tensors in the safetensors format, part by part and so without a copy of any; returns the checksum.
+
+    The bytes are those of ``safetensors.torch.save_file``, which wants every tensor whole in memory.
+    """
+    order = {dtype: position for position, dtype in enumerate(_TYPE_NAMES)}
+    ordered = sorted(named.items(), key=lambda item: (order[item[1].parts[0].dtype], item[0]))
+    digest = sha256()
+    values = (_bytes(part) for _, column in ordered for part in column.parts)
+    with path.open("wb") as file:
+        for block in itertools.chain([memoryview(_header(ordered))], values):
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()[: 2 * _DIGEST_BYTES]
+
+
+def _header(ordered: Sequence[tuple[str, Column]]) -> bytes:
+    """The head of a safetensors file: its length, and type, shape and place of every tensor as JSON."""
+    entries: dict[str, Any] = {}
+    end = 0
+    for name, column in ordered:
+        start, end = end, end + sum(part.nbytes for part in column.parts)
+        entries[name] = {
+            "dtype": _TYPE_NAMES[column.parts[0].dtype],
+            "shape": list(column.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The values of a tensor as the machine holds them."""
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A temporary path in `folder`, gone afterwards unless it was published."""
+    temporary = folder / f"{uuid.uuid4().hex}{_TEMPORARY}"
+    try:
+        yield temporary
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    """Gives a complete file its name once its bytes, and then its entry in the folder, are on the disk."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of `folder`, known to be whole and of this version."""
+    path = folder / MANIFEST
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        version, checksum = document["format"], document.pop("checksum")
+    except FileNotFoundError:
+        raise StoreError(
+            f"{folder} is not a finished statistics store: expected the file {MANIFEST}, found none; capture it first."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, "a complete JSON manifest", str(error)) from error
+    if version != FORMAT_VERSION:
+        raise StoreError(
+            f"The statistics store {folder} has format version {version!r}, expected {FORMAT_VERSION}; delete the "
+            f"folder, it will be captured again."
+        )
+    found = _digest(_canonical_json(document))
+    if found != checksum:
+        raise _damaged(path, f"checksum {checksum}", found)
+    manifest: dict[str, Any] = document
+    return manifest
+
+
+def _shard_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[ShardFile, ...]:
+    """The shards a manifest lists, known to be plain file names that cover all networks in order."""
+    try:
+        files = tuple(ShardFile(**entry) for entry in manifest["shards"])
+        edges = [0, *(file.stop for file in files)]
+        is_sound = all(_SHARD_NAME.fullmatch(file.name) for file in files)
+        is_sound &= edges == [*(file.start for file in files), len(manifest["networks"])]
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder / MANIFEST, "the fields of a manifest", str(error)) from error
+    if not is_sound:
+        raise _damaged(folder / MANIFEST, "shards that cover all networks in order", f"{len(files)} that do not")
+    return files
+
+
+def _check_shard_file(folder: Path, file: ShardFile, *, verify: bool) -> None:
+    path = folder / file.name
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes != file.n_bytes:
+            raise _damaged(path, f"{file.n_bytes} bytes", f"{n_bytes}")
+        checksum = _checksum(path) if verify else file.checksum
+    except OSError as error:
+        raise _damaged(path, "a readable shard", str(error)) from error
+    if checksum != file.checksum:
+        raise _damaged(path, f"checksum {file.checksum}", checksum)
+
+
+def _damaged(path: Path, expected: str, found: str) -> StoreError:
+    return StoreError(
+        f"{path.name} of the statistics store {path.parent} is damaged: expected {expected}, found {found}; delete the "
+        f"folder, it will be captured again."
+    )
+
+
+def _require_sound_request(
+    architectures: Sequence[Architecture],
+    settings: CaptureSettings,
+    inputs: Tensor,
+    networks_per_shard: int,
+    statistics: Collection[str] | None,
+) -> None:
+    if not architectures:
+        raise StoreError("Cannot make a statistics store of 0 architectures; expected at least one.")
+    if networks_per_shard < 1:
+        raise StoreError(f"Expected networks_per_shard to be at least 1, but got {networks_per_shard}.")
+    unknown = sorted(set(statistics or ()) - set(STATISTICS))
+    if unknown:
+        raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(STATISTICS)}.")
+    digest = tensor_digest(inputs)
+    if digest != settings.images_digest:
+        raise StoreError(
+            f"The settings of the statistics store describe images with digest {settings.images_digest}, but the batch "
+            f"has {digest}; set images_digest to tensor_digest(inputs)."
+        )
+
+
+def _canonical_statistics(statistics: Collection[str] | None) -> list[str]:
+    return [name for name in STATISTICS if statistics is None or name in statistics]
+
+
+def _torch_version() -> str:
+    return ".".join(torch.__version__.split(".")[:2])
+
+
+def _canonical_json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    """The first 32 hexadecimal digits of a file's SHA-256, which processors compute faster than BLAKE2."""
+    digest = sha256()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()[: 2 * _DIGEST_BYTES]

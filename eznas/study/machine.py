@@ -1,0 +1,71 @@
+"""Where a run works: workers, device, cache. Nothing here changes a result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from eznas.errors import ConfigError
+
+CACHE_VARIABLE = "EZNAS_CACHE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where a run works; nothing here changes its result.
+
+    Attributes:
+        workers: 0 for this process, else Ray actors.
+        ray_address: of a cluster; None starts Ray on this machine.
+        device: of evaluation.
+        cache: folder of statistics stores; None for ``EZNAS_CACHE`` or the user's cache folder.
+    """
+
+    workers: int = 0
+    ray_address: str | None = None
+    device: str = "cpu"
+    cache: Path | None = None
+
+    @property
+    def stores(self) -> Path:
+        """Folder of statistics stores."""
+        return self.cache or cache_folder()
+
+
+def cache_folder() -> Path:
+    """Folder of statistics stores: ``EZNAS_CACHE``, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("eznas")) / "statistics"
+
+
+def check_machine(machine: Machine) -> None:
+    """Refuse a machine that cannot work before anything is written.
+
+    Raises:
+        ConfigError: unknown or absent device, impossible number of workers.
+    """
+    if machine.workers < 0:
+        raise ConfigError(f"--workers must be 0 (this process) or more, got {machine.workers}; leave it out to use 0")
+    if machine.ray_address is not None and machine.workers == 0:
+        raise ConfigError("--ray-address needs --workers 1 or more, got 0; say how many workers the cluster may run")
+    if machine.device not in ("cpu", "cuda"):
+        raise ConfigError(f"--device must be cpu or cuda, got {machine.device!r}")
+    if machine.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda was asked, but PyTorch finds no CUDA device; use --device cpu")
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One intra-op thread: on the small tensors of this work more threads are slower, many times on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

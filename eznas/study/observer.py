@@ -1,0 +1,30 @@
+"""Who is told how a run goes on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from eznas.evolution import GenerationSummary, SearchState
+
+
+class Observer(Protocol):
+    """Who is told how a run goes on; every method may do nothing."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def advance(self, done: int, total: int) -> None:
+        """So much of the stage is done."""
+
+    def generation(self, summary: GenerationSummary, state: SearchState, n_generations: int) -> None:
+        """A generation is finished and on disk."""
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def advance(self, done: int, total: int) -> None: ...
+
+    def generation(self, summary: GenerationSummary, state: SearchState, n_generations: int) -> None: ...

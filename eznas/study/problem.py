@@ -1,0 +1,139 @@
+"""What a run's settings mean on this machine's data: which networks, which accuracies, which images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from eznas.architectures import Skeleton
+from eznas.benchmarks import (
+    Benchmark,
+    Partition,
+    Split,
+    Task,
+    default_image_source,
+    image_batch,
+    learning_split,
+    load_nb201,
+    make_tasks,
+    partition,
+)
+from eznas.config import RunConfig
+from eznas.fitness import Labels
+from eznas.proxies import Conditions
+from eznas.randomness import derived_seed, stream
+from eznas.statistics import CaptureSettings, tensor_digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a run's settings mean on this machine's data: networks, accuracies, probe batch.
+
+    Attributes:
+        config: the settings.
+        benchmark: with the accuracies.
+        parts: networks to evolve on, to select on, to report on; disjoint.
+        learn_split: the accuracies that evolution and selection see.
+        images: source of the probe batch.
+        conditions: how networks are built and excited.
+    """
+
+    config: RunConfig
+    benchmark: Benchmark
+    parts: Partition
+    learn_split: Split
+    images: str
+    conditions: Conditions
+
+    def tasks(self, part: str) -> tuple[Task, ...]:
+        """The tasks of a part, ``"evolve"``, ``"select"`` or ``"report"``."""
+        settings = self.config.benchmark
+        split = Split.TEST if part == "report" else self.learn_split
+        return make_tasks(self.benchmark, getattr(self.parts, part), settings.datasets, split, settings.epochs)
+
+    def capture_settings(self) -> CaptureSettings:
+        """What names the statistics store."""
+        conditions = self.conditions
+        return CaptureSettings(
+            space="nb201",
+            skeleton=asdict(conditions.skeleton),
+            scheme=conditions.scheme,
+            images=self.images,
+            images_digest=tensor_digest(conditions.inputs),
+            batch_size=len(conditions.inputs),
+            input_size=conditions.inputs.shape[-1],
+            seed=conditions.seed,
+        )
+
+
+def prepare(config: RunConfig) -> Problem:
+    """Read the data and draw the networks that the settings ask for.
+
+    Raises:
+        BenchmarkError: if the data lack what is asked.
+    """
+    benchmark = load_nb201()
+    settings = config.benchmark
+    learn_split = learning_split(benchmark, settings.datasets, settings.epochs)
+    make_tasks(benchmark, benchmark.architectures[:1], settings.datasets, Split.TEST, settings.epochs)
+    parts = partition(
+        benchmark,
+        n_evolve=settings.n_evolve,
+        n_select=settings.n_select,
+        n_report=settings.n_report,
+        seed=config.seed,
+        strategy=settings.strategy,
+        dataset=settings.datasets[0],
+        split=learn_split,
+        epochs=settings.epochs,
+    )
+    if config.evolution.early_decisions:  # rounds of networks must be samples of all
+        order = stream(config.seed, "partition", "order").permutation(len(parts.evolve))
+        parts = replace(parts, evolve=tuple(parts.evolve[position] for position in order))
+    conditions, images = conditions_of(config)
+    return Problem(
+        config=config,
+        benchmark=benchmark,
+        parts=parts,
+        learn_split=learn_split,
+        images=images,
+        conditions=conditions,
+    )
+
+
+def conditions_of(config: RunConfig) -> tuple[Conditions, str]:
+    """How the settings build and excite networks, and the source of the images.
+
+    Raises:
+        BenchmarkError: if the images are not at hand.
+    """
+    images: str = config.probe.images
+    if images == "auto":
+        images = default_image_source(config.benchmark.datasets[0])
+
+    def batch(size: int) -> tuple[Tensor, Tensor]:
+        rng = stream(config.seed, "probe", "images")
+        return image_batch(images, batch_size=size, input_size=config.probe.input_size, rng=rng)
+
+    inputs, _ = batch(config.probe.batch_size)
+    estimator_inputs, estimator_targets = batch(config.report.baseline_batch_size)
+    networks = config.networks
+    conditions = Conditions(
+        skeleton=Skeleton(
+            cells_per_stage=networks.cells_per_stage, channels=networks.channels, n_classes=networks.n_classes
+        ),
+        scheme=networks.scheme,
+        seed=derived_seed(config.seed, "networks") % 2**31,
+        inputs=inputs,
+        estimator_inputs=estimator_inputs,
+        estimator_targets=estimator_targets,
+    )
+    return conditions, images
+
+
+def labels_of(tasks: Sequence[Task]) -> tuple[Labels, ...]:
+    """The accuracies of tasks over the same architectures, as labels of the columns 0 .. n - 1."""
+    return tuple(Labels(task.dataset, task.accuracies, np.arange(task.n)) for task in tasks)

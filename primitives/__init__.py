@@ -1,0 +1,32 @@
+"""The language of zero-cost proxies: operators, network statistics, types and numerics.
+
+`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER` and `EXTENDED` are the parts a search may use.
+"""
+
+from primitives.primitive import Layers, Primitive, ShapeError, primitive
+from primitives.sets import EXTENDED, PAPER, PRIMITIVE_SETS, PRIMITIVES, PrimitiveSet
+from primitives.statistics import LAYER_STATISTICS, NETWORK_QUANTITIES, STATISTICS, Probe, Statistic
+from primitives.types import (
+    CHANNEL_KERNEL,
+    DYNAMIC,
+    INPUT_ACTIVATION,
+    LAYER_KERNEL,
+    LAYER_SCALAR,
+    NETWORK_KERNEL,
+    NETWORK_SCALAR,
+    OUTPUT_ACTIVATION,
+    TYPES,
+    WEIGHT,
+    LanguageTypeError,
+    Level,
+    Signature,
+    Sort,
+    Type,
+)
+
+__all__ = [
+    "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LAYER_KERNEL", "LAYER_SCALAR", "LAYER_STATISTICS",
+    "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION", "PAPER", "PRIMITIVES",
+    "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers", "Level", "Primitive",
+    "PrimitiveSet", "Probe", "ShapeError", "Signature", "Sort", "Statistic", "Type", "primitive",
+]  # fmt: skip

@@ -1,0 +1,54 @@
+"""The words allowed in a run: the two named primitive sets.
+
+`PAPER` is the language of the EZNAS paper: one type, no constants, mean over entries and then over layers at the end of
+every program. `EXTENDED` is the typed language: kernels between samples, aggregation over layers as an operator,
+quantities of the whole network, constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from primitives.aggregations import AGGREGATIONS, mean_layers
+from primitives.elementwise import ELEMENTWISE_OPERATORS
+from primitives.kernels import KERNELS
+from primitives.paper import PAPER_OPERATORS, element_mean
+from primitives.primitive import Primitive, table
+from primitives.reductions import REDUCTIONS
+from primitives.statistics import LAYER_STATISTICS, NETWORK_QUANTITIES, Statistic
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveSet:
+    """Words a search may combine.
+
+    Attributes:
+        name: how configurations call it.
+        primitives: operators, in a fixed order.
+        statistics: leaves, in a fixed order.
+        constants: whether numbers may appear.
+        ending: operators put around every program, innermost first; with an ending the set counts as untyped, and the
+            search combines anything with anything.
+    """
+
+    name: str
+    primitives: tuple[Primitive, ...]
+    statistics: tuple[Statistic, ...]
+    constants: bool
+    ending: tuple[Primitive, ...]
+
+
+PAPER = PrimitiveSet("paper", PAPER_OPERATORS, LAYER_STATISTICS, False, (element_mean, mean_layers))
+EXTENDED = PrimitiveSet(
+    "extended",
+    (*ELEMENTWISE_OPERATORS, *REDUCTIONS, *KERNELS, *AGGREGATIONS),
+    (*LAYER_STATISTICS, *NETWORK_QUANTITIES),
+    True,
+    (),
+)
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED)}
+PRIMITIVES: Mapping[str, Primitive] = table(
+    *dict.fromkeys((*EXTENDED.primitives, *PAPER.primitives)),
+)
+"""Every operator of the language by name."""

@@ -1,0 +1,206 @@
+"""Every experiment is a tested file: settings load, scripts run on a workload of minutes made of seconds."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from eznas.config import load_config
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "benchmark" in tomllib.loads(p.read_text()))
+SMALL = [
+    "evolution.population_size=12", "evolution.initial_size=12", "evolution.n_generations=1",
+    "benchmark.n_evolve=12", "benchmark.n_select=12",
+    "benchmark.n_report=12", "probe.batch_size=2", "report.bootstrap=100", "report.simplify_seconds=1",
+    'report.baselines=["parameter_count", "naswot_units"]',
+]  # fmt: skip
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"experiment_{name}", EXPERIMENTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module of the folder that the bench is made of, found as a script finds it."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    return importlib.import_module(f"benchmark.{name}")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EZNAS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda p: p.stem)
+def test_settings_load(path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem.replace("_", "-")
+
+
+def test_there_are_settings_to_load() -> None:
+    assert {"quickstart", "three_datasets"} <= {path.stem for path in RUN_CONFIGS}
+
+
+def test_every_expected_value_names_its_source() -> None:
+    files = sorted((EXPERIMENTS / "expected").glob("*.toml"))
+    assert files
+    for path in files:
+        rows = [row for row in tomllib.loads(path.read_text()).values() if isinstance(row, dict)]
+        assert rows
+        assert all(row["source"] for row in rows)
+
+
+TINY_BENCH = """
+seed = 0
+input_size = 8
+S = { n_networks = 10, batch_size = 1 }
+L = { n_networks = 10, batch_size = 2 }
+population_size = 8
+generations = [0, 1, 2]
+middle = 2
+trees = { n = 3, max_size = 60, heights = [8, 12] }
+workers = 0
+workers_generation = 1
+growth_populations = [4, 8]
+growth_networks = [4, 8]
+growth_depths = [1, 2]
+growth_depth_networks = 2
+tau_programs = 5
+tau_networks = 30
+bandwidth_mb = 4
+capture_networks = 2
+isolated = false
+repeats = 1
+plain_repeats = 1
+"""
+BENCH_IDS = {
+    "s_rate_2", "workers_2", "s_plain", "s_plain_cold", "l_plain", "l_plain_cold", "l_tiled", "bandwidth",
+    "growth_population", "growth_networks", "growth_depth", "tau", "capture_ratio", "plain_peak", "shared_peak",
+    "half_storage", "half_change", "half_moved", "profile_1", "profile_outside",
+    *(f"{way}_rate_{name}" for way in ("plain", "shared") for name in ("0", "1", "2", "large")),
+}  # fmt: skip
+MAY_BE_NAUGHT = {
+    "plain_peak",
+    "shared_peak",
+    "half_moved",
+    "half_change",
+    "growth_population",
+    "growth_networks",
+    "growth_depth",
+}
+
+
+def test_bench_agrees_and_writes_its_rows(elsewhere: Path) -> None:
+    settings = elsewhere / "bench.toml"
+    settings.write_text(TINY_BENCH)
+    command = [sys.executable, EXPERIMENTS / "bench.py", settings]
+    assert subprocess.run(command, check=False, timeout=600).returncode == 0
+    folder = elsewhere / "runs/bench"
+    rows = {row["id"]: row for row in json.loads((folder / "bench.json").read_text())}
+    assert set(rows) >= BENCH_IDS
+    assert all(set(row) == {"id", "value", "unit", "note"} for row in rows.values())
+    assert all(row["value"] > 0 for row in rows.values() if row["id"] not in MAY_BE_NAUGHT)
+    assert {path.name for path in folder.glob("*.svg")} == {"growth.svg", "rates.svg", "profile.svg"}
+
+
+def test_bench_has_the_sizes_its_test_has() -> None:
+    assert set(tomllib.loads((EXPERIMENTS / "bench.toml").read_text())) == set(tomllib.loads(TINY_BENCH))
+
+
+def test_bench_measures_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed, peak = benchmark("ways", monkeypatch).in_fresh_process(benchmark("ways", monkeypatch).read_speed, 40_000_000)
+    assert speed > 0
+    assert peak > 30
+
+
+def test_bench_refuses_ways_that_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = benchmark("ways", monkeypatch)
+    scores = np.array([[1.0, 2.0], [3.0, np.nan]])
+    ways.require_equal(ways.Timed([1.0], [1.0], scores), ways.Timed([1.0], [1.0], scores * (1 + 1e-7)))
+    for other in (scores * 1.001, np.nan_to_num(scores)):
+        with pytest.raises(AssertionError):
+            ways.require_equal(ways.Timed([1.0], [1.0], scores), ways.Timed([1.0], [1.0], other))
+
+
+def test_gpu_bench_compares_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = benchmark("workload", monkeypatch)
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    settings = tomllib.loads(TINY_BENCH)
+    rows = script("bench_gpu").compare_devices(
+        workload.make_workload(workload.run_config(settings, **settings["S"])), settings, "cpu"
+    )
+    value = {row["id"]: row["value"] for row in rows}
+    assert value["gpu_single"] > 0
+    assert value["gpu_half"] > 0
+    assert value["gpu_single_rho"] == 1
+    assert value["gpu_single_moved"] == 0
+    assert value["gpu_half_rho"] > 0.9
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_gpu_bench_without_a_device_is_one_sentence(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark("ways", monkeypatch)
+    assert script("bench_gpu").main([]) == 0
+    assert capsys.readouterr().out.startswith("There is no CUDA device")
+    assert not (elsewhere / "runs").exists()
+
+
+def test_seeds_give_one_row_each(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    module = script("seeds")
+    monkeypatch.setattr(module, "SEEDS", (1, 2))
+    monkeypatch.setattr(module, "WORKERS", 0)
+    assert module.main(SMALL) == 0
+    rows = json.loads((elsewhere / "runs/seeds/table.json").read_text())
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert all(-1 <= row["tau cifar10"] <= 1 and row["n"] == 12 for row in rows)
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+def test_validation_resumes_and_compares(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = elsewhere / "validate.toml"
+    text = (EXPERIMENTS / "validate_nb201.toml").read_text()
+    settings.write_text(
+        text.replace("n_networks = 1000", "n_networks = 6")
+        .replace("batch_size = 128", "batch_size = 4")
+        .replace("batch_size = 16", "batch_size = 2")
+    )
+    module = script("validate_nb201")
+    assert module.main([str(settings)]) == 0
+    first = (elsewhere / "runs/validate-nb201/scores.csv").read_text()
+    rows = json.loads((elsewhere / "runs/validate-nb201/table.json").read_text())
+    assert {row["proxy"] for row in rows} == {"eznas_a_code", "eznas_a_paper", "naswot"}
+    (elsewhere / "runs/validate-nb201/scores.csv").write_text("\n".join(first.splitlines()[:4]) + "\n")
+    assert module.main([str(settings)]) == 0
+    assert (elsewhere / "runs/validate-nb201/scores.csv").read_text() == first
+
+
+def test_validation_without_data_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    assert script("validate_nb201").main([]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

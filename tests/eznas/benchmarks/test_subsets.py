@@ -1,0 +1,178 @@
+"""Subsets and partitions: sizes, seeding, strata, and no function on two sides."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from eznas.architectures import Architecture, nb201
+from eznas.benchmarks import Benchmark, Partition, Split, Strategy, partition, stratified, uniform
+from eznas.benchmarks.subsets import function_of, is_frequent
+from eznas.errors import BenchmarkError
+
+POOL = tuple(Architecture("toy", f"{i:02d}") for i in range(40))
+ACCURACIES = np.arange(40.0)
+
+
+def _rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_uniform() -> None:
+    drawn = uniform(POOL, 12, _rng())
+    assert len(set(drawn)) == 12
+    assert set(drawn) <= set(POOL)
+    assert list(drawn) == sorted(drawn, key=POOL.index)
+    assert drawn == uniform(POOL, 12, _rng())
+    assert drawn != uniform(POOL, 12, _rng(1))
+    assert uniform(POOL, 40, _rng()) == POOL
+    assert uniform(POOL, 0, _rng()) == ()
+
+
+def test_uniform_reaches_every_architecture_equally() -> None:
+    rng = _rng()
+    counts = np.zeros(40)
+    for _ in range(2_000):
+        for arch in uniform(POOL, 10, rng):
+            counts[POOL.index(arch)] += 1
+    # binomial(2000, 1/4): sd 19.4
+    assert abs(counts - 500).max() < 5 * 19.4
+
+
+@pytest.mark.parametrize(("n", "n_strata"), list(itertools.product((0, 1, 7, 10, 23, 39, 40), (1, 3, 10, 40, 100))))
+def test_stratified_sizes(n: int, n_strata: int) -> None:
+    drawn = stratified(POOL, ACCURACIES, n, _rng(), n_strata=n_strata)
+    assert len(drawn) == len(set(drawn)) == n
+    parts = np.array_split(np.arange(40), min(n_strata, max(n, 1)))
+    per_part = [sum(POOL[i] in drawn for i in part) for part in parts]
+    assert max(per_part) - min(per_part) <= 1
+
+
+def test_stratified_spreads_over_ranks_not_values() -> None:
+    """One extreme accuracy moves nothing: strata hold equal numbers of architectures."""
+    stretched = np.exp(ACCURACIES)
+    assert stratified(POOL, stretched, 20, _rng()) == stratified(POOL, ACCURACIES, 20, _rng())
+
+
+def test_stratified_follows_the_accuracies_not_the_order() -> None:
+    shuffled = _rng(5).permutation(ACCURACIES)
+    drawn = stratified(POOL, shuffled, 10, _rng())
+    deciles = sorted(int(shuffled[POOL.index(arch)] // 4) for arch in drawn)
+    assert deciles == list(range(10))
+
+
+def test_stratified_breaks_ties_at_random() -> None:
+    """Among equal accuracies the strata are random, so two draws may come from the same half of the pool."""
+    draws = [stratified(POOL, np.zeros(40), 2, _rng(seed), n_strata=2) for seed in range(40)]
+    n_same_half = sum(POOL.index(one) // 20 == POOL.index(other) // 20 for one, other in draws)
+    assert 8 <= n_same_half <= 31  # 19.5 expected, sd 3.2; none if ties keep the order of the pool
+
+
+def test_stratified_bad_input() -> None:
+    with pytest.raises(BenchmarkError, match="got 39 accuracies for 40 architectures"):
+        stratified(POOL, ACCURACIES[:39], 5, _rng())
+    with pytest.raises(BenchmarkError, match="n_strata=0"):
+        stratified(POOL, ACCURACIES, 5, _rng(), n_strata=0)
+
+
+@pytest.mark.parametrize("n", [-1, 41])
+def test_impossible_sizes(n: int) -> None:
+    with pytest.raises(BenchmarkError, match=f"0 to 40 architectures.*asks for {n}"):
+        uniform(POOL, n, _rng())
+    with pytest.raises(BenchmarkError, match=f"0 to 40 architectures.*asks for {n}"):
+        stratified(POOL, ACCURACIES, n, _rng())
+
+
+# Partition ------------------------------------------------------------------------------------------------------------
+
+
+def _partition(benchmark: Benchmark, **changes: object) -> Partition:
+    sizes = {"n_evolve": 300, "n_select": 200, "n_report": 600, "seed": 3}
+    return partition(benchmark, **{**sizes, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "stratified"])
+def test_parts_share_no_function(synthetic: Benchmark, strategy: Strategy) -> None:
+    parts = _partition(synthetic, strategy=strategy)
+    assert (len(parts.evolve), len(parts.select), len(parts.report)) == (300, 200, 600)
+    n_cells = Counter(function_of(arch) for arch in synthetic.architectures)
+    for one, other in itertools.combinations((parts.evolve, parts.select, parts.report), 2):
+        assert not set(one) & set(other)
+        for shared in {function_of(arch) for arch in one} & {function_of(arch) for arch in other}:
+            assert is_frequent(n_cells[shared], len(synthetic.architectures))
+
+
+@pytest.mark.parametrize("part", ["evolve", "select", "report"])
+def test_every_part_looks_like_the_benchmark(synthetic: Benchmark, part: str) -> None:
+    """Constant networks and convolutions occur in proportion: a part without them would be judged on another kind."""
+    seeds = range(12)
+    cells = [arch for seed in seeds for arch in getattr(_partition(synthetic, seed=seed), part)]
+    everything = synthetic.architectures
+
+    def share(sample: Sequence[Architecture], operation: str) -> float:
+        return float(np.mean([nb201.operations(arch).count(operation) for arch in sample]))
+
+    zeros = np.mean([nb201.is_zero(arch) for arch in cells])
+    assert zeros == pytest.approx(341 / 15_625, abs=0.008)
+    for operation in nb201.OPERATIONS:
+        assert share(cells, operation) == pytest.approx(share(everything, operation), rel=0.1)
+
+
+def test_parts_depend_on_the_seed_only(synthetic: Benchmark) -> None:
+    assert _partition(synthetic) == _partition(synthetic)
+    other = _partition(synthetic, seed=4)
+    parts = _partition(synthetic)
+    assert parts.evolve != other.evolve
+    assert parts.select != other.select
+    assert parts.report != other.report
+
+
+def test_report_is_unmoved_by_the_other_parts(synthetic: Benchmark) -> None:
+    reference = _partition(synthetic)
+    changed = _partition(synthetic, n_evolve=50, n_select=10, strategy="stratified")
+    assert changed.report == reference.report
+    assert _partition(synthetic, n_evolve=50).select == reference.select
+
+
+def test_report_is_an_unbiased_sample(synthetic: Benchmark) -> None:
+    """Cells of the largest class (460 of 15,625) appear in the report in proportion."""
+    big = "(0)@nor_conv_3x3"
+    reports = [_partition(synthetic, seed=seed, n_evolve=1, n_select=1, n_report=2_000).report for seed in range(3)]
+    share = np.mean([nb201.reduced_function(arch) == big for report in reports for arch in report])
+    assert share == pytest.approx(460 / 15_625, rel=0.3)
+
+
+def test_stratified_evolve_covers_the_accuracies(synthetic: Benchmark) -> None:
+    parts = _partition(synthetic, strategy="stratified", n_evolve=100)
+    accuracies = synthetic.accuracies(parts.evolve, "cifar10", Split.VALIDATION)
+    counts, _ = np.histogram(accuracies, bins=10, range=(0, 100))
+    # strata are deciles of what is left, so decile borders move a little; a uniform draw has a spread of 3 per bin
+    assert counts.min() >= 8
+    assert counts.max() <= 12
+
+
+def test_architectures_of_any_space_can_be_divided() -> None:
+    benchmark = Benchmark("toy", "Made up.", POOL, {("cifar10", Split.VALIDATION, 200): ACCURACIES})
+    parts = partition(benchmark, n_evolve=8, n_select=4, n_report=12, seed=0)
+    chosen = [*parts.evolve, *parts.select, *parts.report]
+    assert len(set(chosen)) == 24
+    assert set(chosen) <= set(POOL)
+
+
+def test_stratified_needs_its_labels(synthetic: Benchmark) -> None:
+    with pytest.raises(BenchmarkError, match=r"has no cifar100 test \(200 epochs\) accuracies"):
+        _partition(synthetic, strategy="stratified", dataset="cifar100", split=Split.TEST)
+
+
+def test_unknown_strategy(synthetic: Benchmark) -> None:
+    with pytest.raises(BenchmarkError, match="must be one of uniform, stratified, but it is 'best'"):
+        _partition(synthetic, strategy="best")
+
+
+def test_too_few_left(synthetic: Benchmark) -> None:
+    with pytest.raises(BenchmarkError, match="as many as are left, but it asks for 15000"):
+        _partition(synthetic, n_evolve=15_000)

@@ -1,0 +1,61 @@
+"""A few small networks with everything they showed, in several portions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from eznas.architectures import Skeleton, build_network, nb201
+from eznas.statistics import CaptureSettings, NetworkStatistics, StatisticsStore, capture, ensure_store, tensor_digest
+
+SKELETON = Skeleton(cells_per_stage=1, channels=4)
+SEED = 5
+INPUTS = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+ARCHITECTURES = tuple(nb201.from_index(index) for index in (6111, 0, 1462, 15624, 8000))
+"""The best cell, one without convolutions, and others between: from 2 to 20 units."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def networks() -> tuple[NetworkStatistics, ...]:
+    """All 22 statistics of each network."""
+    return tuple(capture(build_network(a, SKELETON, seed=SEED), INPUTS, seed=SEED) for a in ARCHITECTURES)
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StatisticsStore]:
+    """The same networks on disk, by networks per shard."""
+    return {n: make_store(tmp_path_factory.mktemp("stores"), n) for n in (1, 2, 5)}
+
+
+def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
+    settings = CaptureSettings(
+        space="nb201",
+        skeleton=asdict(SKELETON),
+        scheme="eznas",
+        images="noise",
+        images_digest=tensor_digest(INPUTS),
+        batch_size=len(INPUTS),
+        input_size=INPUTS.shape[-1],
+        seed=SEED,
+    )
+    store, _ = ensure_store(
+        root,
+        ARCHITECTURES,
+        settings,
+        lambda arch: build_network(arch, SKELETON, seed=SEED),
+        INPUTS,
+        networks_per_shard=networks_per_shard,
+    )
+    return store

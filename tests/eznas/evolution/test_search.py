@@ -1,0 +1,131 @@
+"""The loop: same seed, same run, in one go or in pieces; nothing is evaluated twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eznas.config import EvolutionSettings
+from eznas.errors import RunError
+from eznas.evaluation import Invalid
+from eznas.evolution import GenerationSummary, Search, SearchState
+from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
+
+PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})
+REGIMES = pytest.mark.parametrize("settings", [SETTINGS, PAPER], ids=["nsga2", "paper"])
+
+
+def assessed(search: Search) -> list[str]:
+    assessor = search._assessor
+    assert isinstance(assessor, FakeAssessor)
+    return assessor.assessed
+
+
+@REGIMES
+def test_the_same_seed_gives_the_same_run(tmp_path: Path, settings: EvolutionSettings) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        make_search(tmp_path / name, settings, seed=seed).run()
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a") != contents(tmp_path / "c")
+
+
+@REGIMES
+def test_a_run_in_pieces_equals_a_run_in_one_go(tmp_path: Path, settings: EvolutionSettings) -> None:
+    whole = make_search(tmp_path / "whole", settings)
+    whole.run()
+    for n_done in range(1, 7):
+        piece = make_search(tmp_path / "pieces", settings)
+        before = piece.state.generation
+        piece.run(should_stop=lambda p=piece, b=before: p.state.generation > b)
+        assert piece.state.generation == n_done - 1
+    assert contents(tmp_path / "pieces") == contents(tmp_path / "whole")
+    assert piece.state == whole.state
+
+
+@REGIMES
+def test_no_program_is_evaluated_twice(tmp_path: Path, settings: EvolutionSettings) -> None:
+    search = make_search(tmp_path, settings)
+    state = search.run()
+    assert len(assessed(search)) == len(set(assessed(search))) == state.n_evaluated
+    assert set(assessed(search)) == {*state.candidates, *state.failed}
+    assert not {*state.candidates} & {*state.failed}
+    assert state.failed, "the fake lets some fail"
+
+
+@REGIMES
+def test_populations_are_full_and_distinct(tmp_path: Path, settings: EvolutionSettings) -> None:
+    seen: list[tuple[str, ...]] = []
+    make_search(tmp_path, settings).run(lambda _, state: seen.append(state.population))
+    assert len(seen) == settings.n_generations + 1
+    for population in seen[1:]:
+        assert len(set(population)) == len(population) == settings.population_size
+
+
+def test_elites_survive_under_nsga2(tmp_path: Path) -> None:
+    best: list[float] = []
+
+    def observe(summary: GenerationSummary, state: SearchState) -> None:
+        top = max(state.candidates.values(), key=lambda c: c.fitness.correlation)
+        assert top.id in state.population
+        assert summary.best_correlation == top.fitness.correlation
+        best.append(top.fitness.correlation)
+
+    make_search(tmp_path).run(observe)
+    assert best == sorted(best)
+
+
+def test_under_the_paper_half_is_bred_and_half_is_new(tmp_path: Path) -> None:
+    state = make_search(tmp_path, PAPER).run()
+    for generation in range(1, PAPER.n_generations + 1):
+        made = [c for c in state.candidates.values() if c.generation == generation]
+        assert len(made) == PAPER.population_size
+        assert sum(c.operator == "random" for c in made) >= PAPER.population_size // 2
+        assert sum(c.operator != "random" for c in made) >= 1
+    assert set(state.population) == {c.id for c in made}, "nothing survives but the records"
+
+
+@REGIMES
+def test_lineage_names_programs_of_earlier_generations(tmp_path: Path, settings: EvolutionSettings) -> None:
+    state = make_search(tmp_path, settings).run()
+    children = [c for c in state.candidates.values() if c.parents]
+    assert children
+    for child in children:
+        assert all(state.candidates[parent].generation < child.generation for parent in child.parents)
+        assert child.operator != "random"
+
+
+def test_programs_stay_in_their_limits(tmp_path: Path) -> None:
+    state = make_search(tmp_path).run()
+    assert all(c.program.size <= SETTINGS.max_size for c in state.candidates.values())
+    assert all(c.program.height <= SETTINGS.max_height for c in state.candidates.values())
+
+
+def test_the_summary_counts_what_the_journal_holds(tmp_path: Path) -> None:
+    summaries: list[GenerationSummary] = []
+    state = make_search(tmp_path).run(lambda summary, _: summaries.append(summary))
+    assert sum(s.n_valid for s in summaries) == len(state.candidates)
+    assert sum(s.n_invalid for s in summaries) == len(state.failed)
+    assert sum(s.n_evaluated for s in summaries) == state.n_evaluated
+    assert sum(s.n_duplicates for s in summaries) == state.n_duplicates
+    assert [s.hypervolume for s in summaries] == sorted(s.hypervolume for s in summaries)
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [event["n_valid"] for event in events] == [s.n_valid for s in summaries]
+
+
+def test_a_search_can_be_stopped_before_it_begins(tmp_path: Path) -> None:
+    state = make_search(tmp_path).run(should_stop=lambda: True)
+    assert state == SearchState()
+    assert not (tmp_path / "programs.jsonl").exists()
+
+
+def test_a_search_without_any_ranked_program_says_why(tmp_path: Path) -> None:
+    search = make_search(tmp_path)
+    search._assessor.assess = lambda programs, needed=None: (  # type: ignore[method-assign]
+        [Invalid("all alike", 0)] * len(programs),
+        np.full((len(programs), 3), np.nan, dtype=np.float32),
+    )
+    with pytest.raises(RunError, match="None of the 20 programs so far could be ranked, the first because all alike"):
+        search.run()

@@ -1,0 +1,165 @@
+"""What every published estimator promises, over the whole table, on networks that make it hard to keep."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eznas.errors import CaptureError, ConfigError
+from eznas.proxies import PUBLISHED, Estimator, by_name
+
+EACH = pytest.mark.parametrize("estimator", PUBLISHED, ids=lambda estimator: estimator.name)
+
+
+class Awkward(nn.Module):
+    """In-place and functional activations, a shortcut around a normalisation, dropout, and a weight that is unused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.in_place = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.dropout = nn.Dropout(0.5)
+        self.unused = nn.Conv2d(8, 8, 1)
+        self.classifier = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images)
+        x = x + self.conv(self.in_place(self.norm(x)))
+        x = self.dropout(F.relu(x))
+        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
+        return logits
+
+
+def draw(network: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.3, generator=generator)
+    return network
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return draw(Awkward())
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_names_are_distinct_and_found() -> None:
+    assert len({estimator.name for estimator in PUBLISHED}) == len(PUBLISHED)
+    assert all(by_name(estimator.name) is estimator for estimator in PUBLISHED)
+    assert {estimator.direction for estimator in PUBLISHED} == {1}
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"No published estimator is called 'synflo': .* did you mean 'synflow'\?"):
+        by_name("synflo")
+
+
+@EACH
+def test_a_score_is_a_finite_number_and_the_same_each_time(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    score = estimator(network, images)
+    assert isinstance(score, float)
+    assert math.isfinite(score)
+    assert estimator(network, images) == score  # although the network has dropout
+
+
+@EACH
+def test_the_network_is_left_as_it_was_found(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    network.eval()
+    network.get_submodule("dropout").train()
+    network.get_submodule("conv").requires_grad_(False)
+    network.get_parameter("stem.weight").grad = torch.ones(8, 3, 3, 3)
+    parts = {name: (id(t), t.clone()) for name, t in network.state_dict(keep_vars=True).items()}
+    modes = [module.training for module in network.modules()]
+    given = images.clone()
+
+    estimator(network, images)
+
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        identity, value = parts[name]
+        assert id(tensor) == identity
+        assert torch.equal(tensor, value)
+        assert tensor.requires_grad == (isinstance(tensor, nn.Parameter) and not name.startswith("conv."))
+    assert [module.training for module in network.modules()] == modes
+    assert [n for n, p in network.named_parameters() if p.grad is not None] == ["stem.weight"]
+    assert str(network.get_parameter("stem.weight").grad) == str(torch.ones(8, 3, 3, 3))
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
+    assert torch.equal(images, given)
+    assert not images.requires_grad
+
+
+@EACH
+def test_the_mode_of_the_network_and_the_callers_gradient_mode_do_not_matter(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    score = estimator(network.train(), images)
+    with torch.no_grad():
+        assert estimator(network.eval(), images) == score
+
+
+@EACH
+def test_no_global_generator_is_used(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    before = torch.get_rng_state()
+    estimator(network, images)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@EACH
+def test_a_network_that_cannot_be_scored_is_a_readable_error(estimator: Estimator, images: Tensor) -> None:
+    if estimator.name == "parameter_count":
+        assert estimator(nn.Conv2d(4, 2, 1), images) == 10  # needs no forward pass
+        return
+    with pytest.raises(CaptureError, match=r"could not be scored.*channels"):
+        estimator(nn.Conv2d(4, 2, 1), images)
+
+
+@EACH
+def test_a_zero_network_is_a_value_not_an_error(estimator: Estimator, images: Tensor) -> None:
+    class Zero(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (F.relu(self.conv(x)) * 0).mean(dim=(2, 3))
+
+    score = estimator(draw(Zero()), images)
+    assert isinstance(score, float)
+    if estimator.name in ("synflow", "jacob_cov"):
+        assert not math.isfinite(score)
+
+
+def test_two_outputs_are_refused(images: Tensor) -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    with pytest.raises(CaptureError, match="Two must return one tensor of logits but returned a tuple"):
+        by_name("naswot")(Two(), images)
+
+
+def test_missing_targets_are_refused(network: nn.Module, images: Tensor) -> None:
+    estimator = Estimator(
+        name="labelled",
+        title="labelled",
+        direction=1,
+        needs_targets=True,
+        needs_gradients=False,
+        function=lambda network, inputs, targets: float(len(inputs)),
+        source="",
+    )
+    with pytest.raises(ConfigError, match="'labelled' needs the class of each image"):
+        estimator(network, images)
+    assert estimator(network, images, torch.zeros(6, dtype=torch.int64)) == 6

@@ -1,0 +1,59 @@
+"""Tiny runs through the command line, for tests that need a real one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eznas.cli import main
+from eznas.programs import Program
+from eznas.simplification import Simplification, simplify
+
+SETTINGS = {
+    "seed": "1",
+    "evolution.population_size": "20",
+    "evolution.initial_size": "20",
+    "evolution.n_generations": "2",
+    "benchmark.n_evolve": "16",
+    "benchmark.n_select": "12",
+    "benchmark.n_report": "12",
+    "probe.batch_size": "3",
+    "report.bootstrap": "100",
+    "report.front_size": "3",
+    "report.baselines": '["naswot", "naswot_units", "mac_count"]',
+}
+
+
+def options(**changed: str) -> list[str]:
+    """The settings of a tiny run as options of ``eznas evolve``; ``__`` in a name stands for the dot."""
+    settings = SETTINGS | {name.replace("__", "."): value for name, value in changed.items()}
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
+def evolve(run_dir: Path, *more: str, **changed: str) -> int:
+    """Exit status of a tiny run in this process."""
+    return main(["evolve", "--quiet", "--run-dir", str(run_dir), *options(**changed), *more])
+
+
+_SIMPLIFIED: dict[str, Simplification] = {}
+
+
+def simplify_once(programs: Sequence[Program], *, seconds_per_program: float) -> list[Simplification]:
+    """`eznas.simplification.simplify`, whose process takes seconds to start, but each program only once a session."""
+    missing = [program for program in programs if program.text not in _SIMPLIFIED]
+    if missing:
+        found = simplify(missing, seconds_per_program=seconds_per_program)
+        _SIMPLIFIED.update(zip((program.text for program in missing), found, strict=True))
+    return [_SIMPLIFIED[program.text] for program in programs]
+
+
+def result(run_dir: Path) -> dict[str, Any]:
+    """What a run found, without how long it took."""
+    front: dict[str, Any] = json.loads((run_dir / "front.json").read_text())
+    del front["run"]["seconds"]
+    tables = {
+        name: (run_dir / name).read_text() for name in ("programs.jsonl", "hall_of_fame.csv", "report_scores.csv")
+    }
+    return {"front": front, **tables}

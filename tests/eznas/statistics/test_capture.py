@@ -1,0 +1,117 @@
+"""A network becomes plain data, or one readable sentence."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from eznas.architectures import Skeleton, build_network, nb201
+from eznas.errors import CaptureError
+from eznas.statistics import STATISTICS, capture
+from eznas.statistics.tracing import probe_inputs
+
+IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_equal_seeds_give_equal_statistics() -> None:
+    skeleton = Skeleton(cells_per_stage=1)
+    first, second, other = (
+        capture(build_network(nb201.from_index(11), skeleton, seed=1), IMAGES, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first.quantities == second.quantities
+    for layer, same, differs in zip(first.layers, second.layers, other.layers, strict=True):
+        assert all(torch.equal(layer[name], same[name]) for name in STATISTICS)
+        assert torch.equal(layer["activation_input.data"], differs["activation_input.data"])
+        assert not torch.equal(layer["activation_input.noise"], differs["activation_input.noise"])
+
+
+def test_the_number_of_threads_changes_no_value_and_is_left_as_it_was() -> None:
+    network = build_network(nb201.from_index(11), Skeleton(cells_per_stage=1), seed=1)
+    n_threads = torch.get_num_threads()
+    captured = []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            captured.append(capture(network, IMAGES, seed=0))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(n_threads)
+    for one, two in zip(captured[0].layers, captured[1].layers, strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in STATISTICS)
+
+
+def test_values_that_are_not_finite_are_kept() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
+    with torch.no_grad():
+        network[1].weight.fill_(float("inf"))
+    (layer,) = capture(network, IMAGES, seed=0).layers
+    assert not layer["activation_output.data"].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            nn.Sequential(nn.Flatten(), nn.ReLU()),
+            r"Sequential has no unit: expected at least one convolution or linear",
+        ),
+        (nn.Linear(5, 5), r"Could not capture the statistics of Linear on inputs of shape \(8, 3, 16, 16\): .*shapes"),
+    ],
+)
+def test_a_network_that_cannot_be_captured_is_named(network: nn.Module, message: str) -> None:
+    with pytest.raises(CaptureError, match=message):
+        capture(network, IMAGES, seed=0)
+
+
+def test_unknown_statistics_and_bad_inputs_are_refused() -> None:
+    with pytest.raises(CaptureError, match=r"Unknown statistics \['weight_grad'\]; known are \['weight', "):
+        capture(nn.Linear(2, 2), torch.randn(2, 2), seed=0, statistics=["weight_grad"])
+    with pytest.raises(CaptureError, match=r"float batch .* got torch.uint8 of shape \(2, 2\)"):
+        capture(nn.Linear(2, 2), torch.zeros(2, 2, dtype=torch.uint8), seed=0)
+    with pytest.raises(CaptureError, match=r"at least one image, but got torch.float32 of shape \(0, 2\)"):
+        capture(nn.Linear(2, 2), torch.zeros(0, 2), seed=0)
+
+
+def test_a_reduced_network_is_captured_fast_enough() -> None:
+    """Target: 0.25 s on one core; the bound leaves room for a busy machine and still catches a slow path."""
+    network = build_network(nb201.from_index(11), Skeleton(cells_per_stage=1), seed=1)
+    capture(network, IMAGES, seed=0)
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        capture(network, IMAGES, seed=0)
+        seconds.append(time.perf_counter() - started)
+    assert statistics.median(seconds) < 1.0
+
+
+def test_three_probes_cost_little_more_than_three_passes() -> None:
+    """At most half as much again as forward and backward alone; the fastest of alternating runs, so that others on the
+    machine matter little."""
+    networks = [build_network(nb201.from_index(index), Skeleton(cells_per_stage=1), seed=1) for index in (11, 0, 12000)]
+    batches = list(probe_inputs(IMAGES, 0).values())
+
+    def passes(network: nn.Module) -> None:
+        for batch in batches:
+            network.zero_grad()
+            network(batch).sum().backward()
+
+    def seconds(work: Callable[[nn.Module], object], network: nn.Module) -> float:
+        started = time.perf_counter()
+        work(network)
+        return time.perf_counter() - started
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = [
+            [(seconds(passes, n), seconds(lambda n: capture(n, IMAGES, seed=0), n)) for n in networks] for _ in range(5)
+        ]
+    finally:
+        torch.set_num_threads(n_threads)
+    plain, captured = (sum(min(of_one[i][k] for of_one in rounds) for i in range(3)) for k in (0, 1))
+    assert captured <= 1.5 * plain

@@ -1,0 +1,78 @@
+"""Ray workers capture the store that one process captures, to the byte, and name what they cannot capture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from eznas.config import RunConfig
+from eznas.errors import CaptureError
+from eznas.study import Machine, Problem, Silent, capture_store, prepare
+from eznas.workers import Pool, open_pool
+
+N_WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    pool = open_pool(N_WORKERS)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def problem(monkeypatch: pytest.MonkeyPatch) -> Problem:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    settings = {
+        "benchmark": {"n_evolve": 11, "n_select": 10, "n_report": 10},
+        "networks": {"channels": 4},
+        "probe": {"batch_size": 2, "input_size": 8},
+        "evaluation": {"networks_per_shard": 2},
+    }
+    return prepare(RunConfig.model_validate(settings))
+
+
+class Progress(Silent):
+    """Remembers how far it was."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+
+    def advance(self, done: int, total: int) -> None:
+        self.steps.append((done, total))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stopped(
+    problem: Problem, pool: Pool, tmp_path: Path
+) -> None:
+    here = capture_store(problem, Machine(cache=tmp_path / "here"), Silent())
+    machine = Machine(workers=N_WORKERS, cache=tmp_path / "there")
+    progress = Progress()
+    there = capture_store(problem, machine, progress, pool)
+    assert there.folder.name == here.folder.name
+    assert content(there.folder) == content(here.folder)
+    assert progress.steps == [(1, 11), (3, 11), (5, 11), (7, 11), (9, 11), (11, 11)]
+
+    (there.folder / "manifest.json").unlink()
+    for shard in sorted(there.folder.glob("*.safetensors"))[1:4]:
+        shard.unlink()
+    progress = Progress()
+    capture_store(problem, machine, progress, pool)
+    assert progress.steps == [(5, 11), (7, 11), (9, 11), (11, 11)]
+    assert content(there.folder) == content(here.folder)
+
+
+def test_an_error_of_a_ray_worker_names_the_architecture(problem: Problem, pool: Pool, tmp_path: Path) -> None:
+    one_channel = dataclasses.replace(problem.conditions, inputs=torch.zeros(2, 1, 8, 8))
+    machine = Machine(workers=N_WORKERS, cache=tmp_path)
+    with pytest.raises(CaptureError, match=r"^Architecture '\|.*' of 'nb201': Could not capture the statistics of"):
+        capture_store(dataclasses.replace(problem, conditions=one_channel), machine, Silent(), pool)
+    assert not [path for folder in tmp_path.iterdir() if folder.is_dir() for path in folder.iterdir()]

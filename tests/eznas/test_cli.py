@@ -1,0 +1,484 @@
+"""The command line: results on stdout, one sentence per error on stderr, nothing half-written."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from eznas.benchmarks.nb201 import TABLE_FILE
+from eznas.cli import main
+from eznas.programs import load, parse, to_json
+from tests.eznas.runs import evolve, options
+
+pytestmark = pytest.mark.usefixtures("embedded_data")
+Capsys = pytest.CaptureFixture[str]
+OUTSIDE = "nb201:random:20:9"
+
+
+@pytest.fixture
+def run(tiny_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run to be damaged."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "copy"))
+
+
+def printed(capsys: Capsys, *arguments: str) -> str:
+    """What a command writes to stdout; it must succeed, and say nothing on stderr."""
+    assert main([*arguments]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return shown.out
+
+
+def complaint(capsys: Capsys, status: int, *arguments: str) -> str:
+    """The one sentence a failing command writes to stderr; stdout stays empty."""
+    assert main([*arguments]) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith("error: ")
+    assert "internal error" not in line
+    assert len(line) < 700
+    return line
+
+
+# ------------------------------------------------------------------------------------------------------------- looking
+
+
+def test_the_front_in_three_forms(tiny_run: Path, capsys: Capsys) -> None:
+    document = json.loads(printed(capsys, "front", str(tiny_run), "--format", "json"))
+    ids = {entry["id"] for entry in document["entries"]}
+    assert ids >= {"naswot", "naswot_units", "mac_count"}
+    rows = list(csv.DictReader(io.StringIO(printed(capsys, "front", str(tiny_run), "-f", "csv"))))
+    assert {row["id"] for row in rows} == ids
+    table = printed(capsys, "front", str(tiny_run))
+    pick = next(entry["id"] for entry in document["entries"] if entry["is_pick"])
+    assert any(line.lstrip().startswith("*") and pick[:8] in line for line in table.splitlines())
+    assert "naswot_units" in table
+
+
+def test_one_proxy_is_shown(tiny_run: Path, capsys: Capsys) -> None:
+    best = json.loads(printed(capsys, "show", str(tiny_run), "best", "--format", "json"))
+    shown = printed(capsys, "show", str(tiny_run))
+    text = json.dumps(best)
+    assert best["id"] in text
+    assert best["id"][:8] in shown
+    assert printed(capsys, "show", str(tiny_run), best["id"][:6]) == shown
+    assert "naswot" in printed(capsys, "show", str(tiny_run), "naswot")
+
+
+def test_the_report_is_one_file(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    target = tmp_path / "report.html"
+    assert printed(capsys, "report", str(tiny_run), "-o", str(target)) == f"{target}\n"
+    assert target.read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("target", ["json", "latex", "sympy", "python"])
+def test_an_export_goes_to_stdout_or_into_a_file(tiny_run: Path, tmp_path: Path, capsys: Capsys, target: str) -> None:
+    text = printed(capsys, "export", str(tiny_run), "best", "--to", target)
+    assert text.strip()
+    path = tmp_path / "proxy"
+    assert main(["export", str(tiny_run), "--to", target, "-o", str(path)]) == 0
+    assert path.read_text() == text
+    assert capsys.readouterr().out == ""
+
+
+EXPORTED = """
+import importlib.util, json, sys
+import torch
+from dataclasses import asdict
+from eznas.architectures import Skeleton, build_network, nb201
+
+torch.set_num_threads(1)
+path, seed, batch, skeleton, specs = json.loads(sys.stdin.read())
+spec = importlib.util.spec_from_file_location("proxy", path)
+proxy = importlib.util.module_from_spec(spec)
+sys.modules["proxy"] = proxy
+spec.loader.exec_module(proxy)
+inputs = torch.tensor(batch)
+networks = [build_network(nb201.architecture(s), Skeleton(**skeleton), seed=seed) for s in specs]
+print(json.dumps([proxy.score(network, inputs) for network in networks]))
+"""
+
+
+def test_the_exported_file_scores_as_the_run_does(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    """In a Python of its own (-I: no project on its path, no environment), on twenty networks outside the run."""
+    from eznas.config import load_config
+    from eznas.study import Proxy, Study, prepare
+
+    document = json.loads((tiny_run / "front.json").read_text())
+    manifest = json.loads((tiny_run / "manifest.json").read_text())
+    entry = next(e for e in document["entries"] if e["kind"] == "published" and e["program"])
+    proxy_id = entry["id"]
+    path = tmp_path / "proxy.py"
+    assert main(["export", str(tiny_run), proxy_id, "-o", str(path)]) == 0
+    capsys.readouterr()
+    scored = json.loads(
+        printed(capsys, "score", f"{tiny_run}:{proxy_id}", "--networks", OUTSIDE, "--format", "json", "--quiet")
+    )
+    specs = [row["network"] for row in scored]
+    assert len(set(specs)) == 20
+    assert not {*specs} & {spec for part in manifest["networks"].values() for spec in part}
+    conditions = prepare(load_config(tiny_run / "config.toml")).conditions
+    request = [str(path), conditions.seed, conditions.inputs.tolist(), manifest["capture"]["skeleton"], specs]
+    command = [sys.executable, "-I", "-c", EXPORTED]
+    done = subprocess.run(
+        command, input=json.dumps(request), capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [row[f"{tiny_run}:{proxy_id}"] for row in scored]
+    found = json.loads(done.stdout)
+    comparable = [(f, e) for f, e in zip(found, expected, strict=True) if e is not None]
+    assert len(comparable) >= 15
+    assert [f for f, _ in comparable] == pytest.approx([e for _, e in comparable], rel=1e-4)
+    held = Proxy(Study(tiny_run).proxy(proxy_id).entry, tiny_run)
+    first = next(i for i, e in enumerate(expected) if e is not None)
+    from eznas.architectures import nb201
+
+    network = conditions.network(nb201.architecture(specs[first]))
+    assert held.score(network, conditions.inputs) == pytest.approx(expected[first], rel=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------------- scoring
+
+
+def test_every_kind_of_proxy_is_scored_side_by_side(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(to_json(parse("(log parameter_count)")))
+    names = ["mac_count", str(path), f"{tiny_run}:best", "naswot"]
+    arguments = ["score", *names, "--networks", "nb201:6111,10-12", "--quiet"]
+    rows = json.loads(printed(capsys, *arguments, "--format", "json"))
+    assert [row["index"] for row in rows] == [6111, 10, 11, 12]
+    assert all(list(row) == ["index", "network", *names] for row in rows)
+    table = list(csv.DictReader(io.StringIO(printed(capsys, *arguments, "--format", "csv"))))
+    assert [float(row["mac_count"]) for row in table] == [row["mac_count"] for row in rows]
+    assert "6111" in printed(capsys, *arguments)
+
+
+def test_an_exported_program_keeps_its_direction(run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    """A proxy that predicts by a low score scores the same from its run and from its file."""
+    front = json.loads((run / "front.json").read_text())
+    pick = next(entry for entry in front["entries"] if entry["is_pick"])
+    for direction in (1, -1):
+        pick["direction"] = direction
+        (run / "front.json").write_text(json.dumps(front))
+        path = tmp_path / f"proxy{direction}.json"
+        assert main(["export", str(run), "--to", "json", "-o", str(path)]) == 0
+        capsys.readouterr()
+        settings = ["--set", "seed=1", "--set", "probe.batch_size=3"]
+        names = [f"{run}:best", str(path)]
+        scored = ["score", *names, "--networks", "nb201:6111,15624", "--quiet", "--format", "json", *settings]
+        rows = json.loads(printed(capsys, *scored))
+        assert [row[names[0]] for row in rows] == [row[names[1]] for row in rows]
+        assert load(path).text in (pick["program"], pick["simplified"])
+
+
+# ---------------------------------------------------------------------------------------------------------- the machine
+
+
+def test_data_status_and_doctor_in_three_forms(capsys: Capsys) -> None:
+    for command in (["data", "status"], ["doctor"]):
+        rows = json.loads(printed(capsys, *command, "--format", "json"))
+        header = printed(capsys, *command, "--format", "csv").splitlines()[0]
+        assert header.split(",") == list(rows[0])
+        assert len(printed(capsys, *command).splitlines()) > len(rows)
+
+
+def test_old_statistics_are_pruned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys) -> None:
+    monkeypatch.setenv("EZNAS_CACHE", str(tmp_path))
+    for age, name in enumerate(("new", "old", "older")):
+        folder = tmp_path / "statistics" / name
+        folder.mkdir(parents=True)
+        (folder / "shard-0000.safetensors").write_bytes(bytes(2**20))
+        for path in (folder / "shard-0000.safetensors", folder):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    status = {row["source"]: row for row in json.loads(printed(capsys, "data", "status", "--format", "json"))}
+    assert "3 store(s), 0.0 GiB" in status["cache"]["what"]
+    assert "Removed 1 store(s)" in printed(capsys, "data", "prune", "--keep-gib", str(2.5 / 1024))
+    assert {path.name for path in (tmp_path / "statistics").iterdir() if path.is_dir()} == {"new", "old"}
+    with filelock.FileLock(tmp_path / "statistics" / "old.lock"):  # being captured
+        assert "Removed 1 store(s)" in printed(capsys, "data", "prune")
+    assert {path.name for path in (tmp_path / "statistics").iterdir() if path.is_dir()} == {"old"}
+
+
+def test_a_machine_in_trouble_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys) -> None:
+    monkeypatch.setenv("EZNAS_DATA", str(tmp_path / "nowhere"))
+    assert main(["doctor", "--format", "json"]) == 1
+    findings = {row["check"]: row for row in json.loads(capsys.readouterr().out)}
+    assert findings["accuracies"]["is_well"] == "PROBLEM"
+    assert "EZNAS_DATA must name a folder" in findings["accuracies"]["detail"]
+    assert findings["torch"]["is_well"] == "ok"
+
+
+def test_help_and_version_come_at_once(capsys: Capsys) -> None:
+    assert "Usage" in printed(capsys, "--help")
+    assert printed(capsys, "--version").strip().count(".") == 2
+    seconds = []
+    for _ in range(2):  # the better of two, on a busy machine
+        start = time.process_time(), time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; from eznas.cli import main; sys.exit(main(['evolve', '--help']))"],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        seconds.append(time.perf_counter() - start[1])
+        assert done.returncode == 0
+        assert "--run-dir" in done.stdout
+        if seconds[-1] < 1.0:
+            break
+    assert min(seconds) < 1.0
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "evolution.popsize=5"], r"did you mean 'evolution.population_size'?"),
+        (["--set", "popsize=5"], "Unknown key 'popsize'"),
+        (["--set", "evolution.population_size=many"], "Setting 'evolution.population_size'"),
+        (["--set", "evolution.population_size=1"], "greater than or equal to 4, got 1"),
+        (["--set", "evolution.crossover=nan"], "Setting 'evolution.crossover'"),
+        (["--set", "seed"], "--set takes section.key=value, got 'seed'"),
+        (["--set", "seed.x=1", "--set", "seed.x.y=1"], "'x' is a setting, not a section"),
+        (["--set", "report.baselines=['naswott']"], "naswot"),
+        (["--workers", "-1"], "--workers must be 0 (this process) or more, got -1"),
+        (["--ray-address", "127.0.0.1:1"], "--ray-address needs --workers 1 or more"),
+        (["--device", "tpu"], "--device must be cpu or cuda, got 'tpu'"),
+        (["--workers", "many"], "Invalid value for '--workers'"),
+        (["--colour"], "--colour"),
+        (["/nowhere/at-all.toml"], "Cannot read configuration /nowhere/at-all.toml: No such file"),
+    ],
+)
+def test_bad_usage_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: Capsys, arguments: list[str], message: str
+) -> None:
+    run = tmp_path / "run"
+    assert message in complaint(capsys, 2, "evolve", "--quiet", "--run-dir", str(run), *arguments)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("content", [b"seed = ", b"\xff\xfe\x00", b"seed = " + b"[" * 50_000, b"[[seed]]\n"])
+def test_a_damaged_configuration_is_one_sentence(tmp_path: Path, capsys: Capsys, content: bytes) -> None:
+    config = tmp_path / "config.toml"
+    config.write_bytes(content)
+    assert str(config) in complaint(capsys, 2, "evolve", str(config), "--run-dir", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_command_the_help_is_shown(capsys: Capsys) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr()
+    assert "Usage" in shown.out + shown.err
+    assert "error" not in shown.err
+
+
+def _truncated(folder: Path) -> None:
+    (folder / TABLE_FILE).write_bytes(gzip.compress(b"index,arch_str\n" * 1000)[:-20])
+
+
+def _not_gzip(folder: Path) -> None:
+    (folder / TABLE_FILE).write_text("index,arch_str\n")
+
+
+def _lacking(folder: Path) -> None:
+    (folder / TABLE_FILE).write_bytes(gzip.compress(b"index,arch_str\n0,x\n"))
+
+
+@pytest.mark.parametrize("damage", [_truncated, _not_gzip, _lacking, lambda folder: None])
+def test_an_unreadable_table_is_one_sentence(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    damage(data)
+    monkeypatch.setenv("EZNAS_DATA", str(data))
+    assert "nb201.csv.gz" in complaint(capsys, 1, "evolve", "--quiet", "--run-dir", str(tmp_path / "run"), *options())
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_point_nowhere_are_one_sentence(
+    tiny_run: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZNAS_DATA", str(tmp_path / "nowhere"))
+    for arguments in (
+        ["evolve", "--quiet", "--run-dir", str(tmp_path / "run"), *options()],
+        ["resume", str(tiny_run), "--quiet"],
+    ):
+        assert "EZNAS_DATA must name a folder, but there is nothing at" in complaint(capsys, 1, *arguments)
+    assert not (tmp_path / "run").exists()
+    assert "EZNAS_DATA must name a folder" in printed(capsys, "data", "status", "-f", "json")
+
+
+@pytest.mark.parametrize(
+    "networks", ["|nor_conv_3x3~0|", "|warp~0|+|none~0|none~1|+|none~0|none~1|none~2|", "nb201:", "nb201:9-3", "x:all",
+                 "nb201:random:0", "nb201:15625", "nb201:1,,2", "nb201:random:1:2:3", "", "nb201:²"],
+)  # fmt: skip
+def test_networks_that_do_not_exist_are_one_sentence(capsys: Capsys, networks: str) -> None:
+    complaint(capsys, 1, "score", "mac_count", "--networks", networks, "--quiet")
+
+
+DEEP = '{"op": "log", "args": [' * 10_000 + '{"leaf": "mac_count"}' + "]}" * 10_000
+HEAD = '{"format": "eznas-program", "version": 1, "root": '
+BAD_PROGRAMS = {
+    "not json": "(log mac_count)",
+    "empty": "",
+    "another format": '{"format": "other"}',
+    "another version": '{"format": "eznas-program", "version": 2}',
+    "ill-typed": HEAD + '{"op": "sum_layers", "args": [{"leaf": "weight"}]}}',
+    "incomplete": HEAD + '{"leaf": "weight"}}',
+    "unknown operator": HEAD + '{"op": "launch", "args": []}}',
+    "too deep": HEAD + DEEP + "}",
+    "too large": HEAD + '{"leaf": "' + "x" * 2_000_000 + '"}}',
+    "direction": HEAD.replace('"version"', '"direction": "up", "version"') + '{"leaf": "mac_count"}}',
+}
+
+
+@pytest.mark.parametrize("text", BAD_PROGRAMS.values(), ids=BAD_PROGRAMS)
+def test_a_bad_program_file_is_one_sentence(tmp_path: Path, capsys: Capsys, text: str) -> None:
+    path = tmp_path / "program.json"
+    path.write_text(text)
+    complaint(capsys, 1, "score", str(path), "--networks", "nb201:0", "--quiet")
+
+
+def test_an_unknown_proxy_is_one_sentence(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    at = ["--networks", "nb201:0", "--quiet"]
+    assert "naswot" in complaint(capsys, 2, "score", "naswott", *at)
+    assert "feedbeef" in complaint(capsys, 1, "score", f"{tiny_run}:feedbeef", *at)
+    assert "is not a run folder" in complaint(capsys, 1, "score", f"{tmp_path}:best", *at)
+    assert "missing.json" in complaint(capsys, 1, "score", str(tmp_path / "missing.json"), *at)
+    assert "feedbeef" in complaint(capsys, 1, "show", str(tiny_run), "feedbeef")
+
+
+def test_a_damaged_store_is_one_sentence_and_leaves_no_run(
+    tiny_run: Path, cache: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZNAS_CACHE", str(shutil.copytree(cache, tmp_path / "cache")))
+    shard = sorted((tmp_path / "cache").rglob("*.safetensors"))[0]
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    arguments = ["evolve", "--quiet", "--run-dir", str(tmp_path / "run"), *options()]
+    line = complaint(capsys, 1, *arguments)
+    assert "is damaged: expected checksum" in line
+    assert "delete the folder, it will be captured again" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_version_is_one_sentence(run: Path, capsys: Capsys) -> None:
+    for name in ("manifest.json", "front.json"):
+        document = json.loads((run / name).read_text())
+        (run / name).write_text(json.dumps({**document, "version": 99}))
+    assert "version 99" in complaint(capsys, 1, "resume", str(run), "--quiet")
+    for command in ("front", "show", "report", "export"):
+        assert "version 99" in complaint(capsys, 1, command, str(run))
+
+
+def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path, capsys: Capsys) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        for command in ("resume", "front", "show", "report", "export"):
+            complaint(capsys, 1, command, str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_not_overwritten(run: Path, capsys: Capsys) -> None:
+    before = (run / "front.json").read_bytes()
+    assert "is not empty" in complaint(capsys, 1, "evolve", "--quiet", "--run-dir", str(run), *options())
+    assert (run / "front.json").read_bytes() == before
+
+
+def test_a_run_whose_labels_changed_is_not_resumed(run: Path, capsys: Capsys) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "labels_digest": "0"}))
+    assert "was started with another labels digest" in complaint(capsys, 1, "resume", str(run), "--quiet")
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("damage", ["{", '{"format": "eznas-front", "version": 1}'])
+def test_a_damaged_front_is_one_sentence_and_resume_makes_it_anew(run: Path, capsys: Capsys, damage: str) -> None:
+    before = json.loads((run / "front.json").read_text())
+    (run / "front.json").write_text(damage)
+    complaint(capsys, 1, "front", str(run))
+    if damage == "{":  # once is enough: it takes seconds
+        assert main(["resume", str(run), "--quiet"]) == 0
+        assert json.loads((run / "front.json").read_text())["entries"] == before["entries"]
+
+
+@contextmanager
+def full_disk(n_bytes: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes: the system itself refuses, in the middle of a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_while_capturing(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EZNAS_CACHE", str(tmp_path / "cache"))
+    with full_disk(200_000):
+        line = complaint(capsys, 1, "evolve", "--quiet", "--run-dir", str(tmp_path / "run"), *options())
+    assert "Could not write the statistics store" in line
+    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "cache").rglob("*.temporary"))
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_disk_that_is_full_while_evolving(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    """The first generation fits, the second does not; with room again the run ends as an undisturbed one."""
+    from tests.eznas.runs import result
+
+    run = tmp_path / "run"
+    n_bytes = (tiny_run / "programs.jsonl").stat().st_size * 2 // 3
+    with full_disk(n_bytes):
+        line = complaint(capsys, 1, "evolve", "--quiet", "--run-dir", str(run), *options())
+    assert "programs.jsonl: File too large; free space and resume the run" in line
+    assert not (run / "front.json").exists()
+    assert main(["resume", str(run), "--quiet"]) == 0
+    assert result(run) == result(tiny_run)
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    (tmp_path / "file").touch()
+    for command in ("export", "report"):
+        complaint(capsys, 1, command, str(tiny_run), "-o", str(tmp_path / "file" / "x"))
+        complaint(capsys, 1, command, str(tiny_run), "-o", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_address_where_nobody_answers_leaves_no_run(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    arguments = ["--workers", "1", "--ray-address", "127.0.0.1:1"]
+    assert evolve(tmp_path / "run", *arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: Cannot reach Ray at '127.0.0.1:1': ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    from eznas.errors import RunError
+
+    with pytest.raises(RunError):
+        main(["front", str(tmp_path), "--debug"])
+
+
+def test_progress_goes_to_stderr_alone(tiny_run: Path, capsys: Capsys) -> None:
+    assert main(["score", "mac_count", "--networks", "nb201:0", "--format", "json"]) == 0
+    shown = capsys.readouterr()
+    found: list[dict[str, Any]] = json.loads(shown.out)
+    assert len(found) == 1
+    assert "Scoring 1 networks" in shown.err
