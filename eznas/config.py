@@ -111,7 +111,7 @@ class EvaluationSettings(Section):
 
     tile_kib: Positive = 512
     memory_mib: Annotated[int, Field(strict=True, ge=16)] = 1024
-    """Of each worker: statistics held in memory, and results kept across generations, half each."""
+    """Of each worker: statistics held in memory, results kept across generations, and what the work itself takes."""
     timeout_seconds: Annotated[float, Field(ge=0)] = 0.0
     """A worker that takes longer over one population is killed; with --workers 1 or more. 0 waits."""
     networks_per_shard: Positive = 8

@@ -17,6 +17,7 @@ from primitives.numerics import (
     is_above,
     log_abs_det,
     row_cosines,
+    row_products,
     rows,
     spectrum,
 )
@@ -36,7 +37,7 @@ from primitives.types import (
 def gram_kernel(x: Float[Tensor, "n batch *s"]) -> Float[Tensor, "n batch batch"]:
     """Mean product of the entries of each pair of samples."""
     x = rows(x)
-    return x @ x.mT / x.shape[2]
+    return row_products(x) / x.shape[2]
 
 
 @primitive("agreement_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{agree}}\left({0}\right)", passes=4.0)
@@ -66,7 +67,7 @@ def channel_covariance(x: Float[Tensor, "n batch channels *s"]) -> Float[Tensor,
     Of the output side only, as the filters of a weight are: so all channel kernels of a layer have one size.
     """
     by_channel = centred_rows(rows(x.transpose(1, 2).contiguous()))
-    return by_channel @ by_channel.mT / by_channel.shape[2]
+    return row_products(by_channel) / by_channel.shape[2]
 
 
 @primitive("filter_correlation", (WEIGHT,), CHANNEL_KERNEL, latex=r"\mathrm{{corr}}_f\left({0}\right)", passes=5.0)

@@ -23,6 +23,9 @@ DIVISION_FLOOR = 1e-10
 SPECTRUM_FLOOR = 1e-5
 """Added to eigenvalues before logarithms and reciprocals, the constant of the Jacobian-covariance estimator."""
 
+_LINE = 16
+"""Elements of single precision that fill the widest register, and a line of the cache, of a CPU."""
+
 
 def flat(x: Tensor) -> Tensor:
     """(n, ...) -> (n, elements): everything but the leading axis in one."""
@@ -55,9 +58,36 @@ def centred_rows(x: Tensor) -> Tensor:
     return x - x.mean(dim=2, keepdim=True)
 
 
+def row_products(x: Tensor) -> Tensor:
+    """(n, d, features) -> (n, d, d) inner products between rows; the same bits in whatever company a matrix is.
+
+    Matrix multiplication on a CPU takes another path, and rounds differently, if a matrix does not begin at a multiple
+    of so many bytes. Zeros at the end of the rows put every matrix of a stack at such an address.
+    """
+    missing = -x.shape[2] % _LINE
+    x = _at_line(torch.nn.functional.pad(x, (0, missing)) if missing else x)
+    return x @ x.mT
+
+
+def products(x: Tensor, y: Tensor) -> Tensor:
+    """(..., a, b) and (..., b, c) -> (..., a, c) matrix products, with the same bits in whatever company; see above."""
+    a, b, c = *x.shape[-2:], y.shape[-1]
+    if a * b % _LINE == 0 and b * c % _LINE == 0 and a * c % _LINE == 0:
+        return _at_line(x) @ _at_line(y)
+    x = torch.nn.functional.pad(x, (0, -b % _LINE))
+    y = torch.nn.functional.pad(y, (0, -c % _LINE, 0, -b % _LINE))
+    return (_at_line(x) @ _at_line(y))[..., :c]
+
+
+def _at_line(x: Tensor) -> Tensor:
+    """The same values, contiguous from a multiple of a line on; nothing is copied if they are that already."""
+    is_there = x.is_contiguous() and x.data_ptr() % (_LINE * x.element_size()) == 0
+    return x if is_there else x.clone(memory_format=torch.contiguous_format)
+
+
 def row_cosines(x: Tensor) -> Tensor:
     """(n, d, features) -> (n, d, d) cosines between rows; 0 with a row of zeros."""
-    gram = x @ x.mT
+    gram = row_products(x)
     lengths = torch.diagonal(gram, dim1=1, dim2=2).sqrt()
     scales = lengths / (lengths.square() + DIVISION_FLOOR**2)
     return gram * scales[:, :, None] * scales[:, None, :]
@@ -84,7 +114,7 @@ def _eigenvalues(matrices: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
     finite = matrices.isfinite().all(dim=2).all(dim=1)
     safe = torch.where(finite[:, None, None], matrices, torch.eye(matrices.shape[1], device=matrices.device)).double()
     try:
-        values = solve(safe)
+        values = each_alike(solve, safe)
     except torch.linalg.LinAlgError:  # one matrix of the stack did not converge: find out which
         values = torch.cat([_eigenvalues_of_one(matrix[None], solve) for matrix in safe])
     return torch.where(finite[:, None], values, torch.full_like(values, torch.nan))
@@ -99,7 +129,23 @@ def _eigenvalues_of_one(matrix: Tensor, solve: Callable[[Tensor], Tensor]) -> Te
 
 def log_abs_det(matrices: Tensor) -> Tensor:
     """(n, d, d) -> (n,) ln |det| in float64; -inf if singular, NaN if not finite."""
-    return torch.linalg.slogdet(matrices.double()).logabsdet
+    return each_alike(lambda stack: torch.linalg.slogdet(stack).logabsdet, matrices.double())
+
+
+def each_alike(solve: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+    """`solve` of each matrix of a stack (..., d, d), with the same bits in whatever company a matrix is.
+
+    For the reason `row_products` gives: if d is odd, every second matrix of a stack begins between two multiples of 16
+    bytes. Then identities are put there.
+
+    Args:
+        solve: from (..., d, d) to (..., *any shape).
+        matrices: the stack.
+    """
+    if matrices.shape[-1] % 2 == 0:
+        return solve(matrices)
+    identities = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device).expand_as(matrices)
+    return solve(torch.stack((matrices, identities), dim=-3)).select(matrices.ndim - 2, 0)
 
 
 def segment_sum(values: Tensor, network: Tensor, n_networks: int) -> Tensor:

@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from primitives.elementwise import absolute, exp, heaviside, relu, sigmoid, sign, square
-from primitives.numerics import flat, general_spectrum, is_above, rows, spectrum
+from primitives.numerics import each_alike, flat, general_spectrum, is_above, products, row_products, rows, spectrum
 from primitives.primitive import ShapeError, primitive
 from primitives.types import ANY_LAYER, ANY_LAYER_TOO, DYNAMIC, ELEMENTWISE, LAYER_SCALAR
 
@@ -98,7 +98,7 @@ def matmul(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor
     if x.shape[-1] != y.shape[-2]:
         raise ShapeError(f"matmul cannot multiply shapes {tuple(x.shape[1:])} and {tuple(y.shape[1:])} per layer")
     x, y = _aligned(x, y, "matmul cannot multiply", n_free=2)
-    product = x @ y
+    product = products(x, y)
     product = product.squeeze(-1) if column else product
     return product.squeeze(-1 if column else -2) if row else product
 
@@ -185,7 +185,7 @@ def determinant(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     Raises:
         ShapeError: if the last two axes are missing or differ.
     """
-    return torch.linalg.det(_matrices(x, "determinant"))
+    return each_alike(torch.linalg.det, _matrices(x, "determinant"))
 
 
 @primitive("log_determinant", (ANY_LAYER,), DYNAMIC, latex=r"\ln\det\left({0}\right)", passes=10.0)
@@ -198,14 +198,14 @@ def log_determinant(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     Raises:
         ShapeError: if the last two axes are missing or differ.
     """
-    signs, logs = torch.linalg.slogdet(_matrices(x, "log_determinant"))
+    found = each_alike(lambda m: torch.stack(torch.linalg.slogdet(m), dim=-1), _matrices(x, "log_determinant"))
+    signs, logs = found.unbind(dim=-1)
     return torch.where((signs < 0) | logs.isnan(), torch.zeros_like(logs), logs)
 
 
 def _gram_of_first_axis(x: Tensor) -> Tensor:
     """(n, d0, ...) -> (n, d0, d0) in float64: A Aᵀ with A the value reshaped to (d0, -1)."""
-    a = rows(x).double()
-    return a @ a.mT
+    return row_products(rows(x).double())
 
 
 @primitive("symmetric_eigen_ratio", (ANY_LAYER,), LAYER_SCALAR, latex=r"\rho_s\left({0}\right)", passes=20.0)
@@ -313,7 +313,8 @@ def softmax(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     axes = x.ndim - 1
     if axes == 0:
         return torch.ones_like(x)
-    return x.softmax(dim=1 if axes in (1, 3) else 2)
+    axis = 1 if axes in (1, 3) else 2
+    return x.movedim(axis, -1).softmax(dim=-1).movedim(-1, axis)  # along another axis, rounding depends on the stack
 
 
 @primitive("ones_like", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left({0}\right)", passes=0.5)

@@ -38,13 +38,13 @@ class ShardOwner:
     """State of one worker: its shards, memory-mapped, with the results it keeps.
 
     The pages of a shard that stays open stay in memory once they were read. So only as many shards stay open as fit
-    into half of the memory budget; the others are opened anew for every population and let go of right after.
+    into their share of the memory budget; the others are opened anew for every population and let go of right after.
 
     Args:
         shards: of this worker.
         device: ``"cpu"`` or ``"cuda"``.
         tile_bytes: see `ShardExecutor`.
-        memory_bytes: budget of statistics and results together: half of it each.
+        memory_bytes: budget: two fifths of it for statistics, as much for results, the rest for the work itself.
     """
 
     def __init__(self, shards: Sequence[ShardAddress], device: str, tile_bytes: int | None, memory_bytes: int) -> None:
@@ -54,9 +54,9 @@ class ShardOwner:
         self._open = [partial(stores[folder].shard, index, device=device) for folder, index, _ in shards]
         self._sizes = [len(stores[folder].shard_networks(index)) for folder, index, _ in shards]
         self._rounds = [number for _, _, number in shards]
-        self._caches = [ResultCache(memory_bytes // 2 // max(1, len(shards))) for _ in shards]
+        self._caches = [ResultCache(memory_bytes * 2 // 5 // max(1, len(shards))) for _ in shards]
         self._kept: dict[int, Shard] = {}
-        room = memory_bytes // 2
+        room = memory_bytes * 2 // 5
         for position, (folder, index, _) in enumerate(shards):
             room -= stores[folder].shard_bytes(index)
             if room < 0:

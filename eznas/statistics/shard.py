@@ -89,6 +89,11 @@ class Column:
     shape: tuple[int, ...]
     parts: tuple[Tensor, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Of the whole."""
+        return sum(part.nbytes for part in self.parts)
+
     def joined(self) -> Tensor:
         """The whole: a copy of `shape`."""
         return torch.stack(self.parts).reshape(self.shape)

@@ -47,6 +47,7 @@ MANIFEST = "manifest.json"
 DEFAULT_MEMORY_BUDGET = 2**30
 _DIGEST_BYTES = 16
 _READ_BYTES = 2**20
+_LINE_BYTES = 64
 _TEMPORARY = ".temporary"
 _TYPE_NAMES = {
     torch.int64: "I64", torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
@@ -428,10 +429,14 @@ def _spans(finished: Sequence[ShardFile], n_networks: int, per_shard: int) -> li
 def _write_columns(path: Path, named: Mapping[str, Column]) -> str:
     """Writes tensors in the safetensors format, part by part and so without a copy of any; returns the checksum.
 
-    The bytes are those of ``safetensors.torch.save_file``, which wants every tensor whole in memory.
+    Unlike ``safetensors.torch.save_file``, it does not want every tensor whole in memory; and tensors that fill whole
+    lines of a processor's cache come first, after a header that does, so that they begin at one where they are mapped.
     """
     order = {dtype: position for position, dtype in enumerate(_TYPE_NAMES)}
-    ordered = sorted(named.items(), key=lambda item: (order[item[1].parts[0].dtype], item[0]))
+    ordered = sorted(
+        named.items(),
+        key=lambda item: (item[1].nbytes % _LINE_BYTES != 0, order[item[1].parts[0].dtype], item[0]),
+    )
     digest = sha256()
     values = (_bytes(part) for _, column in ordered for part in column.parts)
     with path.open("wb") as file:
@@ -446,14 +451,14 @@ def _header(ordered: Sequence[tuple[str, Column]]) -> bytes:
     entries: dict[str, Any] = {}
     end = 0
     for name, column in ordered:
-        start, end = end, end + sum(part.nbytes for part in column.parts)
+        start, end = end, end + column.nbytes
         entries[name] = {
             "dtype": _TYPE_NAMES[column.parts[0].dtype],
             "shape": list(column.shape),
             "data_offsets": [start, end],
         }
     text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(8 + len(text)) % _LINE_BYTES)
     return len(text).to_bytes(8, "little") + text
 
 

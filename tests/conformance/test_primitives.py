@@ -130,7 +130,7 @@ def test_stack_of_layers_equals_a_loop_over_single_layers(operator: Primitive) -
     for _, _, arguments in cases(operator):
         together = operator(*arguments)
         one_by_one = torch.cat([operator(*(a[i : i + 1] for a in arguments)) for i in range(N)])
-        torch.testing.assert_close(together, one_by_one, rtol=1e-5, atol=1e-6, equal_nan=True)
+        torch.testing.assert_close(together, one_by_one, rtol=0, atol=0, equal_nan=True)
 
 
 @per_layer_primitives

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from eznas.architectures import Architecture, Skeleton, build_network, nb201
@@ -152,12 +152,24 @@ def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_b
         assert_same_values(store, ensure(tmp_path / "expected")[0])
 
 
-def test_a_shard_file_is_what_the_library_writes(tmp_path: Path) -> None:
+def test_a_shard_file_is_one_the_library_reads(tmp_path: Path) -> None:
     store, _ = ensure(tmp_path, networks_per_shard=5)
     captured = [capture(Builder()(arch), IMAGES, seed=SETTINGS.seed, statistics=STATISTICS) for arch in ARCHITECTURES]
-    save_file({name: column.joined() for name, column in columns(captured).items()}, tmp_path / "expected")
+    expected = {name: column.joined() for name, column in columns(captured).items()}
     (written,) = store.folder.glob("*.safetensors")
-    assert written.read_bytes() == (tmp_path / "expected").read_bytes()
+    found = load_file(written)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+def test_mapped_statistics_begin_at_lines_of_the_cache(tmp_path: Path) -> None:
+    shard = ensure(tmp_path, networks_per_shard=5)[0].shard(0)
+    tensors = [tensor for group in shard.groups for tensor in group.tensors.values()]
+    whole = [tensor for tensor in tensors if tensor.nbytes % 64 == 0]
+    assert len(whole) > len(tensors) / 2
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in whole)
 
 
 class Workers:
