@@ -21,14 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-FloatArray = npt.NDArray[np.float64]
+from eznas.fitness.concordance import FloatArray, Order, concordance, total_concordance
+
 Statistic = Literal["kendall", "spearman"]
 
 MAX_ELEMENTS: Final = 2**18
-"""Entries of a temporary array; small enough to stay in a core's cache, and never a matter of the result."""
-
-EXACT_IN_FLOAT32: Final = 2**24
-"""Integers below this are exact in float32, so sums of signs over fewer networks are too."""
+"""Scores looked at together; few enough to stay in a core's cache, and never a matter of the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +104,27 @@ def kendall_tau_b_batch(scores: npt.ArrayLike, y: npt.ArrayLike, *, max_elements
 
     Args:
         scores: (n_programs, n_networks) scores; ``-inf`` ranks last, NaN is refused.
-        y: (n_networks,) accuracies.
-        max_elements: entries of the largest temporary array. Changes no value.
+        y: (n_networks,) accuracies, or (n_tasks, n_networks).
+        max_elements: scores looked at together. Changes no value.
 
     Returns:
-        (n_programs,) tau-b; NaN where a row, or `y`, is constant.
+        (n_programs,) tau-b, or (n_tasks, n_programs); NaN where a row, or the accuracies, are constant.
 
     Raises:
         ValueError: if shapes disagree, NaN occurs, or there are fewer than two networks.
     """
-    return batched_tau(scores, y, max_elements=max_elements).tau
+    y = np.asarray(y, dtype=np.float64)
+    scores, _ = _rows(scores, y if y.ndim < 2 else y[0])
+    tasks = [Order.of(_rows(scores, task)[1][None, :]) for task in np.atleast_2d(y)]
+    n_rows = max(1, max_elements // scores.shape[1])
+    tau = np.empty((len(tasks), len(scores)))
+    for start in range(0, len(scores), n_rows):
+        x = Order.of(scores[start : start + n_rows])
+        for found, task in zip(tau, tasks, strict=True):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = total_concordance(x, task) / np.sqrt(x.n_untied * task.n_untied.astype(float))
+            found[start : start + n_rows] = np.clip(share, -1, 1)
+    return tau if y.ndim > 1 else tau[0]
 
 
 def spearman_batch(scores: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
@@ -183,20 +192,28 @@ def kendall_standard_error(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
 def batched_tau(scores: npt.ArrayLike, y: npt.ArrayLike, *, max_elements: int = MAX_ELEMENTS) -> BatchedTau:
     """tau-b, its standard error and the share of tied pairs, in one pass; arguments as `kendall_tau_b_batch`."""
     scores, y = _rows(scores, y)
-    n = y.size
-    x_low, x_high = _tie_bounds(scores)
-    y_low, y_high = _tie_bounds(y[None, :])
-    concordance = _concordance(x_low, y_low[0], max_elements) / (n - 1)
-    untied_x = (n - (x_high - x_low + 1)) / (n - 1)  # of network i's n - 1 pairs, the share untied in x
-    untied_y = (n - (y_high - y_low + 1)) / (n - 1)
-    a, b, c = concordance.mean(axis=1), untied_x.mean(axis=1), untied_y.mean(axis=1)
+    n_rows = max(1, max_elements // y.size)
+    accuracies, parts = Order.of(y[None, :]), []
+    for start in range(0, len(scores), n_rows):
+        parts.append(_batched_tau(Order.of(scores[start : start + n_rows]), accuracies))
+    columns = zip(*parts, strict=True) if parts else [(np.empty(0),)] * 3
+    tau, error, share_tied = (np.concatenate(column) for column in columns)
+    return BatchedTau(tau=tau, standard_error=error, share_tied=share_tied)
+
+
+def _batched_tau(x: Order, y: Order) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """tau-b, its standard error and the share of tied pairs; all arrays (n_programs,)."""
+    n = y.ranks.shape[1]
+    agreement = concordance(x, y) / (n - 1)
+    untied_x, untied_y = x.untied / (n - 1), y.untied[0] / (n - 1)  # of network i's n - 1 pairs
+    a, b, c = agreement.mean(axis=1), untied_x.mean(axis=1), untied_y.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         tau = a / np.sqrt(b * c)
-        means = concordance / np.sqrt(b * c)[:, None] - tau[:, None] / 2 * (untied_x / b[:, None] + untied_y / c)
-        untied_both = _untied_in_both(x_low, y_low[0], b, float(c[0]))
+        means = agreement / np.sqrt(b * c)[:, None] - tau[:, None] / 2 * (untied_x / b[:, None] + untied_y / c)
+        untied_both = _untied_in_both(x, y, b, float(c))
         square = untied_both / (b * c) * (1 + tau**2 / 2) - 0.75 * tau**2 * (1 / b + 1 / c)  # mean of h²
         error = _standard_error(means.var(axis=1, ddof=1), square, n)
-    return BatchedTau(tau=np.clip(tau, -1, 1), standard_error=error, share_tied=1 - b)
+    return np.clip(tau, -1, 1), error, 1 - b
 
 
 def _standard_error(variance_of_means: FloatArray, mean_square: FloatArray, n: int) -> FloatArray:
@@ -208,46 +225,13 @@ def _standard_error(variance_of_means: FloatArray, mean_square: FloatArray, n: i
     return np.asarray(np.sqrt((4 * (n - 2) * zeta_1 + 2 * zeta_2) / (n * (n - 1))))
 
 
-def _concordance(x: FloatArray, y: FloatArray, max_elements: int) -> FloatArray:
-    """(n_programs, n): for each network, the pairs it orders as `y` does less those it orders the other way.
-
-    Signs are float32, because comparing and multiplying those is what a CPU does fastest; sums of signs are exact.
-    """
-    n_programs, n = x.shape
-    if n >= EXACT_IN_FLOAT32:
-        raise ValueError(f"Rank correlations are exact below {EXACT_IN_FLOAT32:,} networks, got {n:,}: take a sample.")
-    x32, y32 = x.astype(np.float32), y.astype(np.float32)
-    n_rows = max(1, min(n, max_elements // n))
-    n_batch = max(1, max_elements // (n_rows * n))
-    result = np.empty((n_programs, n))
-    for i in range(0, n, n_rows):
-        sign_y = _sign(y32[i : i + n_rows, None] - y32[None, :])  # (rows, n)
-        for p in range(0, n_programs, n_batch):
-            part = x32[p : p + n_batch]
-            sign_x = _sign(part[:, i : i + n_rows, None] - part[:, None, :])  # (programs, rows, n)
-            result[p : p + n_batch, i : i + n_rows] = np.einsum("pij,ij->pi", sign_x, sign_y)
-    return result
-
-
-def _sign(difference: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Sign of differences of ranks, which are whole numbers, in place; clipping is much faster than ``np.sign``."""
-    return np.clip(difference, -1, 1, out=difference)
-
-
-def _tie_bounds(rows: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """First and last rank of the group of ties that each entry belongs to; two arrays of the shape of `rows`."""
-    low = scipy.stats.rankdata(rows, method="min", axis=1)
-    high = scipy.stats.rankdata(rows, method="max", axis=1)
-    return low.astype(np.float64), high.astype(np.float64)
-
-
-def _untied_in_both(x_low: FloatArray, y_low: FloatArray, b: FloatArray, c: float) -> FloatArray:
+def _untied_in_both(x: Order, y: Order, b: FloatArray, c: float) -> FloatArray:
     """(n_programs,) share of pairs tied neither in x nor in y, from the shares `b` and `c` untied in each."""
     if c == 1:
         return b  # no ties among accuracies, the usual case
-    n = y_low.size
-    low, high = _tie_bounds(x_low * (n + 1) + y_low)
-    return np.asarray(b + c - 1 + (high - low).mean(axis=1) / (n - 1))
+    n = y.ranks.shape[1]
+    both = Order.of(x.bounds[0] * (n + 1.0) + y.bounds[0])
+    return np.asarray(b + c - both.untied.mean(axis=1) / (n - 1))
 
 
 # -------------------------------------------------------------------------------------------------- the bootstrap
