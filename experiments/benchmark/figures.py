@@ -224,7 +224,7 @@ def ranking(bench: Bench) -> list[Row]:
         return np.array([[scipy.stats.kendalltau(s, task).statistic for s in scores] for task in tasks])
 
     def batched() -> np.ndarray:
-        return np.array([kendall_tau_b_batch(scores, task) for task in tasks])
+        return kendall_tau_b_batch(scores, tasks)
 
     slow = [ways.stopwatch(loop) for _ in range(bench.repeats)]
     fast = [ways.stopwatch(batched) for _ in range(bench.repeats)]

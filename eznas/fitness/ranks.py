@@ -25,7 +25,7 @@ from eznas.fitness.concordance import FloatArray, Order, concordance, total_conc
 
 Statistic = Literal["kendall", "spearman"]
 
-MAX_ELEMENTS: Final = 2**18
+MAX_ELEMENTS: Final = 2**17
 """Scores looked at together; few enough to stay in a core's cache, and never a matter of the result."""
 
 
