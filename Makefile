@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,6 +62,9 @@ validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton
 
 seeds: setup  ## the quickstart on five other seeds (about half an hour)
 	$(BIN)/python experiments/seeds.py
+
+early-decisions: setup  ## with and without early decisions in the same time, on five seeds (about half an hour)
+	$(BIN)/python experiments/early_decisions.py
 
 three-datasets: setup  ## worst of three data sets, with the official accuracies in EZNAS_DATA
 	$(BIN)/eznas evolve experiments/three_datasets.toml --workers $(WORKERS)

@@ -81,6 +81,9 @@ class EvolutionSettings(Section):
     initial_size: Annotated[int, Field(strict=True, ge=4)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
     n_generations: Annotated[int, Field(strict=True, ge=0)] = 20
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Evolution ends with the generation in which it has taken so long; 0 sets no limit. How far a run with a limit
+    comes depends on the machine."""
     crossover: Probability = 0.3
     mutation: Probability = 0.3
     combination: Probability = 0.4
@@ -109,7 +112,7 @@ class EvolutionSettings(Section):
 class EvaluationSettings(Section):
     """Where and in which portions programs are evaluated; none of these changes a score."""
 
-    tile_kib: Positive = 512
+    tile_kib: Positive = 2048
     memory_mib: Annotated[int, Field(strict=True, ge=16)] = 1024
     """Of each worker: statistics held in memory, results kept across generations, and what the work itself takes."""
     timeout_seconds: Annotated[float, Field(ge=0)] = 0.0

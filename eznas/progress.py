@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from eznas.study.observer import Silent
 
 if TYPE_CHECKING:
+    from eznas.config import EvolutionSettings
     from eznas.evolution import GenerationSummary, SearchState
     from eznas.study.observer import Observer
 
@@ -47,18 +48,20 @@ class StderrObserver:
             self._line(text)
             self._last_line = now
 
-    def generation(self, summary: GenerationSummary, state: SearchState, n_generations: int) -> None:
+    def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         if self._first_generation is None:
             self._first_generation = summary.generation
         n_done = summary.generation - self._first_generation + 1
         self._evolve_seconds += summary.seconds
         self._evolved += summary.n_evaluated
-        left = self._evolve_seconds / n_done * (n_generations - summary.generation)
+        left = self._evolve_seconds / n_done * (settings.n_generations - summary.generation)
+        if settings.seconds:
+            left = max(0.0, min(left, settings.seconds - state.seconds))
         rate = self._evolved / max(self._evolve_seconds, 1e-9)
         proposed = summary.n_evaluated + summary.n_duplicates
         best = "-" if summary.best_correlation is None else f"{summary.best_correlation:.3f}"
         self._line(
-            f"generation {summary.generation:>3}/{n_generations}  best tau {best} (size {summary.best_size})  "
+            f"generation {summary.generation:>3}/{settings.n_generations}  best tau {best} (size {summary.best_size})  "
             f"{state.n_evaluated} programs, {rate:.1f}/s  "
             f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
             f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}  "

@@ -23,8 +23,8 @@ from eznas.programs import Constant
 from eznas.statistics import ShapeGroup, Shard
 from primitives import Layers, Primitive, Sort
 
-TILE_BYTES = 512 * 1024
-"""Largest leaf of a tile on a CPU: a few such tensors fit a core's second-level cache."""
+TILE_BYTES = 2 * 1024 * 1024
+"""Largest leaf of a tile on a CPU: small enough for its caches, large enough that the calls themselves take no time."""
 CACHE_BYTES = 64 * 1024 * 1024
 """Results kept across generations, per shard."""
 _SMALL = frozenset((Sort.SCALAR, Sort.SAMPLE_KERNEL))
@@ -150,9 +150,7 @@ class ShardExecutor:
             failed[index] = torch.ones_like(self._is_empty)
             return self._filled(n_networks, torch.nan)
 
-    def _know_layers(
-        self, plan: Plan, frontier: Set[int], known: dict[int, Tensor], failed: dict[int, Tensor]
-    ) -> None:
+    def _know_layers(self, plan: Plan, frontier: Set[int], known: dict[int, Tensor], failed: dict[int, Tensor]) -> None:
         """Add to `known` the (n_layers, ...) values, group after group, of the layer-level steps aggregations read.
 
         NaN where a step raised; `failed` takes the networks of these layers.

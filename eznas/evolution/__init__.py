@@ -10,7 +10,7 @@ from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.journal import Journal, SearchState, hall_of_fame
 from eznas.evolution.run_folder import RunFolder
-from eznas.evolution.search import GenerationSummary, Search
+from eznas.evolution.search import GenerationSummary, Search, is_finished
 from eznas.evolution.selection import (
     hypervolume,
     niches,
@@ -23,6 +23,6 @@ from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
     "Assessor", "Candidate", "Combiner", "GenerationSummary", "Grammar", "Journal", "Offspring", "RunFolder", "Search",
-    "SearchState", "Variation", "hall_of_fame", "hypervolume", "niches", "non_dominated", "select_nsga2",
+    "SearchState", "Variation", "hall_of_fame", "hypervolume", "is_finished", "niches", "non_dominated", "select_nsga2",
     "select_survivors", "select_tournament",
 ]  # fmt: skip

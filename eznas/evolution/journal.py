@@ -36,6 +36,7 @@ class SearchState:
         failed: ids of every program that cannot be ranked.
         stopped: ids of every program stopped by an early decision.
         n_duplicates: programs that variation proposed again and that were not evaluated again.
+        seconds: that the generations so far took.
     """
 
     generation: int = -1
@@ -44,6 +45,7 @@ class SearchState:
     failed: dict[str, None] = field(default_factory=dict)
     stopped: dict[str, None] = field(default_factory=dict)
     n_duplicates: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
     def __contains__(self, digest: object) -> bool:
         """Whether a program of that id was evaluated."""
@@ -127,7 +129,7 @@ class Journal:
         found = [Candidate.from_dict(r) for r in self.folder.read_lines("programs.jsonl", sizes["programs.jsonl"])]
         failures = self.folder.read_lines("failures.jsonl", sizes["failures.jsonl"])
         stopped = self.folder.read_lines("stopped.jsonl", sizes["stopped.jsonl"])
-        self.folder.read_lines("events.jsonl", sizes["events.jsonl"])
+        events = self.folder.read_lines("events.jsonl", sizes["events.jsonl"])
         for file, records in (("failures.jsonl", failures), ("stopped.jsonl", stopped)):
             if not all("id" in record for record in records):
                 raise RunError(f"{self.folder.path / file} holds a record without an id; it is damaged")
@@ -138,6 +140,7 @@ class Journal:
             failed={str(record["id"]): None for record in failures},
             stopped={str(record["id"]): None for record in stopped},
             n_duplicates=n_duplicates,
+            seconds=sum(float(event.get("seconds", 0.0)) for event in events),
         )
         missing = [digest for digest in population if digest not in state.candidates]
         if missing:

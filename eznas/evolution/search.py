@@ -53,6 +53,12 @@ class GenerationSummary:
 Observer = Callable[[GenerationSummary, SearchState], None]
 
 
+def is_finished(settings: EvolutionSettings, state: SearchState) -> bool:
+    """Whether a search has done all its generations, or used up its time."""
+    is_late = 0 < settings.seconds <= state.seconds
+    return state.generation >= settings.n_generations or (is_late and state.generation >= 0)
+
+
 class Search:
     """A search by genetic programming.
 
@@ -90,12 +96,12 @@ class Search:
         self.state = state or SearchState()
 
     def run(self, observe: Observer | None = None, should_stop: Callable[[], bool] = lambda: False) -> SearchState:
-        """Go on to the last generation, or until asked to stop; finished generations are on disk.
+        """Go on until the search is finished, or asked to stop; finished generations are on disk.
 
         Raises:
             RunError: if no program of a generation could be ranked at all.
         """
-        while self.state.generation < self._settings.n_generations and not should_stop():
+        while not is_finished(self._settings, self.state) and not should_stop():
             summary = self._step(self.state.generation + 1)
             if observe is not None:
                 observe(summary, self.state)
@@ -118,6 +124,7 @@ class Search:
                 f"{assessed.failures[0][1].reason}; check the statistics and the accuracies of this run"
             )
         summary = self._summary(assessed, n_duplicates, time.perf_counter() - start)
+        state.seconds += summary.seconds
         self._journal.record(state, assessed.found, assessed.failures, assessed.stopped, asdict(summary))
         return summary
 

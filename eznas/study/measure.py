@@ -82,9 +82,9 @@ def measure(folder: RunFolder, problem: Problem, state: SearchState, pool: Pool,
         "run": {
             "name": config.name,
             "seed": config.seed,
-            "n_generations": config.evolution.n_generations,
+            "n_generations": state.generation,
             "n_programs": state.n_evaluated,
-            "seconds": round(_seconds(folder) + time.perf_counter() - start, 1),
+            "seconds": round(state.seconds + time.perf_counter() - start, 1),
             "primitive_set": config.evolution.primitive_set,
             "benchmark": config.benchmark.name,
             "provenance": problem.benchmark.provenance,
@@ -277,8 +277,3 @@ def _scores_csv(problem: Problem, rows: Sequence[_Row], scores: np.ndarray) -> s
         values = [f"{value:.9g}" if np.isfinite(value) else "" for value in scores[:, column]]
         writer.writerow([arch.spec, *(f"{task.accuracies[column]:.6g}" for task in tasks), *values])
     return out.getvalue()
-
-
-def _seconds(folder: RunFolder) -> float:
-    events = folder.read_lines("events.jsonl")
-    return sum(float(event.get("seconds", 0.0)) for event in events if event.get("event") == "generation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from eznas.config import EvolutionSettings
 from eznas.evolution import GenerationSummary, SearchState
 
 
@@ -16,7 +17,7 @@ class Observer(Protocol):
     def advance(self, done: int, total: int) -> None:
         """So much of the stage is done."""
 
-    def generation(self, summary: GenerationSummary, state: SearchState, n_generations: int) -> None:
+    def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         """A generation is finished and on disk."""
 
 
@@ -27,4 +28,4 @@ class Silent:
 
     def advance(self, done: int, total: int) -> None: ...
 
-    def generation(self, summary: GenerationSummary, state: SearchState, n_generations: int) -> None: ...
+    def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None: ...

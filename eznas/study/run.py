@@ -12,7 +12,7 @@ from pathlib import Path
 from eznas.config import RunConfig, load_config, to_toml
 from eznas.errors import RunError
 from eznas.evaluation import PopulationEvaluator
-from eznas.evolution import Assessor, Journal, RunFolder, Search
+from eznas.evolution import Assessor, Journal, RunFolder, Search, is_finished
 from eznas.proxies import KNOWN_PROGRAMS, by_name
 from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
 from eznas.study.machine import Machine, check_machine, single_threaded
@@ -98,13 +98,13 @@ def _run(
     journal = Journal(folder, config.checkpoints)
     state = journal.load()
     with single_threaded(), _pool(machine, observer) as pool:
-        if state.generation < config.evolution.n_generations:
+        if not is_finished(config.evolution, state):
             store = capture_store(problem, machine, observer, pool)
             assessor = make_assessor(problem, store, pool, machine)
             search = Search(config.evolution, config.seed, assessor, journal, state)
             observer.stage("Evolving")
-            state = search.run(lambda s, now: observer.generation(s, now, config.evolution.n_generations), should_stop)
-        if state.generation < config.evolution.n_generations:
+            state = search.run(lambda s, now: observer.generation(s, now, config.evolution), should_stop)
+        if not is_finished(config.evolution, state):
             return Study(folder.path)
         if not _has_front(folder):
             measure(folder, problem, state, pool, observer)

@@ -11,7 +11,7 @@ import pytest
 from eznas.config import EvolutionSettings
 from eznas.errors import RunError
 from eznas.evaluation import Invalid
-from eznas.evolution import GenerationSummary, Search, SearchState
+from eznas.evolution import GenerationSummary, Search, SearchState, is_finished
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})
@@ -62,6 +62,17 @@ def test_populations_are_full_and_distinct(tmp_path: Path, settings: EvolutionSe
     assert len(seen) == settings.n_generations + 1
     for population in seen[1:]:
         assert len(set(population)) == len(population) == settings.population_size
+
+
+def test_a_search_ends_with_the_generation_in_which_its_time_is_up(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"seconds": 1e-9})
+    first = make_search(tmp_path, settings)
+    assert first.run().generation == 0
+    assert first.state.seconds > 0
+    again = make_search(tmp_path, SETTINGS.model_copy(update={"seconds": 1e6}))
+    assert again.state.seconds == pytest.approx(first.state.seconds)  # time used before a resumption counts
+    assert again.run().generation == SETTINGS.n_generations
+    assert is_finished(settings, again.state)
 
 
 def test_elites_survive_under_nsga2(tmp_path: Path) -> None:
