@@ -58,7 +58,7 @@ def compare_devices(workload: Workload, settings: Settings, device: str) -> list
     moved = ways.shards_of(workload.folder, device)
     on_cpu, expected = _evaluated(ways.shards_of(workload.folder), population, ways.TILE_BYTES, repeats)
     rows = []
-    for name, shards in (("single", moved), ("half", [half.halved(shard) for shard in moved])):
+    for name, shards in (("single", moved), ("half", [half.halved(shard, torch.float16) for shard in moved])):
         seconds, scores = _evaluated(shards, population, None, repeats)
         effect = half.compare(expected, scores, workload.accuracies)
         note = f"S, generation 0, {name}-precision statistics, {device} against one CPU core, by the clock"

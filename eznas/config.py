@@ -69,6 +69,10 @@ class ProbeSettings(Section):
     batch_size: Positive = 8
     input_size: Annotated[int, Field(strict=True, ge=4, multiple_of=4)] = 16
     """Height and width of an image; the networks halve it twice."""
+    storage: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type in which the statistics that programs evolve on are kept. The short ones take half the memory, and programs
+    still compute in single precision, but on rounded values: with float16 those beyond 65,504 are infinite and those
+    below 6e-8, as gradients may be, are 0. Held-out networks are always measured in float32."""
 
 
 class EvolutionSettings(Section):

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import scipy.stats
+import torch
 
 from benchmark import half, ways
 from benchmark.ways import OperatorTime, Population, Timed, require_equal
-from benchmark.workload import Settings, Workload, make_workload, random_start, run_config
+from benchmark.workload import Settings, Workload, evolve_decided, make_workload, random_start, run_config
 from eznas.evaluation import make_plan
 from eznas.fitness.ranks import kendall_tau_b_batch
 from eznas.programs import parse
@@ -122,16 +123,38 @@ def large_store(bench: Bench) -> list[Row]:
     """L: the two ways, tiles against whole groups, and the share of the bandwidth bound."""
     folder, population = bench.large.folder, bench.generations[bench.middle]
     (plain,), _ = bench.alone(ways.plain, folder, [population], bench.settings["plain_repeats"])
-    (tiled,), _ = bench.alone(ways.shared, folder, [population], bench.repeats)
-    (whole,), _ = bench.alone(ways.shared, folder, [population], bench.repeats, None)
+    shown = [population, bench.generations[0], bench.trees]
+    tiled_all, _ = bench.alone(ways.shared, folder, shown, bench.repeats)
+    whole_all, _ = bench.alone(ways.whole, folder, shown, bench.repeats)
+    for one, other in zip(tiled_all, whole_all, strict=True):
+        require_equal(one, other)
+    tiled, whole = tiled_all[0], whole_all[0]
     require_equal(plain, tiled)
-    require_equal(plain, whole)
     note = f"L, generation {bench.middle}, one core, nothing kept"
+    others = ", ".join(
+        f"{name} {b.seconds / a.seconds:.2g}"
+        for name, a, b in zip(("generation 0", "larger trees"), tiled_all[1:], whole_all[1:], strict=True)
+    )
     return [
         *_kept(bench, bench.large, plain, tiled, "l"),
         row("l_tiled", whole.seconds / tiled.seconds, "times",
-            f"{note}: tiles ({tiled.seconds:.3g} s) against whole shape groups ({whole.seconds:.3g} s)"),
+            f"{note}: tiles ({tiled.seconds:.3g} s) against whole shape groups of all networks "
+            f"({whole.seconds:.3g} s); {others}"),
         _bandwidth(bench, tiled, note),
+    ]  # fmt: skip
+
+
+def decided(bench: Bench) -> list[Row]:
+    """L: programs decided per second, most of them after a look at some of the networks."""
+    config = bench.large.problem.config
+    found, _ = bench.alone(evolve_decided, config, bench.middle)
+    (plain,), _ = bench.alone(ways.plain, bench.large.folder, [found.programs], bench.settings["plain_repeats"])
+    rate = len(found.programs) / found.seconds
+    note = f"L, generation {bench.middle} of a run with early decisions, one core, results kept, ranking included"
+    return [
+        row("l_decided", rate / plain.rate, "times",
+            f"{note}: {rate:.3g} programs/s against {plain.rate:.3g} of the plain loop; "
+            f"{found.n_stopped / len(found.programs):.0%} stopped early"),
     ]  # fmt: skip
 
 
@@ -271,17 +294,21 @@ def _median_seconds(work: Callable[[], None], repeats: int) -> float:
 
 def half_precision(bench: Bench) -> list[Row]:
     """What is lost if statistics are stored in half precision."""
-    population = bench.generations[bench.middle]
-    effect = half.half_effect(ways.shards_of(bench.small.folder), population, bench.small.accuracies)
-    note = f"S, generation {bench.middle}, statistics stored in half and read in single precision"
-    rho = effect.rho
-    return [
-        row("half_storage", float(np.median(rho)), "Spearman",
-            f"{note}: median over {len(rho)} programs, least {rho.min():.3f}; {effect.newly_failed} newly fail"),
-        row("half_change", effect.change, "share",
-            f"{note}: largest change of a score, of the program's largest score"),
-        row("half_moved", effect.moved, "share", f"{note}: programs whose tau moves by more than {half.MOVED}"),
-    ]  # fmt: skip
+    population, rows = bench.generations[bench.middle], []
+    for name, dtype in (("half", torch.float16), ("bfloat16", torch.bfloat16)):
+        effect = half.half_effect(ways.shards_of(bench.small.folder), population, bench.small.accuracies, dtype)
+        note = f"S, generation {bench.middle}, statistics stored as {dtype}, computed with in single precision"
+        rho = effect.rho
+        rows += [
+            row(f"{name}_storage", float(np.median(rho)), "Spearman",
+                f"{note}: scores before and after, median over {len(rho)} programs, least {rho.min():.3f}; "
+                f"{effect.newly_failed} newly fail"),
+            row(f"{name}_change", float(np.nanmedian(effect.change)), "share",
+                f"{note}: largest change of a score, of the program's largest score, median over programs"),
+            row(f"{name}_moved", effect.moved, "share",
+                f"{note}: programs whose tau moves by more than {half.MOVED}"),
+        ]  # fmt: skip
+    return rows
 
 
 def profile(bench: Bench) -> list[Row]:
@@ -302,6 +329,6 @@ def profile(bench: Bench) -> list[Row]:
 
 
 FIGURES: Sequence[Callable[[Bench], list[Row]]] = (
-    small_store, large_store, growth, ranking, capturing, half_precision, profile,
+    small_store, large_store, decided, growth, ranking, capturing, half_precision, profile,
 )  # fmt: skip
-"""One-core figures in the order of the table; a further one (such as ``l_decided``) is a function more."""
+"""One-core figures in the order of the table."""

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eznas.evaluation import TILE_BYTES, PopulationEvaluator, evaluate, network_of
+from eznas.evaluation import TILE_BYTES, PopulationEvaluator, ShardExecutor, evaluate, make_plan, network_of
 from eznas.programs import Program, parse
-from eznas.statistics import Shard, StatisticsStore
+from eznas.statistics import ShapeGroup, Shard, StatisticsStore
 from eznas.workers import Pool, open_pool
 from primitives import Primitive
 
@@ -152,6 +152,39 @@ def shared(
 def _shared_once(folder: str, programs: Sequence[Program], tile_bytes: int | None) -> tuple[float, float, np.ndarray]:
     evaluator = make_evaluator(open_pool(0), folder, tile_bytes)
     return stopwatch(lambda: evaluator.evaluate(programs).scores)
+
+
+def whole(folder: str, populations: Sequence[Population], repeats: int) -> list[Timed]:
+    """The same as `shared`, without tiles: the layers of one shape, of all networks together, are one tensor."""
+    shard = joined(shards_of(folder))
+    plans = [make_plan(_parsed(population)) for population in populations]
+    runs = [partial(lambda plan: ShardExecutor(shard, tile_bytes=None).run(plan), plan) for plan in plans]
+    return [_timed([stopwatch(run) for _ in range(repeats)]) for run in runs]
+
+
+def joined(shards: Sequence[Shard]) -> Shard:
+    """The networks of several shards, in this order, in one."""
+    parts: dict[tuple[torch.Size, ...], list[tuple[Tensor, ShapeGroup]]] = defaultdict(list)
+    n_layers = 0
+    for shard in shards:
+        for group in shard.groups:
+            shapes = tuple(tensor.shape[1:] for tensor in group.tensors.values())
+            parts[shapes].append((group.rows + n_layers, group))
+        n_layers += shard.n_layers
+    first = np.cumsum([0, *(shard.n_networks for shard in shards)])
+    return Shard(
+        n_networks=int(first[-1]),
+        layer_network=torch.cat([s.layer_network + int(n) for s, n in zip(shards, first, strict=False)]),
+        layer_depth=torch.cat([shard.layer_depth for shard in shards]),
+        groups=tuple(
+            ShapeGroup(
+                torch.cat([rows for rows, _ in same]),
+                {name: torch.cat([group.tensors[name] for _, group in same]) for name in shards[0].statistics},
+            )
+            for same in parts.values()
+        ),
+        quantities={name: torch.cat([shard.quantities[name] for shard in shards]) for name in shards[0].quantities},
+    )
 
 
 def shared_each(jobs: Sequence[tuple[str, Population]], repeats: int) -> list[Timed]:

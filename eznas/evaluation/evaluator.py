@@ -98,7 +98,7 @@ def network_of(shard: Shard, network: int) -> NetworkStatistics:
     for group in shard.groups:
         for position, row in enumerate(group.rows.tolist()):
             if int(shard.layer_network[row]) == network:
-                layers[row] = {name: tensor[position] for name, tensor in group.tensors.items()}
+                layers[row] = {name: group.values(name, position) for name in group.tensors}
     return NetworkStatistics(
         layers=tuple(layers[row] for row in sorted(layers)),  # type: ignore[misc]
         quantities={name: float(values[network]) for name, values in shard.quantities.items()},

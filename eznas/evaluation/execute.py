@@ -212,7 +212,7 @@ class ShardExecutor:
             elif isinstance(node, Constant):
                 held[index] = torch.full((rows.stop - rows.start,), node.value, device=self._layers.network.device)
             else:
-                held[index] = group.tensors[node.name][rows]
+                held[index] = group.values(node.name, rows)
             if index in wanted:
                 self._keep(index, held[index], place, results, failed)
             for argument in step.arguments:
@@ -267,7 +267,7 @@ class ShardExecutor:
         n_layers = group.n_layers
         names = (plan.steps[index].node.name for index in order)
         leaves = [group.tensors[name] for name in names if name in group.tensors]
-        per_layer = max((leaf[0].nbytes for leaf in leaves), default=1)
+        per_layer = max((leaf[0].numel() * torch.float32.itemsize for leaf in leaves), default=1)
         n_rows = n_layers if self._tile_bytes is None else max(1, self._tile_bytes // per_layer)
         return (slice(start, min(start + n_rows, n_layers)) for start in range(0, n_layers, n_rows))
 

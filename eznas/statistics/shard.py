@@ -20,7 +20,7 @@ class ShapeGroup:
 
     Attributes:
         rows: (n_layers_in_group,) int64, ascending: the position of each layer in the shard.
-        tensors: for each statistic a contiguous (n_layers_in_group, ...) tensor.
+        tensors: for each statistic a contiguous (n_layers_in_group, ...) tensor, of the type it is stored in.
     """
 
     rows: Tensor
@@ -29,6 +29,11 @@ class ShapeGroup:
     @property
     def n_layers(self) -> int:
         return len(self.rows)
+
+    def values(self, name: str, layers: slice | int) -> Tensor:
+        """A statistic of some layers as programs read it: what is stored in a shorter type, in single precision."""
+        stored = self.tensors[name][layers]
+        return stored.float() if stored.element_size() < torch.float32.itemsize else stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

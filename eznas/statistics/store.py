@@ -53,6 +53,7 @@ _TYPE_NAMES = {
     torch.int64: "I64", torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
 }  # fmt: skip
 """The types a shard file can hold, in the order in which it holds them, with their names in safetensors."""
+_STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _SHARD_NAME = re.compile(r"(?P<start>\d{6,})-(?P<stop>\d{6,})-(?P<checksum>[0-9a-f]{32})\.safetensors")
 
 
@@ -69,6 +70,7 @@ class CaptureSettings:
         batch_size: images in the batch.
         input_size: height and width of an image in pixels.
         seed: of the initialisation and of the probes.
+        storage: type of the statistics on disk: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
     """
 
     space: str
@@ -79,6 +81,7 @@ class CaptureSettings:
     batch_size: int
     input_size: int
     seed: int
+    storage: str = "float32"
 
     def key(self, architectures: Sequence[Architecture], statistics: Collection[str] | None = None) -> str:
         """The content address of a store: 32 hexadecimal digits.
@@ -213,6 +216,7 @@ class ShardWriter:
         seed: of the probes.
         statistics: names from ``STATISTICS``, in their order.
         memory_budget: bytes to hold, as `ensure_store` explains.
+        storage: type in which statistics are kept from their capture on.
     """
 
     folder: Path
@@ -222,6 +226,7 @@ class ShardWriter:
     seed: int
     statistics: list[str]
     memory_budget: int
+    storage: torch.dtype = torch.float32
 
     def write(self, start: int, stop: int, captured: Callable[[], None] = lambda: None) -> list[ShardFile]:
         """Captures the networks `start` to `stop` (exclusive) and writes them, into one shard if memory allows.
@@ -260,9 +265,11 @@ class ShardWriter:
     def _one(self, arch: Architecture) -> NetworkStatistics:
         network = self.make_network(arch)
         try:
-            return capture(network, self.inputs, seed=self.seed, statistics=self.statistics)
+            found = capture(network, self.inputs, seed=self.seed, statistics=self.statistics)
         except CaptureError as error:
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
+        layers = tuple({name: tensor.to(self.storage) for name, tensor in layer.items()} for layer in found.layers)
+        return NetworkStatistics(layers, found.quantities)
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
         with _replacing(self.folder) as temporary:
@@ -332,6 +339,7 @@ def ensure_store(
         seed=settings.seed,
         statistics=_canonical_statistics(statistics),
         memory_budget=memory_budget,
+        storage=_STORAGE[settings.storage],
     )
     job = _Capture(writer, settings, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
     try:
@@ -562,6 +570,8 @@ def _require_sound_request(
     unknown = sorted(set(statistics or ()) - set(STATISTICS))
     if unknown:
         raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(STATISTICS)}.")
+    if settings.storage not in _STORAGE:
+        raise StoreError(f"Cannot store statistics as {settings.storage!r}; expected one of {list(_STORAGE)}.")
     digest = tensor_digest(inputs)
     if digest != settings.images_digest:
         raise StoreError(

@@ -66,6 +66,7 @@ class Problem:
             batch_size=len(conditions.inputs),
             input_size=conditions.inputs.shape[-1],
             seed=conditions.seed,
+            storage=self.config.probe.storage,
         )
 
 

@@ -112,7 +112,8 @@ plain_repeats = 1
 BENCH_IDS = {
     "s_rate_2", "workers_2", "s_plain", "s_plain_cold", "l_plain", "l_plain_cold", "l_tiled", "bandwidth",
     "growth_population", "growth_networks", "growth_depth", "tau", "capture_ratio", "plain_peak", "shared_peak",
-    "half_storage", "half_change", "half_moved", "profile_1", "profile_outside",
+    *(f"{kind}_{what}" for kind in ("half", "bfloat16") for what in ("storage", "change", "moved")), "l_decided",
+    "profile_1", "profile_outside",
     *(f"{way}_rate_{name}" for way in ("plain", "shared") for name in ("0", "1", "2", "large")),
 }  # fmt: skip
 MAY_BE_NAUGHT = {
@@ -120,6 +121,8 @@ MAY_BE_NAUGHT = {
     "shared_peak",
     "half_moved",
     "half_change",
+    "bfloat16_moved",
+    "bfloat16_change",
     "growth_population",
     "growth_networks",
     "growth_depth",

@@ -97,6 +97,23 @@ def test_stores_lie_side_by_side_in_the_matrix(stores: dict[int, StatisticsStore
     assert np.array_equal(scores[:, :5], scores[:, 5:], equal_nan=True)
 
 
+def test_statistics_of_a_shorter_type_are_computed_with_in_single_precision(
+    networks: tuple[NetworkStatistics, ...],
+) -> None:
+    """As if they had been rounded and written in single precision."""
+
+    def kept_as(dtype: torch.dtype, network: NetworkStatistics) -> NetworkStatistics:
+        layers = tuple({name: tensor.to(dtype) for name, tensor in layer.items()} for layer in network.layers)
+        return NetworkStatistics(layers, network.quantities)
+
+    short = [kept_as(torch.bfloat16, network) for network in networks]
+    plan = make_plan(POPULATION)
+    found = ShardExecutor(pack(short), tile_bytes=40_000).run(plan)
+    rounded = ShardExecutor(pack([kept_as(torch.float32, network) for network in short])).run(plan)
+    assert np.array_equal(found, rounded, equal_nan=True)
+    assert not np.array_equal(found, ShardExecutor(pack(networks)).run(plan), equal_nan=True)
+
+
 def test_statistics_are_only_read(networks: tuple[NetworkStatistics, ...]) -> None:
     shard = pack(networks)
     before = {name: tensor.clone() for group in shard.groups[:1] for name, tensor in group.tensors.items()}

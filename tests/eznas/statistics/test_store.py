@@ -164,6 +164,28 @@ def test_a_shard_file_is_one_the_library_reads(tmp_path: Path) -> None:
         assert torch.equal(found[name], tensor)
 
 
+@pytest.mark.parametrize("storage", ["bfloat16", "float16"])
+def test_a_shorter_type_rounds_what_is_stored(tmp_path: Path, storage: str) -> None:
+    settings = dataclasses.replace(SETTINGS, storage=storage)
+    assert settings.key(ARCHITECTURES) != SETTINGS.key(ARCHITECTURES)
+    short, _ = ensure_store(tmp_path, ARCHITECTURES, settings, Builder(), IMAGES, statistics=STATISTICS)
+    full, _ = ensure(tmp_path, networks_per_shard=8)
+    assert short.nbytes < 0.55 * full.nbytes
+    dtype = getattr(torch, storage)
+    for one, other in zip(short.shard(0).groups, full.shard(0).groups, strict=True):
+        for name, tensor in other.tensors.items():
+            assert one.tensors[name].dtype == dtype
+            assert one.values(name, slice(None)).dtype == torch.float32
+            assert torch.equal(one.values(name, slice(None)), tensor.to(dtype).float())
+            assert other.values(name, slice(None)).data_ptr() == tensor.data_ptr()
+
+
+def test_an_unknown_storage_is_one_sentence(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, storage="float8")
+    with pytest.raises(StoreError, match=r"Cannot store statistics as 'float8'; expected one of .'float32'"):
+        ensure_store(tmp_path, ARCHITECTURES, settings, Builder(), IMAGES)
+
+
 def test_mapped_statistics_begin_at_lines_of_the_cache(tmp_path: Path) -> None:
     shard = ensure(tmp_path, networks_per_shard=5)[0].shard(0)
     tensors = [tensor for group in shard.groups for tensor in group.tensors.values()]
