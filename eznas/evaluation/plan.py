@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from eznas.errors import ProgramError
@@ -55,6 +55,8 @@ class Plan:
 def make_plan(programs: Sequence[Program]) -> Plan:
     """The graph of a population; programs that differ only in the order of commuting arguments share everything.
 
+    So do those that differ by what cannot change a result, such as two changes of sign; see `IGNORED`.
+
     Raises:
         ProgramError: if a program is not complete.
     """
@@ -65,7 +67,48 @@ def make_plan(programs: Sequence[Program]) -> Plan:
         if not program.is_complete:
             raise ProgramError(f"A proxy gives one number per network, got {program.type} from {program.text}")
         roots.append(_intern(program.canonical, steps, index_of))
-    return Plan(tuple(steps), tuple(roots))
+    return _without_dead_steps(steps, roots)
+
+
+def _without_dead_steps(steps: Sequence[Step], roots: Sequence[int]) -> Plan:
+    """The plan of the steps that lead to a root; others were left out of what reads them."""
+    needed = set(roots)
+    for index in range(len(steps) - 1, -1, -1):
+        if index in needed:
+            needed.update(steps[index].arguments)
+    place = {index: position for position, index in enumerate(sorted(needed))}
+    kept = (replace(steps[i], arguments=tuple(place[a] for a in steps[i].arguments)) for i in sorted(needed))
+    return Plan(tuple(kept), tuple(place[root] for root in roots))
+
+
+_SIGN = ("abs", "negate")
+_POSITIVE = ("relu", "sign", "heaviside")
+IGNORED = {
+    "abs": _SIGN, "square": _SIGN, "sqrt": _SIGN, "log": _SIGN, "mean_abs": _SIGN, "frobenius_norm": _SIGN,
+    "row_share_dead": _SIGN, "relu": ("relu",), "sign": ("sign",), "heaviside": _POSITIVE,
+    "share_positive": _POSITIVE, "agreement_kernel": _POSITIVE,
+}  # fmt: skip
+"""By operator: those that change nothing, to the last bit, when they are applied to its argument first."""
+INVERSES = {"negate": "negate"}
+"""By operator: the one that it undoes."""
+IDEMPOTENT = frozenset(("maximum", "minimum"))
+"""Operators whose result of two equal arguments is that argument."""
+
+
+def _relevant(steps: Sequence[Step], name: str, argument: int) -> int:
+    """The step an operator may read instead of an argument, because it ignores what was done last."""
+    while steps[argument].node.name in IGNORED.get(name, ()):
+        (argument,) = steps[argument].arguments
+    return argument
+
+
+def _same(steps: Sequence[Step], name: str, arguments: tuple[int, ...]) -> int | None:
+    """The earlier step that is the result of an operator already, whatever the values."""
+    if name in IDEMPOTENT and len(set(arguments)) == 1:
+        return arguments[0]
+    if name in INVERSES and steps[arguments[0]].node.name == INVERSES[name]:
+        return steps[arguments[0]].arguments[0]
+    return None
 
 
 def _intern(program: Program, steps: list[Step], index_of: dict[bytes, int]) -> int:
@@ -73,6 +116,12 @@ def _intern(program: Program, steps: list[Step], index_of: dict[bytes, int]) -> 
     for position in range(program.size - 1, -1, -1):
         node = program.nodes[position]
         arguments = tuple(stack.pop() for _ in range(node.arity)) if isinstance(node, Primitive) else ()
+        if isinstance(node, Primitive):
+            arguments = tuple(_relevant(steps, node.name, argument) for argument in arguments)
+            same = _same(steps, node.name, arguments)
+            if same is not None:
+                stack.append(same)
+                continue
         digest = hashlib.blake2b(node.name.encode(), digest_size=16)
         for argument in arguments:
             digest.update(steps[argument].key)
