@@ -183,7 +183,7 @@ def make_assessor(problem: Problem, store: StatisticsStore, pool: Pool, machine:
 def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
     if machine.workers:
         observer.stage(f"Starting {machine.workers} Ray worker(s)")
-    pool = open_pool(machine.workers, machine.ray_address)
+    pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
     try:
         yield pool
     finally:

@@ -85,7 +85,7 @@ def score_networks(
             estimators[name] = by_name(name).direction
     conditions, _ = conditions_of(config or load_config(None, overrides))
     observer.stage(f"Scoring {len(architectures):,} networks")
-    pool = open_pool(machine.workers, machine.ray_address)
+    pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
     try:
         with single_threaded():
             scored = score_architectures(

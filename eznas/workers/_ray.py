@@ -106,15 +106,22 @@ class RayPool:
 
     A replacement for a dead worker takes a processor of its own if the cluster has one left; otherwise, as after the
     loss of a node, it shares one.
+
+    Args:
+        n_workers: actors.
+        address: of a cluster; None starts a private instance.
+        on_gpu: give each worker a graphics processor, or its share of one where there are fewer than workers; Ray hides
+            them from workers that ask for none.
     """
 
-    def __init__(self, n_workers: int, address: str | None) -> None:
+    def __init__(self, n_workers: int, address: str | None, *, on_gpu: bool = False) -> None:
         self.n_workers = n_workers
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
             _start(n_workers, address)
         _require_processors(n_workers)
-        self._remote = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(_Actor)
+        share = _share_of_gpu(n_workers, ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
+        self._remote = ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)(_Actor)
         self._seats: list[_Seat] = []
 
     def deploy(self, factory: Callable[..., Any], arguments: Sequence[Arguments]) -> None:
@@ -335,6 +342,18 @@ def _require_processors(n_workers: int) -> None:
             f"--workers {n_workers} is more than Ray can run at once, it has {n_processors} processor(s); use "
             f"--workers {n_processors} or add machines to the cluster"
         )
+
+
+def _share_of_gpu(n_workers: int, n_gpus: float) -> float:
+    """Of one graphics processor, for each worker; Ray places workers with a share on one processor each.
+
+    Raises:
+        WorkerError: if there is none.
+    """
+    if n_gpus < 1:
+        raise WorkerError("--device cuda was asked, but Ray finds no GPU on any node; use --device cpu, or --workers 0")
+    on_each = -(-n_workers // int(n_gpus))
+    return 1 / on_each
 
 
 def _count_processors() -> int:

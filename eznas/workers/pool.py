@@ -123,15 +123,16 @@ class LocalPool:
         self._state = None
 
 
-def open_pool(n_workers: int = 0, address: str | None = None) -> Pool:
+def open_pool(n_workers: int = 0, address: str | None = None, *, on_gpu: bool = False) -> Pool:
     """A pool of that many workers.
 
     Args:
         n_workers: 0 works in this process; otherwise that many Ray actors.
         address: of a running Ray cluster to join; None starts a private one on this machine.
+        on_gpu: whether actors need a graphics processor, or a share of one.
 
     Raises:
-        WorkerError: if `n_workers` is negative, or Ray cannot be started or joined.
+        WorkerError: if `n_workers` is negative, Ray cannot be started or joined, or it has no GPU for the workers.
     """
     if n_workers < 0:
         raise WorkerError(f"--workers must be 0 (this process) or more, got {n_workers}; leave it out to use 0")
@@ -141,4 +142,4 @@ def open_pool(n_workers: int = 0, address: str | None = None) -> Pool:
         return LocalPool()
     from eznas.workers._ray import RayPool  # Ray takes a third of a second to import
 
-    return RayPool(n_workers, address)
+    return RayPool(n_workers, address, on_gpu=on_gpu)

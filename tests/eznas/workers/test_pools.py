@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from eznas.errors import ProgramError, WorkerError
 from eznas.workers import Died, LocalPool, Pool, open_pool
+from eznas.workers._ray import _share_of_gpu
 from tests.eznas.workers.states import State
 
 
@@ -241,3 +243,16 @@ def test_closing_twice_is_harmless() -> None:
     pool = deploy(LocalPool())
     pool.close()
     pool.close()
+
+
+@pytest.mark.parametrize(("n_workers", "n_gpus", "share"), [(1, 1, 1), (2, 1, 0.5), (3, 2, 0.5), (4, 4, 1), (2, 8, 1)])
+def test_workers_share_graphics_processors(n_workers: int, n_gpus: float, share: float) -> None:
+    assert _share_of_gpu(n_workers, n_gpus) == share
+
+
+def test_workers_on_graphics_processors_that_are_not_there_are_refused(ray_pool: Pool) -> None:
+    if ray.cluster_resources().get("GPU", 0) < 1:
+        with pytest.raises(
+            WorkerError, match=r"^--device cuda was asked, but Ray finds no GPU on any node; use --device"
+        ):
+            open_pool(1, on_gpu=True)  # joins the instance of this process
