@@ -39,6 +39,8 @@ class Bench:
         trees: random programs beyond the limits of a run.
         growth: by what is doubled, sizes with seconds.
         profile: operators of generation 10 over L, slowest first.
+        profiled_seconds: of all of it.
+        memory: seconds and MiB of an evaluation of L in a fraction of its memory.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Bench:
     growth: dict[str, dict[int, float]] = field(default_factory=dict)
     profile: list[OperatorTime] = field(default_factory=list)
     profiled_seconds: float = 0.0
+    memory: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def middle(self) -> int:
@@ -292,6 +295,15 @@ def _median_seconds(work: Callable[[], None], repeats: int) -> float:
     return statistics.median(spent[1:])
 
 
+def out_of_core(bench: Bench) -> list[Row]:
+    """L in a fraction of the memory it takes: the most that a process needs above what it needs for nothing."""
+    budget, folder = bench.settings["memory_mib"], bench.large.folder
+    bench.memory, _ = bench.alone(ways.traced, folder, bench.generations[:3], budget * 2**20)
+    needed = bench.large.store.nbytes / 2**20
+    note = f"L, generations 0 to 2, one core, evaluation.memory_mib = {budget} for {needed:.0f} MiB of statistics"
+    return [row("memory_peak", max((mib for _, mib in bench.memory), default=0.0) / budget, "of the budget", note)]
+
+
 def half_precision(bench: Bench) -> list[Row]:
     """What is lost if statistics are stored in half precision."""
     population, rows = bench.generations[bench.middle], []
@@ -329,6 +341,6 @@ def profile(bench: Bench) -> list[Row]:
 
 
 FIGURES: Sequence[Callable[[Bench], list[Row]]] = (
-    small_store, large_store, decided, growth, ranking, capturing, half_precision, profile,
+    small_store, large_store, decided, growth, ranking, capturing, out_of_core, half_precision, profile,
 )  # fmt: skip
 """One-core figures in the order of the table."""

@@ -85,6 +85,7 @@ def _plot(bench: Bench, rows: list[Row]) -> None:
     folder = target_folder()
     plots.plot_growth(bench.growth, rows, folder / "growth.svg")
     plots.plot_rates(rows, folder / "rates.svg")
+    plots.plot_memory(bench.memory, bench.settings["memory_mib"], folder / "memory.svg")
     plots.plot_profile(bench.profile, bench.profiled_seconds, folder / "profile.svg")
 
 

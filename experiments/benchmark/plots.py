@@ -52,6 +52,20 @@ def plot_rates(rows: Rows, path: Path) -> None:
     _save(figure, path)
 
 
+def plot_memory(trace: Sequence[tuple[float, float]], budget: float, path: Path) -> None:
+    """Memory over time, with the budget."""
+    figure = _figure(6.4, 2.6)
+    ax = figure.subplots()
+    seconds, mib = np.array(trace).reshape(-1, 2).T
+    ax.plot(seconds, mib, color=INKS["found"], linewidth=1.5)
+    ax.axhline(budget, color=INKS["known"], linestyle="--")
+    ax.annotate("budget", (1, budget), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
+    ax.set_ylim(0, 1.4 * budget)
+    ax.set_xlabel("seconds")
+    ax.set_ylabel("MiB above the idle process")
+    _save(figure, path)
+
+
 def plot_profile(profile: Sequence[OperatorTime], total: float, path: Path) -> None:
     """Seconds of the slowest operators, and of everything outside operators."""
     shown = [(one.name, one.seconds) for one in profile[:15]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import statistics
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eznas.evaluation import TILE_BYTES, PopulationEvaluator, ShardExecutor, evaluate, make_plan, network_of
+from eznas.evaluation import (
+    MEMORY_BYTES,
+    TILE_BYTES,
+    PopulationEvaluator,
+    ShardExecutor,
+    evaluate,
+    make_plan,
+    network_of,
+)
 from eznas.programs import Program, parse
 from eznas.statistics import ShapeGroup, Shard, StatisticsStore
 from eznas.workers import Pool, open_pool
@@ -218,10 +227,36 @@ def _with_evaluator(evaluator: PopulationEvaluator, programs: Sequence[Program])
     return stopwatch(lambda: evaluator.evaluate(programs).scores)
 
 
-def make_evaluator(pool: Pool, folder: str, tile_bytes: int | None = TILE_BYTES) -> PopulationEvaluator:
+def make_evaluator(
+    pool: Pool, folder: str, tile_bytes: int | None = TILE_BYTES, memory_bytes: int = MEMORY_BYTES
+) -> PopulationEvaluator:
     """An evaluator as a run with default settings makes it."""
     store = StatisticsStore.open(Path(folder), verify=False)
-    return PopulationEvaluator(pool, [store], tile_bytes=tile_bytes)
+    return PopulationEvaluator(pool, [store], tile_bytes=tile_bytes, memory_bytes=memory_bytes)
+
+
+def traced(folder: str, populations: Sequence[Population], memory_bytes: int) -> list[tuple[float, float]]:
+    """Seconds by the clock, and MiB above those before, twenty times a second while populations are evaluated.
+
+    What is mapped counts as soon as it was read.
+    """
+    trace, is_done = list[tuple[float, float]](), threading.Event()
+    idle, start = _resident("VmRSS"), time.perf_counter()
+
+    def watch() -> None:
+        while not is_done.wait(0.05):
+            trace.append((time.perf_counter() - start, _resident("VmRSS") - idle))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        evaluator = make_evaluator(open_pool(0), folder, memory_bytes=memory_bytes)
+        for population in populations:
+            evaluator.evaluate(_parsed(population))
+    finally:
+        is_done.set()
+        watcher.join()
+    return trace
 
 
 def read_speed(n_bytes: int) -> float:

@@ -104,6 +104,7 @@ growth_depth_networks = 2
 tau_programs = 5
 tau_networks = 30
 bandwidth_mb = 4
+memory_mib = 16
 capture_networks = 2
 isolated = false
 repeats = 1
@@ -113,10 +114,12 @@ BENCH_IDS = {
     "s_rate_2", "workers_2", "s_plain", "s_plain_cold", "l_plain", "l_plain_cold", "l_tiled", "bandwidth",
     "growth_population", "growth_networks", "growth_depth", "tau", "capture_ratio", "plain_peak", "shared_peak",
     *(f"{kind}_{what}" for kind in ("half", "bfloat16") for what in ("storage", "change", "moved")), "l_decided",
+    "memory_peak",
     "profile_1", "profile_outside",
     *(f"{way}_rate_{name}" for way in ("plain", "shared") for name in ("0", "1", "2", "large")),
 }  # fmt: skip
 MAY_BE_NAUGHT = {
+    "memory_peak",
     "plain_peak",
     "shared_peak",
     "half_moved",
@@ -139,7 +142,7 @@ def test_bench_agrees_and_writes_its_rows(elsewhere: Path) -> None:
     assert set(rows) >= BENCH_IDS
     assert all(set(row) == {"id", "value", "unit", "note"} for row in rows.values())
     assert all(row["value"] > 0 for row in rows.values() if row["id"] not in MAY_BE_NAUGHT)
-    assert {path.name for path in folder.glob("*.svg")} == {"growth.svg", "rates.svg", "profile.svg"}
+    assert {path.name for path in folder.glob("*.svg")} == {"growth.svg", "rates.svg", "profile.svg", "memory.svg"}
 
 
 def test_bench_has_the_sizes_its_test_has() -> None:
