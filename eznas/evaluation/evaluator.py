@@ -6,7 +6,9 @@ over the same programs, they are divided until the one that kills it is found; t
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -38,13 +40,14 @@ class ShardOwner:
     """State of one worker: its shards, memory-mapped, with the results it keeps.
 
     The pages of a shard that stays open stay in memory once they were read. So only as many shards stay open as fit
-    into their share of the memory budget; the others are opened anew for every population and let go of right after.
+    into their share of the memory budget beside any one of the others, which are opened anew for every population and
+    let go of right after.
 
     Args:
         shards: of this worker.
         device: ``"cpu"`` or ``"cuda"``.
         tile_bytes: see `ShardExecutor`.
-        memory_bytes: budget: two fifths of it for statistics, as much for results, the rest for the work itself.
+        memory_bytes: budget: .4 of it for statistics, .3 for results, the rest for the work itself.
     """
 
     def __init__(self, shards: Sequence[ShardAddress], device: str, tile_bytes: int | None, memory_bytes: int) -> None:
@@ -54,20 +57,17 @@ class ShardOwner:
         self._open = [partial(stores[folder].shard, index, device=device) for folder, index, _ in shards]
         self._sizes = [len(stores[folder].shard_networks(index)) for folder, index, _ in shards]
         self._rounds = [number for _, _, number in shards]
-        self._caches = [ResultCache(memory_bytes * 2 // 5 // max(1, len(shards))) for _ in shards]
-        self._kept: dict[int, Shard] = {}
-        room = memory_bytes * 2 // 5
-        for position, (folder, index, _) in enumerate(shards):
-            room -= stores[folder].shard_bytes(index)
-            if room < 0:
-                break
-            self._kept[position] = self._open[position]()
+        self._caches = [ResultCache(memory_bytes * 3 // 10 // max(1, len(shards))) for _ in shards]
+        n_bytes = [stores[folder].shard_bytes(index) for folder, index, _ in shards]
+        n_kept = _how_many_stay(n_bytes, memory_bytes * 2 // 5)
+        self._kept = {position: self._open[position]() for position in range(n_kept)}
 
     def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
         """(n_programs, n_networks) scores on this worker's networks, or on those of one round."""
         plan = make_plan([parse(text) for text in programs])
         chosen = [position for position, number in enumerate(self._rounds) if part in (None, number)]
         blocks = [self._run(position, plan) for position in chosen]
+        _give_memory_back()
         return np.concatenate(blocks, axis=1) if blocks else np.empty((len(programs), 0))
 
     def _run(self, position: int, plan: Plan) -> np.ndarray:
@@ -90,6 +90,23 @@ class ShardOwner:
         if isinstance(outcome, Invalid):
             return outcome.reason, outcome.at
         return "non-finite in the batched evaluation only", 0
+
+
+def _give_memory_back() -> None:
+    """Have the C library return what it keeps of freed memory, where it can: small results between large tensors that
+    are gone would otherwise make a process grow from population to population."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _how_many_stay(n_bytes: Sequence[int], room: int) -> int:
+    """Shards of these sizes, in order, that stay open so that there is room for any one of the others as well."""
+    taken = 0
+    for n_kept, size in enumerate(n_bytes):
+        taken += size
+        if taken + max(n_bytes[n_kept + 1 :], default=0) > room:
+            return n_kept
+    return len(n_bytes)
 
 
 def network_of(shard: Shard, network: int) -> NetworkStatistics:

@@ -27,6 +27,8 @@ TILE_BYTES = 2 * 1024 * 1024
 """Largest leaf of a tile on a CPU: small enough for its caches, large enough that the calls themselves take no time."""
 CACHE_BYTES = 64 * 1024 * 1024
 """Results kept across generations, per shard."""
+ENTRY_BYTES = 512
+"""What a result that is kept takes beside its values."""
 _SMALL = frozenset((Sort.SCALAR, Sort.SAMPLE_KERNEL))
 """Sorts whose values have one shape in all layers of a shard, and little in them."""
 
@@ -48,13 +50,13 @@ class ResultCache:
 
     def put(self, key: bytes, value: Tensor) -> None:
         """Hold a result, letting go of the oldest if there is no room."""
-        if value.nbytes > self._capacity or key in self._held:
+        if value.nbytes + ENTRY_BYTES > self._capacity or key in self._held:
             return
         self._held[key] = value
-        self.nbytes += value.nbytes
+        self.nbytes += value.nbytes + ENTRY_BYTES
         while self.nbytes > self._capacity:
             _, dropped = self._held.popitem(last=False)
-            self.nbytes -= dropped.nbytes
+            self.nbytes -= dropped.nbytes + ENTRY_BYTES
 
 
 class ShardExecutor:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eznas.evaluation.evaluator import _how_many_stay
+
 EVALUATE = """
 import functools, re, sys
 from dataclasses import asdict
@@ -47,6 +49,17 @@ scores = [evaluator.evaluate(programs).scores for _ in range(2)]
 np.save(out, np.stack(scores))
 print(peak() - idle, store.nbytes)
 """
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "expected"),
+    [
+        ([5, 5, 5], 15, 3), ([5, 5, 5], 14, 1), ([5, 5, 5], 9, 0), ([5, 1, 1], 6, 1), ([1, 9], 9, 0), ([], 5, 0),
+        ([3], 2, 0),
+    ],
+)
+def test_shards_stay_open_beside_any_one_that_does_not(sizes: list[int], room: int, expected: int) -> None:
+    assert _how_many_stay(sizes, room) == expected
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="this system does not tell a process its peak")

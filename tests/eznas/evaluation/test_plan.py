@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eznas.evaluation import ShardExecutor, make_plan
-from eznas.evaluation.execute import ResultCache
+from eznas.evaluation.execute import ENTRY_BYTES, ResultCache
 from eznas.evaluation.plan import IDEMPOTENT, IGNORED, INVERSES
 from eznas.programs import parse
 from eznas.statistics import NetworkStatistics, pack
@@ -99,7 +99,7 @@ def test_each_distinct_expression_runs_once_per_tile(
 
 
 def test_the_cache_lets_go_of_the_least_recently_used() -> None:
-    cache = ResultCache(capacity=3 * 80)
+    cache = ResultCache(capacity=3 * (80 + ENTRY_BYTES))
     values = {key: torch.full((10,), float(i), dtype=torch.float64) for i, key in enumerate((b"a", b"b", b"c", b"d"))}
     for key in (b"a", b"b", b"c"):
         cache.put(key, values[key])
@@ -107,16 +107,16 @@ def test_the_cache_lets_go_of_the_least_recently_used() -> None:
     cache.put(b"d", values[b"d"])
     assert cache.get(b"b") is None
     assert [cache.get(key) is values[key] for key in (b"a", b"c", b"d")] == [True] * 3
-    cache.put(b"large", torch.zeros(31, dtype=torch.float64))
+    cache.put(b"large", torch.zeros(300, dtype=torch.float64))
     assert cache.get(b"large") is None
-    assert cache.nbytes == 240
+    assert cache.nbytes == 3 * (80 + ENTRY_BYTES)
 
 
-@pytest.mark.parametrize("capacity", [0, 500, 5_000])
+@pytest.mark.parametrize("capacity", [0, 1_000, 20_000])
 def test_the_cache_stays_within_its_bound(networks: tuple[NetworkStatistics, ...], capacity: int) -> None:
     executor = ShardExecutor(pack(networks), cache_bytes=capacity)
     for seed in range(3):
         executor.run(make_plan(random_programs(EXTENDED, seed, 30)))
         held = executor._cache
         assert held.nbytes <= capacity
-        assert held.nbytes == sum(value.nbytes for value in held._held.values())
+        assert held.nbytes == sum(value.nbytes + ENTRY_BYTES for value in held._held.values())
