@@ -298,9 +298,9 @@ def _median_seconds(work: Callable[[], None], repeats: int) -> float:
 def out_of_core(bench: Bench) -> list[Row]:
     """L in a fraction of the memory it takes: the most that a process needs above what it needs for nothing."""
     budget, folder = bench.settings["memory_mib"], bench.large.folder
-    bench.memory, _ = bench.alone(ways.traced, folder, bench.generations[:3], budget * 2**20)
+    bench.memory, _ = bench.alone(ways.traced, folder, bench.generations[: bench.middle + 1], budget * 2**20)
     needed = bench.large.store.nbytes / 2**20
-    note = f"L, generations 0 to 2, one core, evaluation.memory_mib = {budget} for {needed:.0f} MiB of statistics"
+    note = f"L, generations 0 to {bench.middle}, evaluation.memory_mib = {budget} for {needed:.0f} MiB of statistics"
     return [row("memory_peak", max((mib for _, mib in bench.memory), default=0.0) / budget, "of the budget", note)]
 
 

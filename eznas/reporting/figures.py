@@ -83,7 +83,7 @@ def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str
 
 
 def history_figure(history: History) -> str:
-    """Best correlation, hypervolume of the front, and shares of duplicates and failures, over the generations.
+    """Best correlation, hypervolume of the front, and shares of programs that came to nothing, over the generations.
 
     Returns:
         SVG; empty for a run without a finished generation.
@@ -95,12 +95,10 @@ def history_figure(history: History) -> str:
     so_far = np.maximum.accumulate(np.nan_to_num(history.best_correlation, nan=-np.inf))
     _curve(best, history.generation, np.where(np.isfinite(so_far), so_far, np.nan), "best correlation so far")
     _curve(volume, history.generation, history.hypervolume, "hypervolume of the front")
-    tried = np.maximum(history.n_evaluated + np.nan_to_num(history.n_duplicates), 1)
-    _curve(shares, history.generation, 100 * history.n_duplicates / tried, "share of programs (%)", ink="found")
-    evaluated = np.maximum(history.n_evaluated, 1)
-    _curve(shares, history.generation, 100 * history.n_invalid / evaluated, "share of programs (%)", ink="pick")
+    for share, ink in _shares(history).values():
+        _curve(shares, history.generation, share, "share of programs (%)", ink=ink)
     shares.set_ylim(bottom=0)
-    _end_labels(shares, history, tried, evaluated)
+    _end_labels(shares, history)
     for ax in (best, volume, shares):
         ax.set_xlabel("generation")
         _whole_numbers(ax)
@@ -203,21 +201,30 @@ def _curve(ax: Axes, x: np.ndarray, y: np.ndarray, title: str, *, ink: str = "fo
         ax.set_xlim(x[0] - 1, x[0] + 1)
 
 
-def _end_labels(ax: Axes, history: History, tried: np.ndarray, evaluated: np.ndarray) -> None:
-    ends = {
-        "duplicates": (float(100 * history.n_duplicates[-1] / tried[-1]), "found"),
-        "failed": (float(100 * history.n_invalid[-1] / evaluated[-1]), "pick"),
+def _shares(history: History) -> dict[str, tuple[np.ndarray, str]]:
+    """By name, what became of programs of each generation that are not new and ranked, in percent; and its ink."""
+    proposed = np.maximum(history.n_evaluated + np.nan_to_num(history.n_duplicates), 1)
+    evaluated = np.maximum(history.n_evaluated, 1)
+    shares = {
+        "duplicates": (100 * history.n_duplicates / proposed, "found"),
+        "failed": (100 * history.n_invalid / evaluated, "pick"),
     }
+    if np.nan_to_num(history.n_stopped).any():
+        shares["stopped early"] = (100 * history.n_stopped / evaluated, "known")
+    return shares
+
+
+def _end_labels(ax: Axes, history: History) -> None:
     low, high = ax.get_ylim()
-    higher = max(ends, key=lambda name: np.nan_to_num(ends[name][0]))
-    for name, (value, ink) in ends.items():
-        if np.isfinite(value):
-            close = abs(ends["duplicates"][0] - ends["failed"][0]) < 0.12 * (high - low)
-            shift = (5 if name == higher else -6) if close else 0
-            ax.annotate(
-                name, (float(history.generation[-1]), value), xytext=(7, shift), textcoords="offset points",
-                color=INKS[ink], va="center", annotation_clip=False,
-            )  # fmt: skip
+    below = -np.inf
+    ends = [(float(share[-1]), name, ink) for name, (share, ink) in _shares(history).items()]
+    for value, name, ink in sorted(end for end in ends if np.isfinite(end[0])):
+        place = max(value, below + 0.11 * (high - low))
+        below = place
+        ax.annotate(
+            name, (float(history.generation[-1]), place), xytext=(7, 0), textcoords="offset points",
+            color=INKS[ink], va="center", annotation_clip=False,
+        )  # fmt: skip
 
 
 def _whole_numbers(ax: Axes) -> None:

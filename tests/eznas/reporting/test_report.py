@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -216,7 +217,7 @@ def test_figures_are_well_formed_deterministic_and_take_the_page_s_colours(finis
         assert not re.search(r"(?<!, )#1c2430", svg)
         assert "DejaVu" not in svg
     assert "160 networks, test accuracy after 200 epochs" in figures.front_figure(front)
-    assert figures.history_figure(records.History(*[np.array([])] * 8)) == ""
+    assert figures.history_figure(records.History(*[np.array([])] * len(dataclasses.fields(records.History)))) == ""
 
 
 def test_failed_and_tied_scores_rank_last_together() -> None:
@@ -257,3 +258,12 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_history_shows_early_decisions_where_there_are_any(finished_run: Path) -> None:
+    history = records.read_history(finished_run)
+    assert "stopped early" in figures.history_figure(history)
+    none = dataclasses.replace(history, n_stopped=np.zeros(len(history)))
+    unknown = dataclasses.replace(history, n_stopped=np.full(len(history), np.nan))  # a run from before
+    for other in (none, unknown):
+        assert "stopped early" not in figures.history_figure(other)
