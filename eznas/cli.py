@@ -244,15 +244,30 @@ def score(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Settings of networks and probe, as in eznas evolve.")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with, instead of printing."),
+    ] = None,
     workers: Workers = 0,
     ray_address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """Score networks with proxies; higher predicts a higher accuracy. A RUN:ID brings its run's settings along."""
     from eznas.progress import make_observer
-    from eznas.study.scoring import score_networks, scores_text
+    from eznas.study.scoring import score_into_file, score_networks, scores_text
 
     with make_observer(quiet=quiet) as observer:
+        if output is not None:
+            score_into_file(
+                output,
+                [*dict.fromkeys(proxies)],
+                networks,
+                overrides=overrides or (),
+                machine=_machine(workers, ray_address, "cpu"),
+                observer=observer,
+            )
+            typer.echo(output)
+            return
         scored = score_networks(
             [*dict.fromkeys(proxies)],
             networks,

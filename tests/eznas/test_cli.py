@@ -23,6 +23,7 @@ import pytest
 from eznas.benchmarks.nb201 import TABLE_FILE
 from eznas.cli import main
 from eznas.programs import load, parse, to_json
+from eznas.study import scoring
 from tests.eznas.runs import evolve, options
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -167,6 +168,42 @@ def test_every_kind_of_proxy_is_scored_side_by_side(tiny_run: Path, tmp_path: Pa
     table = list(csv.DictReader(io.StringIO(printed(capsys, *arguments, "--format", "csv"))))
     assert [float(row["mac_count"]) for row in table] == [row["mac_count"] for row in rows]
     assert "6111" in printed(capsys, *arguments)
+
+
+def test_scores_in_a_file_are_gone_on_with(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off anywhere, and gone on with: the scores of an undisturbed command, and nothing is scored twice."""
+    monkeypatch.setattr(scoring, "SPAN", 2)
+    names = ["mac_count", "jacob_cov"]
+    networks = ["--networks", "nb201:6111,1651,10-12", "--quiet", "--set", "report.baseline_batch_size=4"]
+    path = tmp_path / "new" / "scores.csv"
+    command = ["score", *names, *networks, "--output", str(path)]
+    assert printed(capsys, *command).strip() == str(path)
+    whole = path.read_text()
+    rows = list(csv.DictReader(io.StringIO(whole)))
+    assert [row["index"] for row in rows] == ["6111", "1651", "10", "11", "12"]
+    dead = ["1651", "10", "12"]  # their output is zero
+    assert [row["index"] for row in rows if row["failed"] == "jacob_cov"] == dead
+    assert {row["failed"] for row in rows} == {"", "jacob_cov"}
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    expected = json.loads(printed(capsys, "score", *names, *networks, "--format", "json"))
+    for row, other in zip(rows, expected, strict=True):
+        assert {name: float(row[name]) if row[name] else None for name in names} == {n: other[n] for n in names}
+
+    def without_seconds(text: str) -> list[str]:
+        return [line.rpartition(",")[0] for line in text.splitlines()]
+
+    lines = whole.splitlines(keepends=True)
+    for kept in ("".join(lines[:1]), "".join(lines[:3]), "".join(lines[:3]) + lines[3][:20], whole):
+        path.write_text(kept)
+        printed(capsys, *command)
+        assert without_seconds(path.read_text()) == without_seconds(whole)
+        assert path.read_text().startswith(kept[: kept.rfind("\n") + 1])
+    for other in (["naswot", *names], names[:1]):
+        assert "was begun with other proxies" in complaint(capsys, 2, "score", *other, *networks, "-o", str(path))
+    assert "was begun with other" in complaint(capsys, 2, *command, "--set", "seed=5")
+    (tmp_path / "notes.csv").write_text("mine\n")
+    assert "is not a file of scores" in complaint(capsys, 2, *command[:-1], str(tmp_path / "notes.csv"))
+    assert (tmp_path / "notes.csv").read_text() == "mine\n"
 
 
 def test_an_exported_program_keeps_its_direction(run: Path, tmp_path: Path, capsys: Capsys) -> None:
