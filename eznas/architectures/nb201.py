@@ -18,6 +18,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from eznas.architectures.architecture import Architecture
@@ -162,6 +164,61 @@ def from_index(index: int) -> Architecture:
             f"A NAS-Bench-201 index lies in 0..{N_CELLS - 1}, but {index} was given; use one of them."
         )
     return all_architectures()[index]
+
+
+# Neighbours -----------------------------------------------------------------------------------------------------------
+
+N_NEIGHBOURS: Final = len(EDGES) * (len(OPERATIONS) - 1)
+MUTATION_PROBABILITIES: Final = tuple(
+    1 / (3 * node * (len(OPERATIONS) - 1)) for _, node in EDGES for _ in range(len(OPERATIONS) - 1)
+)
+"""(24,) probability of each of `neighbours` under `mutate`: a node has as many incoming edges as its number."""
+
+
+def neighbours(arch: Architecture) -> tuple[Architecture, ...]:
+    """The 24 cells that differ from a cell in the operation of one edge, in the order of `EDGES`, then `OPERATIONS`.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    chosen = operations(arch)
+    return tuple(
+        architecture([*chosen[:edge], operation, *chosen[edge + 1 :]])
+        for edge in range(len(EDGES))
+        for operation in OPERATIONS
+        if operation != chosen[edge]
+    )
+
+
+def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:
+    """A random neighbour: one of the nodes 1 to 3, one of its incoming edges, one of the four other operations.
+
+    Nodes are equally likely, so the only edge into node 1 changes three times as often as an edge into node 3.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+
+    Source: `Dong et al. 2021 <https://arxiv.org/abs/2009.00437>`_ (regularised evolution on this space).
+    """
+    return neighbours(arch)[rng.choice(N_NEIGHBOURS, p=MUTATION_PROBABILITIES)]
+
+
+@lru_cache(maxsize=1)
+def neighbour_indices() -> npt.NDArray[np.intp]:
+    """(15625, 24) official indices of `neighbours` of every cell, in the same order; read-only."""
+    cells = [operations(arch) for arch in all_architectures()]
+    digits = np.array([[OPERATIONS.index(operation) for operation in cell] for cell in cells], dtype=np.intp)
+    weights = len(OPERATIONS) ** np.arange(len(EDGES), dtype=np.intp)
+    codes = digits @ weights
+    index_of_code = np.argsort(codes)  # codes are 0..15624, each once
+    columns = []
+    for edge, weight in enumerate(weights):
+        for step in range(len(OPERATIONS) - 1):
+            other = step + (digits[:, edge] <= step)  # the step-th operation that is not the cell's own
+            columns.append(index_of_code[codes + (other - digits[:, edge]) * weight])
+    table = np.stack(columns, axis=1)
+    table.flags.writeable = False
+    return table
 
 
 # What a cell computes -------------------------------------------------------------------------------------------------

@@ -11,11 +11,13 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from eznas.architectures import nb201
 from eznas.config import load_config
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -227,3 +229,52 @@ def test_validation_without_data_is_one_sentence(
     monkeypatch.delenv("EZNAS_DATA", raising=False)
     assert script("validate_nb201").main([]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def search_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[list[dict[str, Any]], str]:
+    """The rows it writes and the text it prints, on few repeats."""
+    module = script("search_tables")
+    monkeypatch.setattr(module, "REPEATS", 4)
+    assert module.main(arguments) == 0
+    svg = Path("runs/search-tables/curves.svg").read_text()
+    assert "area params" in svg
+    return json.loads(Path("runs/search-tables/tables.json").read_text()), capsys.readouterr().out
+
+
+def test_searches_stand_beside_published_tables(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    cells = nb201.all_architectures()
+    lines = [f"{cell.spec},{nb201.operations(cell).count('skip_connect')}" for cell in cells]
+    (elsewhere / "scores.csv").write_text("\n".join(["network,naswot", *lines]) + "\n")
+    rows, text = search_tables(monkeypatch, capsys, "scores.csv")
+    assert {(row["dataset"], row["split"]) for row in rows} == {("cifar10", "test")}
+    found = {row["method"]: row for row in rows}
+    for method in ("random", "optimum 1000", "params 10", "naswot 500", "random search", "evolution", "area naswot"):
+        assert found[method]["repeats"] == 4
+        assert method in text
+    assert (found["naswot 100"]["published mean"], found["naswot 100"]["published runs"]) == (92.81, 500)
+    assert (found["epe_nas 500"]["mean"], found["epe_nas 500"]["published mean"]) == (None, 92.27)
+    assert all((row["published mean"] is None) == (row["source"] is None) for row in rows)
+    assert "driven by cifar10 test, full training" in text
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+def test_searches_of_three_data_sets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, text = search_tables(monkeypatch, capsys)
+    found = {(row["method"], row["dataset"], row["split"]): row for row in rows}
+    best = {(d, s): max(found[f"optimum {n}", d, s]["mean"] for n in (10, 100, 500, 1000)) for _, d, s in found}
+    assert len(best) == 6
+    assert best["imagenet16", "validation"] > found["params 1000", "imagenet16", "validation"]["mean"]
+    assert found["area naswot", "cifar10", "validation"]["published mean"] == 91.20
+    assert ("area naswot", "cifar10", "test") not in found
+    assert "driven by cifar10 validation, 12 epochs" in text
+
+
+def test_searches_with_bad_scores_are_one_sentence(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("search_tables").main(["nowhere.csv"]) == 1
+    assert capsys.readouterr().err.startswith("error: nowhere.csv cannot be read")
+    assert not (elsewhere / "runs").exists()

@@ -1,0 +1,111 @@
+"""``eznas nas``: rows on stdout, one sentence per error."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eznas.architectures import nb201
+from eznas.benchmarks import Benchmark
+from eznas.benchmarks.analog import load_analog
+from eznas.cli import main
+from eznas.nas import PROTOCOLS
+
+pytestmark = pytest.mark.usefixtures("embedded_data", "table_once")
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Benchmark:
+    return load_analog()
+
+
+@pytest.fixture
+def table_once(embedded: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded table, read once for all commands."""
+    monkeypatch.setattr("eznas.benchmarks.load_nb201", lambda: embedded)
+
+
+def printed(capsys: Capsys, *arguments: str) -> str:
+    assert main(["nas", *arguments]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return shown.out
+
+
+def complaint(capsys: Capsys, status: int, *arguments: str) -> str:
+    assert main(["nas", *arguments]) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("search", PROTOCOLS)
+def test_every_search_runs(capsys: Capsys, search: str) -> None:
+    rows = json.loads(printed(capsys, search, "--repeats", "3", "--format", "json"))
+    (row,) = rows  # the embedded table has one data set and split
+    protocol = PROTOCOLS[search]
+    assert (row["search"], row["dataset"], row["split"], row["repeats"]) == (search, "cifar10", "test", 3)
+    assert row["proxy"] == ("params" if protocol.uses_scores else "-")
+    assert row["driven by"] == ("score" if search == "score" else "cifar10 test, full training")
+    assert row["trained"] == (protocol.budget.evaluations if protocol.budget else 0)
+    assert row["low"] <= row["mean"] <= row["high"]
+    assert row["rank"] >= 1
+    assert row["regret"] >= 0
+
+
+def test_parameters_are_always_beside_a_proxy(capsys: Capsys, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    rng = np.random.default_rng(0)
+    lines = [f"{arch.spec},{rng.normal():.6g}" for arch in nb201.all_architectures()]
+    path.write_text("\n".join(["network,noise", *lines]) + "\n")
+    arguments = ["score", "--proxy", str(path), "--n", "1000", "--repeats", "20"]
+    rows = list(csv.DictReader(io.StringIO(printed(capsys, *arguments, "--format", "csv"))))
+    assert [row["proxy"] for row in rows] == ["noise", "params"]
+    assert float(rows[0]["regret"]) > float(rows[1]["regret"])
+    assert {row["scored"] for row in rows} == {"1000"}
+    table = printed(capsys, *arguments)
+    assert "noise" in table
+    assert "params" in table
+    assert printed(capsys, *arguments) == table
+    assert printed(capsys, *arguments, "--seed", "1") != table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evolve"], "Unknown search 'evolve', expected one of score, optimum"),
+        (["scores"], "did you mean 'score'?"),
+        (["score", "--proxy", "naswot"], "eznas score PROXY --networks nb201:all --output FILE.csv"),
+        (["evolution", "--proxy", "params"], "The search 'evolution' does not take --proxy"),
+        (["evolution", "--n", "5"], "does not take --n"),
+        (["score", "--evaluations", "5"], "does not take --evaluations"),
+        (["score", "--n", "0"], "at least one architecture, got 0"),
+        (["score", "--repeats", "0"], "at least once, got 0"),
+        (["score", "--seed", "-1"], "0 or more, got -1"),
+        (["random", "--evaluations", "0"], "must be positive, but evaluations is 0"),
+        (["warm-up", "--n", "20000"], "1 to 15625 architectures"),
+    ],
+)
+def test_bad_usage_is_one_sentence(capsys: Capsys, arguments: list[str], message: str) -> None:
+    assert message in complaint(capsys, 2, *arguments)
+
+
+def test_bad_data_are_one_sentence(capsys: Capsys, tmp_path: Path) -> None:
+    assert "cifar100" in complaint(capsys, 1, "score", "--dataset", "cifar100")
+    assert "cannot be read" in complaint(capsys, 1, "score", "--proxy", str(tmp_path / "none.csv"))
+
+
+def test_a_proxy_that_is_given_twice_is_one_sentence(capsys: Capsys, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(["network,params", *(f"{a.spec},1" for a in nb201.all_architectures())]) + "\n")
+    assert "scores with 'params', as another" in complaint(
+        capsys, 2, "score", "--proxy", "params", "--proxy", str(path)
+    )

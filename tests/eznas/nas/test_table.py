@@ -1,0 +1,97 @@
+"""The table of a search, and the neighbours of NAS-Bench-201 cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from eznas.architectures import nb201
+from eznas.benchmarks import Benchmark, Split
+from eznas.errors import BenchmarkError
+from eznas.nas import SearchTable, search_table
+from eznas.randomness import stream
+
+CELL = nb201.from_index(6111)
+
+
+def n_edits(one: nb201.Architecture, other: nb201.Architecture) -> int:
+    return sum(a != b for a, b in zip(nb201.operations(one), nb201.operations(other), strict=True))
+
+
+def test_neighbours_differ_in_exactly_one_edge() -> None:
+    near = nb201.neighbours(CELL)
+    assert len(set(near)) == nb201.N_NEIGHBOURS == 24
+    assert all(n_edits(CELL, other) == 1 for other in near)
+
+
+def test_the_table_of_neighbours_is_that_of_each_cell() -> None:
+    table = nb201.neighbour_indices()
+    assert table.shape == (nb201.N_CELLS, 24)
+    for index in (0, 857, 6111, 9930, 15_624):
+        assert [nb201.from_index(i) for i in table[index]] == list(nb201.neighbours(nb201.from_index(index)))
+    # being a neighbour is mutual
+    assert all(index in table[other] for index in (0, 857) for other in table[index])
+    with pytest.raises(ValueError, match="read-only"):
+        table[0, 0] = 1
+
+
+def test_mutation_reaches_every_neighbour_and_each_node_equally_often() -> None:
+    rng = stream(0, "test", "mutation")
+    drawn = [nb201.mutate(CELL, rng) for _ in range(6_000)]
+    assert set(drawn) == set(nb201.neighbours(CELL))
+    nodes = [target for other in drawn for (_, target), a, b in
+             zip(nb201.EDGES, nb201.operations(CELL), nb201.operations(other), strict=True) if a != b]  # fmt: skip
+    counts = np.bincount(nodes)[1:]
+    assert counts.sum() == len(drawn)
+    expected = len(drawn) / 3
+    assert ((counts - expected) ** 2 / expected).sum() < 13.8  # chi-square, 2 degrees of freedom, p = .001
+    assert sum(nb201.MUTATION_PROBABILITIES) == pytest.approx(1.0)
+
+
+def test_short_trainings_drive_where_they_are_recorded(made_up_nb201: SearchTable, small: SearchTable) -> None:
+    assert made_up_nb201.fitness("short")[0] == 100.0
+    assert made_up_nb201.fitness("full")[0] == 0.0
+    assert made_up_nb201.describe_fitness("short") == "cifar10 validation, 12 epochs"
+    assert small.fitness("short") is small.fitness("full")
+    assert small.describe_fitness("short") == "made up validation, full training"
+
+
+def test_test_accuracies_drive_where_there_are_no_others() -> None:
+    tables = {("cifar10", Split.TEST, 200): np.linspace(0.0, 100.0, nb201.N_CELLS)}
+    table = search_table(Benchmark("b", "Made up.", nb201.all_architectures(), tables))
+    assert table.split is Split.TEST
+    assert table.describe_fitness("short") == "cifar10 test, full training"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "cifar10"}, r"needs them among the reported ones"),
+        ({"short": np.zeros(3)}, r"The short accuracies .* must be 625 percentages .* shape \(3,\)"),
+        ({"reported": {("made up", Split.VALIDATION): np.full(625, np.nan)}}, "percentages in 0..100"),
+        ({"seconds": np.zeros(625)}, "625 positive numbers of seconds"),
+        ({"seconds": np.full(625, np.inf)}, "625 positive numbers of seconds"),
+        ({"neighbours": np.full((625, 16), 625)}, r"positions in 0\.\.624"),
+        ({"neighbours": np.zeros((3, 16), dtype=int)}, "one row for each of 625 architectures"),
+        ({"mutation_probabilities": np.ones(16)}, "sum to 1"),
+        ({"mutation_probabilities": np.full(4, 0.25)}, "16 numbers"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_one_sentence(
+    make_small: Callable[..., SearchTable], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BenchmarkError, match=message):
+        make_small(**changes)
+
+
+def test_a_benchmark_of_other_cells_is_refused() -> None:
+    few = Benchmark("few", "Made up.", nb201.all_architectures()[:3], {("cifar10", Split.TEST, 200): np.zeros(3)})
+    with pytest.raises(BenchmarkError, match=r"needs all 15625 .* lists 3 other"):
+        search_table(few)
+
+
+def test_an_unknown_data_set_is_refused(official: Benchmark) -> None:
+    with pytest.raises(BenchmarkError, match="svhn"):
+        search_table(official, "svhn")
