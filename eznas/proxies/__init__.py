@@ -1,17 +1,26 @@
 """Published zero-cost estimators: the yardsticks beside which an evolved proxy is measured.
 
 * `estimator`: what an estimator is.
-* `zerocost`: parameter and MAC counts, synflow, jacob_cov, NASWOT; `PUBLISHED` lists them, `by_name` finds one.
+* `published`: the table `PUBLISHED` of all of them; `by_name` finds one, `score` scores a network in one call.
+* By what they look at: `counts` (size), `saliency` (sums over weights), `jacobian` (gradients for the images),
+  `activations` (patterns and features of a forward pass), `zen`, `gradients` (weight gradients of several batches).
+* `passes`: the forward and backward passes they run, which leave no trace.
 * `known`: published proxies that the language can express, as programs.
 * `scoring`: programs and estimators on networks never seen before.
 """
 
 from __future__ import annotations
 
+from eznas.proxies.activations import linear_regions, meco, naswot, swap
+from eznas.proxies.counts import mac_count, parameter_count
 from eznas.proxies.estimator import Estimator, ScoreFunction
+from eznas.proxies.gradients import gradsign, ntk, zico
+from eznas.proxies.jacobian import epe_nas, epe_nas_as_released, jacob_cov
 from eznas.proxies.known import KNOWN_PROGRAMS, KnownProgram
+from eznas.proxies.published import PUBLISHED, by_name, score
+from eznas.proxies.saliency import fisher, grad_norm, grasp, l2_norm, plain, snip, synflow, synflow_bn
 from eznas.proxies.scoring import Conditions, ProxyScores, score_architectures
-from eznas.proxies.zerocost import PUBLISHED, by_name, jacob_cov, mac_count, naswot, parameter_count, synflow
+from eznas.proxies.zen import zen
 
 __all__ = [
     "KNOWN_PROGRAMS",
@@ -22,10 +31,27 @@ __all__ = [
     "ProxyScores",
     "ScoreFunction",
     "by_name",
+    "epe_nas",
+    "epe_nas_as_released",
+    "fisher",
+    "grad_norm",
+    "gradsign",
+    "grasp",
     "jacob_cov",
+    "l2_norm",
+    "linear_regions",
     "mac_count",
+    "meco",
     "naswot",
+    "ntk",
     "parameter_count",
+    "plain",
+    "score",
     "score_architectures",
+    "snip",
+    "swap",
     "synflow",
+    "synflow_bn",
+    "zen",
+    "zico",
 ]

@@ -22,7 +22,7 @@ class Estimator:
 
     name: str  # as users type it
     title: str  # as tables print it
-    direction: int  # +1: a higher score predicts a higher accuracy
+    direction: int  # +1: a higher score predicts a higher accuracy; -1: a lower one does
     needs_targets: bool
     needs_gradients: bool
     function: ScoreFunction
@@ -41,8 +41,8 @@ class Estimator:
             constantly zero. Whoever ranks counts it as a failure.
 
         Raises:
-            ConfigError: if targets are needed and absent.
-            CaptureError: if the network does not return one tensor of logits.
+            ConfigError: if targets are needed and absent, or hold a class that the network does not have.
+            CaptureError: if a pass through the network fails, or does not show what the estimator looks at.
         """
         if self.needs_targets and targets is None:
             raise ConfigError(f"The estimator {self.name!r} needs the class of each image; pass targets of shape (n,).")

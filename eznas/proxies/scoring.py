@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from eznas.architectures import Architecture, Skeleton, build_network
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.programs import Program, parse
-from eznas.proxies.zerocost import by_name
+from eznas.proxies.published import by_name
 from eznas.statistics import capture, pack
 from eznas.workers import Pool
 

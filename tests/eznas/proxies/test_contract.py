@@ -10,9 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError, ConfigError
-from eznas.proxies import PUBLISHED, Estimator, by_name
+from eznas.proxies import PUBLISHED, Estimator, by_name, score
+from tests.eznas.proxies.small_networks import labels
 
 EACH = pytest.mark.parametrize("estimator", PUBLISHED, ids=lambda estimator: estimator.name)
+LABELLED = pytest.mark.parametrize(
+    "estimator", [row for row in PUBLISHED if row.needs_targets], ids=lambda estimator: estimator.name
+)
+TARGETS = labels(6, 2)
+"""Classes of the six images, twice three of each, so that every estimator has pairs to compare."""
+NO_FORWARD_PASS = ("parameter_count", "l2_norm")
+LOWER_IS_BETTER = {"ntk"}
 
 
 class Awkward(nn.Module):
@@ -57,7 +65,20 @@ def images() -> Tensor:
 def test_names_are_distinct_and_found() -> None:
     assert len({estimator.name for estimator in PUBLISHED}) == len(PUBLISHED)
     assert all(by_name(estimator.name) is estimator for estimator in PUBLISHED)
-    assert {estimator.direction for estimator in PUBLISHED} == {1}
+    assert {estimator.name for estimator in PUBLISHED if estimator.direction != 1} == LOWER_IS_BETTER
+    assert {estimator.direction for estimator in PUBLISHED} == {1, -1}
+
+
+@EACH
+def test_every_row_says_where_it_comes_from(estimator: Estimator) -> None:
+    assert estimator.source == "baseline" or "https://" in estimator.source
+    documentation = estimator.function.__doc__ or ""
+    assert "Source: " in documentation or estimator.name in ("parameter_count", "mac_count")
+
+
+@EACH
+def test_one_call_scores_a_network_by_name(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    assert score(estimator.name, network, images, TARGETS) == estimator(network, images, TARGETS)
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
@@ -69,10 +90,10 @@ def test_an_unknown_name_is_told_the_known_ones() -> None:
 def test_a_score_is_a_finite_number_and_the_same_each_time(
     estimator: Estimator, network: nn.Module, images: Tensor
 ) -> None:
-    score = estimator(network, images)
-    assert isinstance(score, float)
-    assert math.isfinite(score)
-    assert estimator(network, images) == score  # although the network has dropout
+    value = estimator(network, images, TARGETS)
+    assert type(value) is float
+    assert math.isfinite(value)
+    assert estimator(network, images, TARGETS) == value  # although the network has dropout
 
 
 @EACH
@@ -85,7 +106,7 @@ def test_the_network_is_left_as_it_was_found(estimator: Estimator, network: nn.M
     modes = [module.training for module in network.modules()]
     given = images.clone()
 
-    estimator(network, images)
+    estimator(network, images, TARGETS)
 
     for name, tensor in network.state_dict(keep_vars=True).items():
         identity, value = parts[name]
@@ -104,25 +125,92 @@ def test_the_network_is_left_as_it_was_found(estimator: Estimator, network: nn.M
 def test_the_mode_of_the_network_and_the_callers_gradient_mode_do_not_matter(
     estimator: Estimator, network: nn.Module, images: Tensor
 ) -> None:
-    score = estimator(network.train(), images)
+    value = estimator(network.train(), images, TARGETS)
     with torch.no_grad():
-        assert estimator(network.eval(), images) == score
+        assert estimator(network.eval(), images, TARGETS) == value
 
 
 @EACH
 def test_no_global_generator_is_used(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
     before = torch.get_rng_state()
-    estimator(network, images)
+    estimator(network, images, TARGETS)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @EACH
+def test_layers_that_draw_draw_the_same_each_time(estimator: Estimator, images: Tensor) -> None:
+    """Dropout is the identity, but a random slope is part of what its layer does."""
+    network = draw(nn.Sequential(nn.Conv2d(3, 4, 3), nn.RReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    network.append(draw(nn.Linear(4, 5)))  # type: ignore[operator]
+    before = torch.get_rng_state()
+    value = estimator(network, images, TARGETS)
+    torch.rand(3)
+    assert estimator(network, images, TARGETS) == value
+    torch.set_rng_state(before)
+    estimator(network, images, TARGETS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+WITHOUT: dict[str, nn.Module] = {
+    "normalisation": nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
+    ),
+    "relu": nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.SiLU(), nn.Conv2d(6, 4, 3), nn.GELU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
+    ),
+    "convolution": nn.Sequential(nn.Flatten(), nn.Linear(192, 7), nn.ReLU(), nn.Linear(7, 5)),
+    "global pooling": nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 5)),
+}
+NEEDS_64_PIXELS = {("meco", "convolution"), ("meco", "global pooling")}
+
+
+@EACH
+@pytest.mark.parametrize("part", WITHOUT)
+def test_a_network_may_lack_any_kind_of_layer(estimator: Estimator, part: str, images: Tensor) -> None:
+    network = draw(WITHOUT[part])
+    if (estimator.name, part) in NEEDS_64_PIXELS:
+        with pytest.raises(CaptureError, match="could not be scored"):
+            estimator(network, images, TARGETS)
+        return
+    value = estimator(network, images, TARGETS)
+    assert type(value) is float
+    no_pattern = {("naswot", "relu"): -math.inf, ("swap", "relu"): 0.0, ("linear_regions", "relu"): 1.0}
+    assert value == no_pattern.get((estimator.name, part), value)
+    assert math.isfinite(value) or (estimator.name, part) in no_pattern
+
+
+@EACH
+def test_a_batch_of_one_has_a_value_or_a_readable_error(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    """With one image the normalisation still has its 8x8 places; only `zico` needs two images."""
+    if estimator.name == "zico":
+        with pytest.raises(ConfigError, match="pass at least 2"):
+            estimator(network, images[:1], TARGETS[:1])
+        return
+    assert type(estimator(network, images[:1], TARGETS[:1])) is float
+
+
+@LABELLED
+def test_a_class_that_the_network_does_not_have_is_a_readable_error(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    for wrong in (-1, 5):
+        with pytest.raises(
+            ConfigError, match=rf"Target {wrong} is not a class of Awkward, which has 5 logits: .* 0 to"
+        ):
+            estimator(network, images, torch.full((6,), wrong))
+
+
+@EACH
 def test_a_network_that_cannot_be_scored_is_a_readable_error(estimator: Estimator, images: Tensor) -> None:
-    if estimator.name == "parameter_count":
-        assert estimator(nn.Conv2d(4, 2, 1), images) == 10  # needs no forward pass
+    if estimator.name in NO_FORWARD_PASS:
+        assert estimator(nn.Conv2d(4, 2, 1), images) > 0
         return
     with pytest.raises(CaptureError, match=r"could not be scored.*channels"):
-        estimator(nn.Conv2d(4, 2, 1), images)
+        estimator(nn.Conv2d(4, 2, 1), images, TARGETS)
 
 
 @EACH
@@ -135,10 +223,12 @@ def test_a_zero_network_is_a_value_not_an_error(estimator: Estimator, images: Te
         def forward(self, x: Tensor) -> Tensor:
             return (F.relu(self.conv(x)) * 0).mean(dim=(2, 3))
 
-    score = estimator(draw(Zero()), images)
-    assert isinstance(score, float)
-    if estimator.name in ("synflow", "jacob_cov"):
-        assert not math.isfinite(score)
+    value = estimator(draw(Zero()), images, TARGETS)
+    assert type(value) is float
+    if estimator.name in ("synflow", "synflow_bn", "jacob_cov", "epe_nas", "epe_nas_as_released", "zen", "ntk"):
+        assert not math.isfinite(value)
+    if estimator.name in ("grad_norm", "plain", "snip", "grasp", "fisher", "zico", "gradsign"):
+        assert value == 0
 
 
 def test_two_outputs_are_refused(images: Tensor) -> None:

@@ -1,0 +1,252 @@
+"""Forward and backward passes that leave no trace: what every estimator runs a network with.
+
+A pass runs on copies of the parameters and buffers, so that batch normalisation cannot write its running statistics
+into the network; in train mode, whatever mode the network is in; with dropout as the identity, because an estimator
+scores the network and not one draw of a mask; and with torch's generator seeded inside and put back afterwards, so
+that other random layers draw the same each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode
+
+from eznas.errors import CaptureError, ConfigError
+from eznas.statistics.tracing import DROPOUT
+
+Function = Callable[..., Any]
+Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
+"""A function, its positional arguments and its named ones."""
+
+BATCH_NORMALISATION: Final[frozenset[Function]] = frozenset({F.batch_norm, torch.batch_norm})
+RELUS: Final[frozenset[Function]] = frozenset(
+    {
+        *(F.relu, F.relu_, F.relu6, F.leaky_relu, F.leaky_relu_, F.prelu, F.rrelu, F.rrelu_),
+        *(torch.relu, torch.relu_, torch.prelu, torch.rrelu, torch.rrelu_),
+        *(Tensor.relu, Tensor.relu_, Tensor.prelu),
+    }
+)
+"""All ways to call an activation with a kink at zero, except `HARDTANH`, of which only ReLU6 has it there."""
+HARDTANH: Final[frozenset[Function]] = frozenset({F.hardtanh, F.hardtanh_})
+
+WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""The layers whose weights estimators sum over."""
+FORWARD_SEED: Final = 0
+"""Of whatever a layer of the network draws in a forward pass."""
+
+
+class Watch(TorchFunctionMode):
+    """Sees each functional call: some become the identity, the inputs of ReLUs and all results are reported."""
+
+    def __init__(
+        self,
+        identity: frozenset[Function],
+        on_relu: Callable[[Tensor], None] | None = None,
+        on_result: Callable[[Call, Any], Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.identity, self.on_relu, self.on_result = identity, on_relu, on_result
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in self.identity:
+            return argument(args, kwargs).clone()  # a copy: what follows in place must not reach the input
+        if self.on_relu is not None and (func in RELUS or (func in HARDTANH and _lower_bound(args, kwargs) == 0)):
+            self.on_relu(argument(args, kwargs))
+        result = func(*args, **kwargs)
+        return result if self.on_result is None else self.on_result((func, args, kwargs), result)
+
+
+def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Tensor:
+    """One argument of a call, given by position or by name; by default the input."""
+    found: Tensor = args[position] if len(args) > position else kwargs[name]
+    return found
+
+
+def _lower_bound(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:
+    return float(args[1] if len(args) > 1 else kwargs.get("min_val", -1.0))
+
+
+# ------------------------------------------------------------------------------------------------------------ the state
+
+
+def copied_state(network: nn.Module, copy: Callable[[Tensor], Tensor] = Tensor.clone) -> dict[str, Tensor]:
+    """A copy of every parameter and buffer, by name, detached from the network."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    return {name: copy(tensor.detach()) for name, tensor in tensors}
+
+
+def weight_names(network: nn.Module) -> list[str]:
+    """Names of the weights of convolutions and linear layers; a weight that layers share appears once."""
+    weights = {id(m._parameters.get("weight")) for m in network.modules() if isinstance(m, WEIGHTED)}
+    return [name for name, parameter in network.named_parameters() if id(parameter) in weights]
+
+
+def differentiable(state: Mapping[str, Tensor], names: list[str]) -> list[Tensor]:
+    """The tensors of these names in `state`, made to require gradients."""
+    return [state[name].requires_grad_() for name in names]
+
+
+def gaussian_state(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """A copy of the state with standard normal weights in place of the network's own.
+
+    The weights of convolutions and linear layers are drawn from N(0, 1) in the order of ``network.named_modules()``,
+    on the CPU so that every device sees the same; their biases are 0; normalisation gets weight 1, bias 0 and fresh
+    running statistics. Other parameters stay as they are.
+    """
+    state = copied_state(network)
+    fills = {"bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
+    for prefix, module in network.named_modules():
+        if not isinstance(module, _ConvNd | nn.Linear | _NormBase | nn.GroupNorm | nn.LayerNorm):
+            continue
+        prefix += "." if prefix else ""
+        for name, value in fills.items():
+            if f"{prefix}{name}" in state:
+                state[f"{prefix}{name}"].fill_(value)
+        weight = state.get(f"{prefix}weight")
+        if weight is None:
+            continue
+        if isinstance(module, _ConvNd | nn.Linear):
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+        else:
+            weight.fill_(1.0)
+    return state
+
+
+# ----------------------------------------------------------------------------------------------------------- the passes
+
+
+def forward(
+    network: nn.Module,
+    inputs: Tensor,
+    state: Mapping[str, Tensor],
+    *,
+    identity: frozenset[Function] = DROPOUT,
+    on_relu: Callable[[Tensor], None] | None = None,
+    on_result: Callable[[Call, Any], Any] | None = None,
+) -> Tensor:
+    """Logits of `network` in train mode with the tensors of `state` in place of its own.
+
+    Args:
+        network: maps `inputs` to one tensor of logits.
+        inputs: (batch, ...) on the device of the network.
+        state: every parameter and buffer by name; batch normalisation updates its running statistics here.
+        identity: functions that return a copy of their input.
+        on_relu: is shown the input of each activation with a kink at zero, before it is overwritten.
+        on_result: is shown each functional call and its result; what it returns takes the place of the result.
+
+    Raises:
+        CaptureError: if the pass fails, or returns something else than one tensor.
+    """
+    with readable_errors(), _train_mode(network), own_draws(inputs.device), Watch(identity, on_relu, on_result):
+        logits = functional_call(network, dict(state), (inputs,))
+    if not isinstance(logits, Tensor):
+        raise CaptureError(
+            f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; wrap "
+            f"it in a module that returns the logits alone."
+        )
+    return logits
+
+
+def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
+    """Mean cross-entropy of `logits` (batch, n_classes) for `targets` (batch,), in nats.
+
+    Raises:
+        ConfigError, CaptureError: as `class_labels`.
+    """
+    return F.cross_entropy(logits, class_labels(network, logits, targets))
+
+
+def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
+    """The class of each image, (batch,) int64 on the device of the logits, which must have one column per class.
+
+    Raises:
+        ConfigError: if `targets` is absent, not (batch,) integers, or holds a class that the network does not have.
+        CaptureError: if the logits are not (batch, n_classes).
+    """
+    if logits.dim() != 2:
+        raise CaptureError(
+            f"{type(network).__name__} must return logits of shape (batch, n_classes) but returned "
+            f"{tuple(logits.shape)}; flatten them, because the loss compares one row of logits with one class."
+        )
+    targets = one_label_per_image(targets, len(logits))
+    n_classes = logits.shape[1]
+    outside = targets[(targets < 0) | (targets >= n_classes)]
+    if len(outside):
+        raise ConfigError(
+            f"Target {int(outside[0])} is not a class of {type(network).__name__}, which has {n_classes} logits: "
+            f"expected 0 to {n_classes - 1}; build the network for as many classes as the data set has."
+        )
+    return targets.to(logits.device, torch.int64)
+
+
+def one_label_per_image(targets: Tensor | None, n_images: int) -> Tensor:
+    """`targets`, if they are (n_images,) integers.
+
+    Raises:
+        ConfigError: if they are not, or absent.
+    """
+    if targets is None:
+        raise ConfigError("This estimator needs the class of each image; pass targets of shape (n,).")
+    if targets.shape != (n_images,) or targets.is_floating_point() or targets.dtype == torch.bool:
+        raise ConfigError(
+            f"Expected targets to be ({n_images},) integers, one class per image, but got {targets.dtype} of shape "
+            f"{tuple(targets.shape)}."
+        )
+    return targets
+
+
+def gradients(
+    total: Tensor, tensors: list[Tensor], *, create_graph: bool = False, retain_graph: bool | None = None
+) -> list[Tensor]:
+    """The gradient of `total` for each of `tensors`; zero where it does not depend on them."""
+    if not total.requires_grad or not tensors:
+        return [torch.zeros_like(tensor) for tensor in tensors]
+    with readable_errors():
+        found = torch.autograd.grad(
+            total, tensors, allow_unused=True, create_graph=create_graph, retain_graph=retain_graph
+        )
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turns what torch raises in a forward or backward pass into one sentence."""
+    try:
+        yield
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CaptureError(f"The network could not be scored, because a pass through it failed: {error}") from error
+
+
+@contextmanager
+def _train_mode(network: nn.Module) -> Iterator[None]:
+    """Train mode inside, the mode in which each module was found afterwards."""
+    in_evaluation = [module for module in network.modules() if not module.training]
+    try:
+        for module in in_evaluation:
+            module.training = True
+        yield
+    finally:
+        for module in in_evaluation:
+            module.training = False
+
+
+@contextmanager
+def own_draws(device: torch.device) -> Iterator[None]:
+    """Seeded draws inside, the generators as they were found afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(FORWARD_SEED)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(FORWARD_SEED)
+        yield
