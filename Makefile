@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions search-tables clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators search-tables clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,6 +65,9 @@ seeds: setup  ## the quickstart on five other seeds (about half an hour)
 
 early-decisions: setup  ## with and without early decisions in the same time, on five seeds (about half an hour)
 	$(BIN)/python experiments/early_decisions.py
+
+validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (minutes)
+	$(BIN)/python experiments/validate_estimators.py
 
 search-tables: setup  ## architecture searches beside the published tables; SCORES="FILE.csv ..." adds proxies (a minute)
 	$(BIN)/python experiments/search_tables.py $(SCORES)

@@ -278,3 +278,28 @@ def test_searches_with_bad_scores_are_one_sentence(elsewhere: Path, capsys: pyte
     assert script("search_tables").main(["nowhere.csv"]) == 1
     assert capsys.readouterr().err.startswith("error: nowhere.csv cannot be read")
     assert not (elsewhere / "runs").exists()
+
+
+def test_estimators_are_compared_with_the_scores_of_their_own_code(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not os.environ.get("EZNAS_DATA"):
+        pytest.skip("EZNAS_DATA is not set")
+    assert script("validate_estimators").main(["3", "4"]) == 0
+    rows = {row["estimator"]: row for row in json.loads((elsewhere / "runs/validation/estimators.json").read_text())}
+    assert len(rows) == 13
+    assert rows["parameter_count"]["spearman_with_reference"] == 1
+    for row in rows.values():
+        assert row["n"] == 3
+        assert row["seconds_per_network"] > 0
+        assert row["within_tolerance"] == ("yes" if row["spearman_with_reference"] >= row["ceiling"] - 0.03 else "no")
+    assert "zen" in capsys.readouterr().out
+
+
+def test_without_reference_scores_the_validation_is_one_sentence(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZNAS_DATA", str(elsewhere))
+    assert script("validate_estimators").main([]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: The reference scores nb201_reference_scores.csv.gz are not in")
