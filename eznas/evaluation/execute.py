@@ -83,6 +83,7 @@ class ShardExecutor:
         self._layers = Layers(shard.layer_network, shard.layer_depth, shard.n_networks)
         counts = torch.bincount(shard.layer_network, minlength=shard.n_networks).double()
         self._is_empty = counts == 0
+        self._any_is_empty = bool(self._is_empty.any())  # asked once: on a GPU the answer has to be waited for
         # Copies: a result that is kept must not keep the pages of the shard.
         self._quantities = {name: values.clone() for name, values in shard.quantities.items()} | {"unit_count": counts}
         # Values of layers are held group after group, so that tiles write slices; aggregations want them as they lie.
@@ -139,7 +140,7 @@ class ShardExecutor:
             return self._quantities[node.name]
         arguments = [known[argument] for argument in step.arguments]
         causes = [failed[argument] for argument in step.arguments if argument in failed]
-        if node.is_aggregation and self._is_empty.any():
+        if node.is_aggregation and self._any_is_empty:
             causes.append(self._is_empty)
         if causes:
             failed[index] = torch.stack(causes).any(dim=0)
