@@ -10,9 +10,9 @@ from __future__ import annotations
 from eznas.statistics.cache import StoreOnDisk, prune, stores_on_disk
 from eznas.statistics.capture import NetworkStatistics, capture
 from eznas.statistics.shard import ShapeGroup, Shard, pack
+from eznas.statistics.shard_file import ShardFile
 from eznas.statistics.store import (
     CaptureSettings,
-    ShardFile,
     ShardWriter,
     Spread,
     StatisticsStore,

@@ -18,13 +18,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import re
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +32,19 @@ from torch import Tensor, nn
 from eznas.errors import CaptureError, StoreError
 from eznas.statistics.cache import mark_used
 from eznas.statistics.capture import NetworkStatistics, capture
-from eznas.statistics.shard import Column, Shard, columns, shard_of
+from eznas.statistics.shard import Shard, columns, shard_of
+from eznas.statistics.shard_file import (
+    DIGEST_BYTES,
+    SHARD_NAME,
+    TEMPORARY,
+    ShardFile,
+    check_shard_file,
+    damaged,
+    file_checksum,
+    publish,
+    replacing,
+    write_columns,
+)
 from eznas.statistics.tracing import STATISTICS
 
 if TYPE_CHECKING:
@@ -45,16 +53,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 DEFAULT_MEMORY_BUDGET = 2**30
-_DIGEST_BYTES = 16
-_READ_BYTES = 2**20
-_LINE_BYTES = 64
-_TEMPORARY = ".temporary"
-_TYPE_NAMES = {
-    torch.int64: "I64", torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16",
-}  # fmt: skip
-"""The types a shard file can hold, in the order in which it holds them, with their names in safetensors."""
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SHARD_NAME = re.compile(r"(?P<start>\d{6,})-(?P<stop>\d{6,})-(?P<checksum>[0-9a-f]{32})\.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,25 +109,6 @@ def tensor_digest(tensor: Tensor) -> str:
     return _digest(head + values.reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
-@dataclass(frozen=True, slots=True)
-class ShardFile:
-    """One line of the manifest: networks ``start`` to ``stop`` (exclusive) of the store."""
-
-    name: str
-    start: int
-    stop: int
-    checksum: str
-    n_bytes: int
-
-    @classmethod
-    def from_path(cls, path: Path) -> ShardFile | None:
-        """The entry that belongs to a finished shard file, or nothing if this is not one."""
-        match = _SHARD_NAME.fullmatch(path.name)
-        if match is None:
-            return None
-        return cls(path.name, int(match["start"]), int(match["stop"]), match["checksum"], path.stat().st_size)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsStore:
     """A finished folder of shards, open for reading.
@@ -162,7 +142,7 @@ class StatisticsStore:
         manifest = _read_manifest(folder)
         files = _shard_files(folder, manifest)
         for file in files:
-            _check_shard_file(folder, file, verify=verify)
+            check_shard_file(folder, file, verify=verify)
         return cls(
             folder=folder,
             networks=tuple(manifest["networks"]),
@@ -201,7 +181,7 @@ class StatisticsStore:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return shard_of(tensors, n_networks=n_networks, statistics=self.statistics)
         except (OSError, SafetensorError, KeyError) as error:
-            raise _damaged(path, "a readable shard", str(error)) from error
+            raise damaged(path, "a readable shard", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,10 +252,10 @@ class ShardWriter:
         return NetworkStatistics(layers, found.quantities)
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
-        with _replacing(self.folder) as temporary:
-            checksum = _write_columns(temporary, columns(networks))
+        with replacing(self.folder) as temporary:
+            checksum = write_columns(temporary, columns(networks))
             final = self.folder / f"{start:06d}-{start + len(networks):06d}-{checksum}.safetensors"
-            _publish(temporary, final)
+            publish(temporary, final)
         file = ShardFile.from_path(final)
         assert file is not None  # the name was made three lines above
         return file
@@ -389,7 +369,7 @@ class _Capture:
         try:
             return self.spread(self.writer, spans, lambda n_finished: self._tell(sum(sizes[n_finished:])))
         except BaseException:
-            for temporary in self.writer.folder.glob(f"*{_TEMPORARY}"):  # of workers that are stopped as they write
+            for temporary in self.writer.folder.glob(f"*{TEMPORARY}"):  # of workers that are stopped as they write
                 temporary.unlink(missing_ok=True)
             raise
 
@@ -402,7 +382,7 @@ class _Capture:
         covered = 0
         for path in sorted(self.writer.folder.iterdir()):
             file = ShardFile.from_path(path)
-            if file is not None and covered <= file.start < file.stop and _checksum(path) == file.checksum:
+            if file is not None and covered <= file.start < file.stop and file_checksum(path) == file.checksum:
                 finished.append(file)
                 covered = file.stop
             elif path.is_file():
@@ -419,9 +399,9 @@ class _Capture:
             "shards": [asdict(file) for file in files],
         }
         document = {"checksum": _digest(_canonical_json(content)), **content}
-        with _replacing(self.writer.folder) as temporary:
+        with replacing(self.writer.folder) as temporary:
             temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
-            _publish(temporary, self.writer.folder / MANIFEST)
+            publish(temporary, self.writer.folder / MANIFEST)
 
 
 def _spans(finished: Sequence[ShardFile], n_networks: int, per_shard: int) -> list[tuple[int, int]]:
@@ -432,70 +412,6 @@ def _spans(finished: Sequence[ShardFile], n_networks: int, per_shard: int) -> li
         first_cut = (start // per_shard + 1) * per_shard
         spans += itertools.pairwise([start, *range(first_cut, stop, per_shard), stop])
     return [(start, stop) for start, stop in spans if start < stop]
-
-
-def _write_columns(path: Path, named: Mapping[str, Column]) -> str:
-    """Writes tensors in the safetensors format, part by part and so without a copy of any; returns the checksum.
-
-    Unlike ``safetensors.torch.save_file``, it does not want every tensor whole in memory; and tensors that fill whole
-    lines of a processor's cache come first, after a header that does, so that they begin at one where they are mapped.
-    """
-    order = {dtype: position for position, dtype in enumerate(_TYPE_NAMES)}
-    ordered = sorted(
-        named.items(),
-        key=lambda item: (item[1].nbytes % _LINE_BYTES != 0, order[item[1].parts[0].dtype], item[0]),
-    )
-    digest = sha256()
-    values = (_bytes(part) for _, column in ordered for part in column.parts)
-    with path.open("wb") as file:
-        for block in itertools.chain([memoryview(_header(ordered))], values):
-            digest.update(block)
-            file.write(block)
-    return digest.hexdigest()[: 2 * _DIGEST_BYTES]
-
-
-def _header(ordered: Sequence[tuple[str, Column]]) -> bytes:
-    """The head of a safetensors file: its length, and type, shape and place of every tensor as JSON."""
-    entries: dict[str, Any] = {}
-    end = 0
-    for name, column in ordered:
-        start, end = end, end + column.nbytes
-        entries[name] = {
-            "dtype": _TYPE_NAMES[column.parts[0].dtype],
-            "shape": list(column.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % _LINE_BYTES)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """The values of a tensor as the machine holds them."""
-    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary path in `folder`, gone afterwards unless it was published."""
-    temporary = folder / f"{uuid.uuid4().hex}{_TEMPORARY}"
-    try:
-        yield temporary
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _publish(temporary: Path, final: Path) -> None:
-    """Gives a complete file its name once its bytes, and then its entry in the folder, are on the disk."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, final)
-    descriptor = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -509,7 +425,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is not a finished statistics store: expected the file {MANIFEST}, found none; capture it first."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, "a complete JSON manifest", str(error)) from error
+        raise damaged(path, "a complete JSON manifest", str(error)) from error
     if version != FORMAT_VERSION:
         raise StoreError(
             f"The statistics store {folder} has format version {version!r}, expected {FORMAT_VERSION}; delete the "
@@ -517,7 +433,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         )
     found = _digest(_canonical_json(document))
     if found != checksum:
-        raise _damaged(path, f"checksum {checksum}", found)
+        raise damaged(path, f"checksum {checksum}", found)
     manifest: dict[str, Any] = document
     return manifest
 
@@ -527,33 +443,13 @@ def _shard_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[ShardFile, 
     try:
         files = tuple(ShardFile(**entry) for entry in manifest["shards"])
         edges = [0, *(file.stop for file in files)]
-        is_sound = all(_SHARD_NAME.fullmatch(file.name) for file in files)
+        is_sound = all(SHARD_NAME.fullmatch(file.name) for file in files)
         is_sound &= edges == [*(file.start for file in files), len(manifest["networks"])]
     except (KeyError, TypeError) as error:
-        raise _damaged(folder / MANIFEST, "the fields of a manifest", str(error)) from error
+        raise damaged(folder / MANIFEST, "the fields of a manifest", str(error)) from error
     if not is_sound:
-        raise _damaged(folder / MANIFEST, "shards that cover all networks in order", f"{len(files)} that do not")
+        raise damaged(folder / MANIFEST, "shards that cover all networks in order", f"{len(files)} that do not")
     return files
-
-
-def _check_shard_file(folder: Path, file: ShardFile, *, verify: bool) -> None:
-    path = folder / file.name
-    try:
-        n_bytes = path.stat().st_size
-        if n_bytes != file.n_bytes:
-            raise _damaged(path, f"{file.n_bytes} bytes", f"{n_bytes}")
-        checksum = _checksum(path) if verify else file.checksum
-    except OSError as error:
-        raise _damaged(path, "a readable shard", str(error)) from error
-    if checksum != file.checksum:
-        raise _damaged(path, f"checksum {file.checksum}", checksum)
-
-
-def _damaged(path: Path, expected: str, found: str) -> StoreError:
-    return StoreError(
-        f"{path.name} of the statistics store {path.parent} is damaged: expected {expected}, found {found}; delete the "
-        f"folder, it will be captured again."
-    )
 
 
 def _require_sound_request(
@@ -593,13 +489,4 @@ def _canonical_json(content: Mapping[str, Any]) -> bytes:
 
 
 def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=_DIGEST_BYTES).hexdigest()
-
-
-def _checksum(path: Path) -> str:
-    """The first 32 hexadecimal digits of a file's SHA-256, which processors compute faster than BLAKE2."""
-    digest = sha256()
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()[: 2 * _DIGEST_BYTES]
+    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()

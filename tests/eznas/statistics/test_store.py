@@ -30,6 +30,7 @@ from eznas.statistics import (
     capture,
     ensure_store,
     pack,
+    shard_file,
     tensor_digest,
 )
 from eznas.statistics import store as store_module
@@ -472,7 +473,7 @@ def test_a_shard_that_cannot_be_published_is_removed(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store_module.os, step, full)
+    monkeypatch.setattr(shard_file.os, step, full)
     with pytest.raises(StoreError, match=f"left on device{FULL_DISK_REMEDY}"):
         ensure(tmp_path)
     assert list((tmp_path / SETTINGS.key(ARCHITECTURES, STATISTICS)).iterdir()) == []
