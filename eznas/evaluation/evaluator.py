@@ -32,6 +32,8 @@ ROUND_OF_FOUR = (0, 2, 1, 2)
 """Rounds of four consecutive shards: a quarter of the networks first, then another quarter, then the other half."""
 MEMORY_BYTES = 2**30
 """Default budget of a worker."""
+SHARDS_BETWEEN = 4
+"""Shards after which a worker gives freed memory back: seldom enough to cost nothing, often enough not to grow."""
 Explanation = tuple[str, int]
 """Reason of a failure and index of the node at fault."""
 
@@ -66,8 +68,11 @@ class ShardOwner:
         """(n_programs, n_networks) scores on this worker's networks, or on those of one round."""
         plan = make_plan([parse(text) for text in programs])
         chosen = [position for position, number in enumerate(self._rounds) if part in (None, number)]
-        blocks = [self._run(position, plan) for position in chosen]
-        _give_memory_back()
+        blocks = []
+        for number, position in enumerate(chosen, start=1):
+            blocks.append(self._run(position, plan))
+            if number % SHARDS_BETWEEN == 0 or number == len(chosen):
+                _give_memory_back()
         return np.concatenate(blocks, axis=1) if blocks else np.empty((len(programs), 0))
 
     def _run(self, position: int, plan: Plan) -> np.ndarray:
