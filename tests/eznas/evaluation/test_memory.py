@@ -77,5 +77,6 @@ def test_evaluation_stays_within_the_memory_budget(tmp_path: Path) -> None:
     assert n_bytes > 4 * budget
     assert taken < 1.25 * budget
     generous, _ = run(2**32, "generous.npy")
-    assert generous > 2 * budget, (generous, taken)
+    assert generous > 2 * taken, (generous, taken)
+    assert generous > 1.25 * budget  # it is the budget that holds the other one
     np.testing.assert_array_equal(np.load(tmp_path / "bounded.npy"), np.load(tmp_path / "generous.npy"))
