@@ -48,22 +48,22 @@ unit: setup  ## pytest; over the language with every shape annotation enforced
 	$(BIN)/python -m pytest tests/conformance tests/primitives --jaxtyping-packages=primitives,beartype.beartype
 	$(BIN)/python -m pytest tests --ignore tests/conformance --ignore tests/primitives
 
-bench: setup  ## programs per second and peak memory, plain interpreter beside shared evaluation
+bench: setup  ## speed and memory of the evaluation, in ratios of one run (about eight minutes)
 	$(BIN)/python experiments/bench.py
 
 bench-gpu: setup  ## the same population on a CUDA device and on the CPU; says so where there is none
 	$(BIN)/python experiments/bench_gpu.py
 
-chaos: setup  ## kill -9 of driver, worker and node at 30 random moments: equal results (about an hour)
+chaos: setup  ## kill -9 of driver, worker and node at 30 random moments: equal results (about half an hour)
 	$(BIN)/python experiments/chaos.py
 
 validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton, beside the published figures (hours)
 	$(BIN)/python experiments/validate_nb201.py
 
-seeds: setup  ## the quickstart on five other seeds (about half an hour)
+seeds: setup  ## the quickstart on five other seeds (a quarter of an hour)
 	$(BIN)/python experiments/seeds.py
 
-early-decisions: setup  ## with and without early decisions in the same time, on five seeds (about half an hour)
+early-decisions: setup  ## with and without early decisions in the same time, on five seeds (ten minutes)
 	$(BIN)/python experiments/early_decisions.py
 
 validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (minutes)

@@ -71,12 +71,11 @@ def test_evaluation_stays_within_the_memory_budget(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=Path.cwd(), capture_output=True, text=True, timeout=240, check=True)
         return [int(number) for number in done.stdout.split()]
 
-    budget = 96 * 2**20
+    budget = 80 * 2**20
     run(budget, "unused.npy")  # captures
     taken, n_bytes = run(budget, "bounded.npy")
     assert n_bytes > 4 * budget
     assert taken < 1.25 * budget
     generous, _ = run(2**32, "generous.npy")
-    assert generous > 2 * taken, (generous, taken)
-    assert generous > 1.25 * budget  # it is the budget that holds the other one
+    assert generous > 2 * budget, (generous, taken)
     np.testing.assert_array_equal(np.load(tmp_path / "bounded.npy"), np.load(tmp_path / "generous.npy"))
