@@ -137,6 +137,7 @@ class _Asked:
     config: RunConfig
     conditions: Conditions
     images: str
+    units: dict[str, str]
 
     def score(
         self, architectures: Sequence[Architecture], pool: Pool, progress: Callable[[int, int], None]
@@ -150,6 +151,7 @@ class _Asked:
                 estimators=list(self.estimators),
                 pool=pool,
                 progress=progress,
+                units=[self.units.get(name, self.conditions.units) for name in self.programs],
             )
         signs = np.array([*(sign for _, sign in self.programs.values()), *self.estimators.values()], dtype=float)
         scores = np.where(np.isfinite(scored.scores), scored.scores * signs[:, None], np.nan)
@@ -188,10 +190,12 @@ class _Asked:
 def _asked(proxies: Sequence[str], overrides: Sequence[str]) -> _Asked:
     programs: dict[str, tuple[Program, int]] = {}
     estimators: dict[str, int] = {}
+    units: dict[str, str] = {}
     config: RunConfig | None = None
     for name in proxies:
         if name in KNOWN_PROGRAMS:
             programs[name] = (KNOWN_PROGRAMS[name].program, KNOWN_PROGRAMS[name].direction)
+            units[name] = KNOWN_PROGRAMS[name].units
         elif name.endswith(".json"):
             programs[name] = load_directed(Path(name))
         elif ":" in name:
@@ -208,7 +212,7 @@ def _asked(proxies: Sequence[str], overrides: Sequence[str]) -> _Asked:
             estimators[name] = by_name(name).direction
     config = config or load_config(None, overrides)
     conditions, images = conditions_of(config)
-    return _Asked(tuple(proxies), programs, estimators, config, conditions, images)
+    return _Asked(tuple(proxies), programs, estimators, config, conditions, images, units)
 
 
 @contextmanager
