@@ -1,41 +1,48 @@
-"""Published estimators on NAS-Bench-201 beside the scores that their own code gave the same cells.
+"""Published estimators beside the scores that their own code gave the same networks, in three search spaces.
 
-Needs EZNAS_DATA with the reference scores and CIFAR-10 images. Networks are the benchmark's own (five cells per stage,
-32x32) under PyTorch's initialisation, scored on one batch of real images. The first argument is the number of cells,
-the second the number of images.
+Needs EZNAS_DATA with the reference scores and the images. Networks are the benchmarks' own (full skeleton, 32x32; 16x16
+for ImageNet16-120) under PyTorch's initialisation, scored on one batch of real images. Besides, of every row of every
+table: do the parameters agree, and do the multiply-accumulates in the convention of the tool that counted them there?
+
+    python experiments/validate_estimators.py [--n CELLS] [--batch IMAGES] [--only SPACE/DATASET] [--workers N]
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import json
+import math
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from eznas.architectures import Skeleton, nb201
+from eznas.architectures import SPACES, Architecture, Skeleton, build_network, darts, nb101, nb201
 from eznas.benchmarks import image_batch
 from eznas.benchmarks.location import DATA_VARIABLE
 from eznas.errors import BenchmarkError, EznasError
 from eznas.fitness import bootstrap_interval, spearman
 from eznas.progress import make_observer
-from eznas.proxies import Conditions, score_architectures
+from eznas.proxies import Conditions, mac_count, score_architectures
 from eznas.randomness import derived_seed, stream
 from eznas.study import single_threaded
 from eznas.tables import render_table
-from eznas.workers import open_pool
+from eznas.workers import Pool, open_pool
 
 HERE = Path(__file__).parent
 COLUMNS = {
     "parameter_count": "params", "mac_count": "flops", "l2_norm": "l2_norm", "grad_norm": "grad_norm",
     "plain": "plain", "snip": "snip", "grasp": "grasp", "fisher": "fisher", "synflow": "synflow",
-    "jacob_cov": "jacov", "epe_nas": "epe_nas", "naswot": "nwot", "zen": "zen_cifar10",
+    "jacob_cov": "jacov", "epe_nas": "epe_nas", "naswot": "nwot", "zen": "zen",
 }  # fmt: skip
 """By estimator: its column in the reference tables."""
 FAILED = -1e8
@@ -43,80 +50,275 @@ FAILED = -1e8
 SEED = 0
 
 
-def reference(folder: Path) -> dict[str, dict[str, float]]:
-    """Reference scores on CIFAR-10 by cell and column.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A table of scores that the published code gave.
+
+    Attributes:
+        space: of the architectures.
+        dataset: the images they were scored on.
+        file: of the table.
+        read: the architecture of a row.
+        n_classes: of the networks.
+        input_size: height and width of the images in pixels.
+        zen: column of the Zen score in a table of its own; None if there is none.
+        pooled_norm: whether the counted networks have a normalisation after each pooling in a cell.
+    """
+
+    space: str
+    dataset: str
+    file: str
+    read: Callable[[Mapping[str, str]], Architecture]
+    n_classes: int = 10
+    input_size: int = 32
+    zen: str | None = None
+    pooled_norm: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.space}/{self.dataset}"
+
+    @property
+    def skeleton(self) -> Skeleton:
+        full = SPACES[self.space].full_skeleton
+        assert full is not None
+        return replace(full, n_classes=self.n_classes)
+
+
+def _nb201(row: Mapping[str, str]) -> Architecture:
+    return nb201.architecture(row["arch_str"])
+
+
+REFERENCES = (
+    Reference(
+        space="nb201", dataset="cifar10", file="nb201_reference_scores.csv.gz", read=_nb201, zen="zen_cifar10"
+    ),
+    Reference(
+        space="nb201", dataset="cifar100", file="nb201_reference_scores.csv.gz", read=_nb201, zen="zen_cifar100",
+        n_classes=100,
+    ),
+    Reference(
+        space="nb201", dataset="imagenet16", file="nb201_reference_scores.csv.gz", read=_nb201, zen="zen_im16",
+        n_classes=120, input_size=16,
+    ),
+    Reference(
+        space="nb101", dataset="cifar10", file="nb101_reference_scores.csv.gz",
+        read=lambda row: nb101.from_code(row["arch"]),
+    ),
+    Reference(
+        space="darts", dataset="cifar10", file="nb301_reference_scores.csv.gz",
+        read=lambda row: darts.from_code(row["arch"]), pooled_norm=True,
+    ),
+)  # fmt: skip
+_DATASETS = {"imagenet16": ("imagenet16", "ImageNet16-120", "im16")}
+
+
+def published(reference: Reference, folder: Path) -> dict[Architecture, dict[str, float]]:
+    """The published scores by architecture and column; what is not finite there is `FAILED`, what is missing left out.
 
     Raises:
         BenchmarkError: if a file is missing.
     """
-    rows: dict[str, dict[str, float]] = {}
-    for name in ("nb201_reference_scores.csv.gz", "nb201_reference_zen.csv.gz"):
-        if not (folder / name).is_file():
-            raise BenchmarkError(
-                f"The reference scores {name} are not in {folder}; set {DATA_VARIABLE} to their folder"
-            )
-        with gzip.open(folder / name, "rt", encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get("dataset", "cifar10") == "cifar10":
-                    found = {key: float(text) for key, text in row.items() if key in COLUMNS.values() and text}
-                    rows.setdefault(row["arch_str"], {}).update(found)
-    return {cell: row for cell, row in rows.items() if set(row) >= set(COLUMNS.values())}
-
-
-def compare(
-    scores: np.ndarray, seconds: np.ndarray, cells: Sequence[str], theirs: dict[str, dict[str, float]]
-) -> list[dict[str, Any]]:
-    """One row per estimator: rank agreement of scores, with a 95 % bootstrap interval over the cells."""
-    expected = tomllib.loads((HERE / "expected" / "validate_estimators.toml").read_text(encoding="utf-8"))
-    rows = []
-    for (name, column), values, spent in zip(COLUMNS.items(), scores, seconds, strict=True):
-        mine = np.where(np.isfinite(values), values, FAILED)
-        published = np.array([theirs[cell][column] for cell in cells])
-        rng = stream(SEED, "validate", "bootstrap", name)
-        low, high = bootstrap_interval(mine, published, statistic="spearman", rng=rng)
-        ceiling, rho = expected["ceiling"][name], spearman(mine, published)
-        rows.append({
-            "estimator": name, "space": "nb201", "dataset": "cifar10", "n": len(cells),
-            "spearman_with_reference": round(rho, 4), "low": round(low, 4), "high": round(high, 4), "ceiling": ceiling,
-            "within_tolerance": "yes" if rho >= ceiling - expected["tolerance"] else "no",
-            "seconds_per_network": float(f"{spent:.3g}"),
-        })  # fmt: skip
+    rows: dict[Architecture, dict[str, float]] = {}
+    names = _DATASETS.get(reference.dataset, (reference.dataset,))
+    for row in _rows(folder, reference.file):
+        if row.get("dataset", reference.dataset) in names:
+            rows[reference.read(row)] = {
+                column: float(row[column]) for column in COLUMNS.values() if row.get(column) not in (None, "")
+            }
+    if reference.zen is not None:
+        for row in _rows(folder, "nb201_reference_zen.csv.gz"):
+            arch = reference.read(row)
+            if arch in rows and row[reference.zen]:
+                rows[arch]["zen"] = float(row[reference.zen])
     return rows
 
 
-def conditions(batch_size: int) -> Conditions:
-    """The benchmark's own networks on CIFAR-10 images of full size."""
-    rng = stream(SEED, "validate", "images")
-    images, targets = image_batch("cifar10", batch_size=batch_size, input_size=32, rng=rng)
+def _rows(folder: Path, name: str) -> list[dict[str, str]]:
+    if not (folder / name).is_file():
+        raise BenchmarkError(f"The reference scores {name} are not in {folder}; set {DATA_VARIABLE} to their folder")
+    with gzip.open(folder / name, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ------------------------------------------------------------------------------------------------------ counts, exactly
+
+
+def count_agreement(
+    reference: Reference, theirs: Mapping[Architecture, Mapping[str, float]], n_macs: int
+) -> dict[str, Any]:
+    """On how many rows the parameters agree to the last one, in closed form, and the MACs, of at least `n_macs` rows."""
+    module = {"nb201": nb201, "nb101": nb101, "darts": darts}[reference.space]
+    parameters = [
+        module.parameter_count(arch, reference.skeleton) == round(row["params"] * 1e6) for arch, row in theirs.items()
+    ]
+    some = list(theirs)[:: max(1, len(theirs) // n_macs)]
+    macs = [tool_count(reference, arch) == round(theirs[arch]["flops"] * 1e6) for arch in some]
+    return {
+        "table": reference.name,
+        "parameters_exact": f"{sum(parameters)}/{len(parameters)}",
+        "macs_exact": f"{sum(macs)}/{len(macs)}",
+    }
+
+
+def tool_count(reference: Reference, arch: Architecture) -> int:
+    """Operations of one image in the convention of the tool behind the tables.
+
+    Multiply-accumulates of convolutions and linear layers without biases, and per element of the output 1 for a ReLU, 2
+    for a batch normalisation with affine parameters and 1 without, k^2 for a k x k pooling; global pooling of s x s
+    places, where it is a module, adds (s + 1)^2. The networks counted for DARTS cells normalise after each pooling.
+    """
+    network = build_network(arch, reference.skeleton, seed=0)
+    image = torch.zeros(2, 3, reference.input_size, reference.input_size)
+    total = round(mac_count(network, image)) - reference.n_classes
+    extra = [0]
+
+    def add(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        extra[0] += _tool_extra(reference, module, arguments[0], output)
+
+    handles = [module.register_forward_hook(add) for module in network.modules()]
+    with torch.no_grad():
+        network.eval()(image[:1])
+    for handle in handles:
+        handle.remove()
+    return total + extra[0]
+
+
+def _tool_extra(reference: Reference, module: nn.Module, source: Tensor, output: Tensor) -> int:
+    n = output.numel()
+    match module:
+        case nn.ReLU():
+            return n
+        case nn.BatchNorm2d():
+            return n * (2 if module.affine else 1)
+        case nn.MaxPool2d() | nn.AvgPool2d():
+            return n * (int(module.kernel_size) ** 2 + reference.pooled_norm)  # type: ignore[call-overload]
+        case nn.AdaptiveAvgPool2d():
+            return 0 if reference.space == "nb101" else (source.shape[-1] + 1) ** 2 * n
+        case _:
+            return 0
+
+
+# ---------------------------------------------------------------------------------------------------- scores, in ranks
+
+
+def conditions(reference: Reference, batch_size: int, seed: int) -> Conditions:
+    """The benchmark's own networks on images of full size."""
+    rng = stream(seed, "validate", "images")
+    images, targets = image_batch(reference.dataset, batch_size=batch_size, input_size=reference.input_size, rng=rng)
     return Conditions(
-        skeleton=Skeleton(), scheme="default", seed=derived_seed(SEED, "networks") % 2**31, inputs=images[:1],
+        skeleton=reference.skeleton, scheme="default", seed=derived_seed(seed, "networks") % 2**31, inputs=images[:1],
         estimator_inputs=images, estimator_targets=targets,
     )  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = [int(text) for text in (sys.argv[1:] if argv is None else argv)]
-    n_cells, batch_size = (*arguments, *(60, 32)[len(arguments) :])
-    try:
-        theirs = reference(Path(os.environ.get(DATA_VARIABLE, ".")))
-        known = sorted(theirs)
-        chosen = stream(SEED, "validate", "cells").choice(len(known), min(n_cells, len(known)), replace=False)
-        cells = [known[position] for position in chosen.tolist()]
-        with single_threaded(), make_observer(quiet=False) as observer:
-            observer.stage(f"Scoring {len(cells)} cells")
+def compare(
+    reference: Reference,
+    chosen: Sequence[Architecture],
+    theirs: Mapping[Architecture, Mapping[str, float]],
+    ours: Sequence[np.ndarray],
+    seconds: Sequence[float],
+    names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """One row per estimator: rank agreement with the table, with a 95 % bootstrap interval over the networks.
+
+    Args:
+        reference: which table.
+        chosen: (n,) networks.
+        theirs: their published scores.
+        ours: one or two (estimators, n) arrays: runs with other images and another initialisation.
+        seconds: (estimators,) time per network.
+        names: of the estimators.
+    """
+    expected = tomllib.loads((HERE / "expected" / "validate_estimators.toml").read_text(encoding="utf-8"))
+    ceilings = expected["ceiling"].get(reference.name, {})
+    rows = []
+    for position, name in enumerate(names):
+        runs = [np.where(np.isfinite(run[position]), run[position], FAILED) for run in ours]
+        is_known = np.array([COLUMNS[name] in theirs[arch] for arch in chosen])
+        known = np.array([theirs[arch].get(COLUMNS[name], FAILED) for arch in chosen])
+        known = np.where(np.isfinite(known), known, FAILED)
+        rng = stream(SEED, "validate", "bootstrap", name)
+        low, high = bootstrap_interval(runs[0][is_known], known[is_known], statistic="spearman", rng=rng)
+        rho = spearman(runs[0][is_known], known[is_known])
+        retest = spearman(*runs) if len(runs) == 2 else None
+        bar = ceilings.get(name, retest)
+        rows.append({
+            "estimator": name, "space": reference.space, "dataset": reference.dataset, "n": int(is_known.sum()),
+            "spearman_with_reference": round(rho, 4), "low": round(low, 4), "high": round(high, 4),
+            "ceiling": ceilings.get(name), "own_retest": None if retest is None else round(retest, 4),
+            "within_tolerance": "" if bar is None else "yes" if rho >= bar - expected["tolerance"] else "no",
+            "seconds_per_network": float(f"{seconds[position]:.3g}"),
+        })  # fmt: skip
+    return rows
+
+
+def validate(
+    reference: Reference, folder: Path, n: int, batch_size: int, retest: bool, pool: Pool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The agreement of counts, and one row per estimator."""
+    theirs = published(reference, folder)
+    if not theirs:
+        raise BenchmarkError(f"{folder / reference.file} has no rows of {reference.name}")
+    counts = count_agreement(reference, theirs, n_macs=max(n, 10))
+    names = [name for name in COLUMNS if any(COLUMNS[name] in row for row in theirs.values())]
+    whole = [arch for arch, row in theirs.items() if all(COLUMNS[name] in row for name in names)]
+    rng = stream(SEED, "validate", reference.name)
+    chosen = [whole[i] for i in sorted(rng.choice(len(whole), min(n, len(whole)), replace=False).tolist())]
+    runs, seconds = [], None
+    with make_observer(quiet=False) as observer:
+        for seed in (SEED, SEED + 1)[: 1 + retest]:
+            observer.stage(f"Scoring {len(chosen)} networks of {reference.name}")
             found = score_architectures(
-                [nb201.architecture(cell) for cell in cells], conditions(batch_size),
-                programs=[], estimators=list(COLUMNS), pool=open_pool(0), progress=observer.advance,
+                chosen, conditions(reference, batch_size, seed), programs=[], estimators=names, pool=pool,
+                progress=observer.advance,
             )  # fmt: skip
+            runs.append(found.scores)
+            seconds = found.seconds if seconds is None else seconds
+    assert seconds is not None
+    return counts, compare(reference, chosen, theirs, runs, [float(s) for s in seconds], names)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Published estimators beside the scores of their own code.")
+    parser.add_argument("--n", type=int, default=60, help="networks of each table")
+    parser.add_argument("--batch", type=int, default=32, help="images")
+    parser.add_argument("--only", choices=[reference.name for reference in REFERENCES], help="one table alone")
+    parser.add_argument("--workers", type=int, default=0, help="Ray workers; 0 works in this process")
+    parser.add_argument("--no-retest", action="store_true", help="do not score a second time")
+    arguments = parser.parse_args(argv)
+    folder = Path(os.environ.get(DATA_VARIABLE, "."))
+    counts, rows = [], []
+    pool = open_pool(arguments.workers)
+    try:
+        with single_threaded():
+            for reference in REFERENCES:
+                if arguments.only in (None, reference.name):
+                    count, found = validate(
+                        reference, folder, arguments.n, arguments.batch, not arguments.no_retest, pool
+                    )
+                    counts.append(count)
+                    rows += found
+                    _write(counts, rows)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    rows = compare(found.scores, found.seconds, cells, theirs)
+    finally:
+        pool.close()
+    print(render_table(counts, "table", width=100), end="")
+    print(render_table([{k: "" if _is_missing(v) else v for k, v in row.items()} for row in rows], "table", width=170))
+    return 0
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _write(counts: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
     folder = Path("runs") / "validation"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "estimators.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(render_table(rows, "table", width=150), end="")
-    return 0
+    for name, content in (("estimators.json", rows), ("counts.json", counts)):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -238,7 +238,11 @@ def score(
     proxies: Annotated[list[str], typer.Argument(help="Published name, program file (.json), or RUN:ID.")],
     networks: Annotated[
         str,
-        typer.Option("--networks", help="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO, or an arch string."),
+        typer.Option(
+            "--networks",
+            help="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO, a NAS-Bench-201 cell, nb101:CELL[;...], "
+            "darts:CELLS[;...], or python:module:function for networks of your own.",
+        ),
     ],
     form: TableFormat = Format.TABLE,
     overrides: Annotated[

@@ -13,7 +13,6 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -25,52 +24,20 @@ from torch import Tensor, nn
 from eznas.architectures.architecture import Architecture
 from eznas.architectures.initialise import initialise_
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
+from eznas.architectures.skeleton import N_STAGES, Skeleton, check_positive
 from eznas.errors import ArchitectureError
-from eznas.randomness import torch_stream
+from eznas.randomness import stream, torch_stream
 
 SPACE: Final = "nb201"
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the order of the text form
 N_CELLS: Final = 15_625  # 5 operations ** 6 edges
+FULL_SKELETON: Final = Skeleton()
+"""The benchmark's CIFAR-10 networks."""
 
-_N_STAGES: Final = 3
 _SHUFFLE_SEED: Final = 88  # of the official list
 _SPEC: Final = re.compile(r"\|([^|~+]*)~0\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|([^|~+]*)~2\|")
 _EXAMPLE: Final = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skeleton:
-    """What surrounds the cell: how often it is repeated, how wide, and for how many classes.
-
-    The defaults are the benchmark's CIFAR-10 networks; smaller ones rank almost as well and cost a fraction.
-
-    Attributes:
-        cells_per_stage: cells in each of the three stages (5 in the benchmark).
-        channels: channels of the stem and the first stage (16); the next stages have twice and four times as many.
-        n_classes: logits (10; 100 for CIFAR-100, 120 for ImageNet16-120).
-
-    Raises:
-        ArchitectureError: if a field is not an integer of at least 1.
-    """
-
-    cells_per_stage: int = 5
-    channels: int = 16
-    n_classes: int = 10
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_positive(f"Skeleton.{field.name}", getattr(self, field.name))
-
-    @property
-    def stage_channels(self) -> tuple[int, ...]:
-        """Channels of the three stages."""
-        return tuple(self.channels * 2**stage for stage in range(_N_STAGES))
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArchitectureError(f"{name} must be an integer of at least 1, but it is {value!r}; give a whole number.")
 
 
 # Description and order ------------------------------------------------------------------------------------------------
@@ -164,6 +131,40 @@ def from_index(index: int) -> Architecture:
             f"A NAS-Bench-201 index lies in 0..{N_CELLS - 1}, but {index} was given; use one of them."
         )
     return all_architectures()[index]
+
+
+def named(text: str) -> tuple[Architecture, ...]:
+    """The cells of a specification: ``all``, ``random:N[:SEED]`` (uniform, no replacement), or indices ``3,10-12``.
+
+    Raises:
+        ArchitectureError: if it is none of these, or an index lies outside the list.
+    """
+    if text == "all":
+        return all_architectures()
+    words = text.split(":")
+    if words[0] == "random":
+        n, seed = _integer(words[1] if len(words) > 1 else "", text), _integer((*words, "0", "0")[2], text)
+        if len(words) > 3 or not 1 <= n <= N_CELLS:
+            raise ArchitectureError(
+                f"--networks nb201:{text}: expected nb201:random:N[:SEED] with N from 1 to {N_CELLS}"
+            )
+        chosen = stream(seed, "networks", "random").choice(N_CELLS, size=n, replace=False)
+        return tuple(from_index(int(index)) for index in chosen)
+    indices: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        low = _integer(first, text)
+        high = _integer(last, text) if last else low
+        if not 0 <= low <= high < N_CELLS:
+            raise ArchitectureError(f"--networks nb201:{text}: indices go from 0 to {N_CELLS - 1}, got {part!r}")
+        indices.extend(range(low, high + 1))
+    return tuple(from_index(index) for index in dict.fromkeys(indices))
+
+
+def _integer(text: str, spec: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ArchitectureError(f"--networks nb201:{spec}: expected a whole number, got {text!r}")
+    return int(text)
 
 
 # Neighbours -----------------------------------------------------------------------------------------------------------
@@ -316,7 +317,7 @@ def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
     chosen = operations(arch)
     n, k, c = skeleton.cells_per_stage, skeleton.n_classes, skeleton.channels
     # Channels double where the resolution halves, so every stage costs c^2 * pixels per 1x1 convolution, and so on.
-    per_pixel = 27 * c + _N_STAGES * n * c**2 * (9 * chosen.count("nor_conv_3x3") + chosen.count("nor_conv_1x1"))
+    per_pixel = 27 * c + N_STAGES * n * c**2 * (9 * chosen.count("nor_conv_3x3") + chosen.count("nor_conv_1x1"))
     per_pixel += 28 * c**2  # two reduction blocks: 56 * c'^2 at a quarter of the pixels of the stage they leave
     return per_pixel * input_size**2 + (4 * c + 1) * k
 
@@ -329,7 +330,7 @@ def check_input_size(input_size: int) -> None:
     Raises:
         ArchitectureError: if `input_size` is not a positive multiple of 4.
     """
-    _check_positive("The input size of a NAS-Bench-201 network", input_size)
+    check_positive("The input size of a NAS-Bench-201 network", input_size)
     if input_size % 4:
         raise ArchitectureError(
             f"The input size of a NAS-Bench-201 network must be a multiple of 4, because it is halved twice, but it is "

@@ -1,30 +1,103 @@
-"""From an architecture to a network whose parameters depend on nothing but the seed."""
+"""The search spaces, and the way from an architecture to a network whose parameters depend on nothing but the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from torch import nn
 
-from eznas.architectures import nb201
+from eznas.architectures import darts, nb101, nb201, own
 from eznas.architectures.architecture import Architecture
 from eznas.architectures.initialise import Scheme, initialise_
+from eznas.architectures.skeleton import Skeleton
 from eznas.errors import ArchitectureError
 from eznas.randomness import torch_stream
 
-Builder = Callable[[Architecture, nb201.Skeleton], nn.Module]
 
-SPACES: Final[Mapping[str, Builder]] = MappingProxyType({nb201.SPACE: nb201.allocate})
-"""For each search space, what allocates a network whose parameters are still to be drawn."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSpace:
+    """A family of architectures.
+
+    Attributes:
+        name: as specifications begin, before the colon.
+        allocate: the network of an architecture around a skeleton.
+        named: the architectures of what follows the colon in a specification.
+        forms: what may follow it, for people.
+        full_skeleton: of the networks whose accuracies a benchmark records; None if networks bring their own.
+        index_of: position of an architecture in the official list; None without such a list.
+        is_drawn: whether allocated networks have their parameters already and keep them.
+    """
+
+    name: str
+    allocate: Callable[[Architecture, Skeleton], nn.Module]
+    named: Callable[[str], tuple[Architecture, ...]]
+    forms: str
+    full_skeleton: Skeleton | None
+    index_of: Callable[[Architecture], int] | None = None
+    is_drawn: bool = False
 
 
-def build_network(arch: Architecture, skeleton: nb201.Skeleton, *, scheme: Scheme = "eznas", seed: int) -> nn.Module:
+SPACES: Final[Mapping[str, SearchSpace]] = MappingProxyType(
+    {
+        space.name: space
+        for space in (
+            SearchSpace(
+                name=nb201.SPACE, allocate=nb201.allocate, named=nb201.named, full_skeleton=nb201.FULL_SKELETON,
+                index_of=nb201.index_of, forms="nb201:all, nb201:random:N[:SEED] or nb201:INDEX,FROM-TO",
+            ),
+            SearchSpace(
+                name=nb101.SPACE, allocate=nb101.allocate, named=nb101.named, full_skeleton=nb101.FULL_SKELETON,
+                forms="nb101:MATRIX:OPERATIONS[;...]",
+            ),
+            SearchSpace(
+                name=darts.SPACE, allocate=darts.allocate, named=darts.named, full_skeleton=darts.FULL_SKELETON,
+                forms="darts:NORMAL/REDUCTION[;...]",
+            ),
+            SearchSpace(
+                name=own.SPACE, allocate=own.allocate, named=own.named, full_skeleton=None, is_drawn=True,
+                forms="python:package.module:function",
+            ),
+        )
+    }
+)  # fmt: skip
+"""Every search space by name."""
+
+
+def networks_named(spec: str) -> tuple[Architecture, ...]:
+    """The architectures a specification names.
+
+    Args:
+        spec: ``nb201:all``; ``nb201:random:N`` or ``nb201:random:N:SEED`` (uniform, without replacement);
+            ``nb201:3,10-12`` (official indices); one text of a NAS-Bench-201 cell; ``nb101:`` or ``darts:`` with texts
+            separated by semicolons; or ``python:package.module:function`` for networks of your own.
+
+    Raises:
+        ArchitectureError: if it names none.
+    """
+    if spec.startswith("|"):
+        return (nb201.architecture(spec),)
+    name, _, rest = spec.partition(":")
+    if name not in SPACES or not rest:
+        forms = ", ".join(space.forms for space in SPACES.values())
+        raise ArchitectureError(f"--networks takes {forms}, or a NAS-Bench-201 cell, got {spec!r}")
+    return SPACES[name].named(rest)
+
+
+def index_of(arch: Architecture) -> int | None:
+    """Position of an architecture in the official list of its space; None if there is no such list."""
+    position = SPACES[arch.space].index_of
+    return None if position is None else position(arch)
+
+
+def build_network(arch: Architecture, skeleton: Skeleton, *, scheme: Scheme = "eznas", seed: int) -> nn.Module:
     """A network at initialisation: on the CPU, float32, in train mode.
 
     Every architecture draws from the same stream of the same seed (common random numbers), which lowers the noise of
-    comparing architectures. The global generators of torch, numpy and Python are neither used nor changed.
+    comparing architectures. The global generators of torch, numpy and Python are neither used nor changed. Networks of
+    your own are given as they are.
 
     Args:
         arch: of one of the search spaces in `SPACES`.
@@ -35,12 +108,13 @@ def build_network(arch: Architecture, skeleton: nb201.Skeleton, *, scheme: Schem
     Raises:
         ArchitectureError: if the search space is unknown or the architecture is not in it.
     """
-    builder = SPACES.get(arch.space)
-    if builder is None:
+    space = SPACES.get(arch.space)
+    if space is None:
         raise ArchitectureError(
             f"Architecture {arch.spec!r} is of the unknown search space {arch.space!r}; known spaces are "
             f"{', '.join(SPACES)}."
         )
-    network = builder(arch, skeleton)
-    initialise_(network, scheme, torch_stream(seed, "initialisation"))
+    network = space.allocate(arch, skeleton)
+    if not space.is_drawn:
+        initialise_(network, scheme, torch_stream(seed, "initialisation"))
     return network

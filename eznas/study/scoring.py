@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from eznas.architectures import Architecture, nb201
+from eznas.architectures import Architecture, index_of, networks_named
 from eznas.config import RunConfig, load_config
-from eznas.errors import ArchitectureError, ConfigError
+from eznas.errors import ConfigError
 from eznas.evolution import RunFolder
 from eznas.files import replace_file
 from eznas.programs import Program, load_directed
 from eznas.proxies import KNOWN_PROGRAMS, Conditions, by_name, score_architectures
-from eznas.randomness import stream
 from eznas.statistics import tensor_digest
 from eznas.study.machine import Machine, check_machine, single_threaded
 from eznas.study.observer import Observer
@@ -269,45 +268,6 @@ def _csv_text(rows: Sequence[Sequence[object]]) -> str:
     return out.getvalue()
 
 
-def networks_named(spec: str) -> tuple[Architecture, ...]:
-    """The architectures a specification names.
-
-    Args:
-        spec: ``nb201:all``; ``nb201:random:N`` or ``nb201:random:N:SEED`` (uniform, without replacement);
-            ``nb201:3,10-12`` (official indices); or one architecture string.
-
-    Raises:
-        ArchitectureError: if it names none.
-    """
-    if spec.startswith("|"):
-        return (nb201.architecture(spec),)
-    space, _, rest = spec.partition(":")
-    if space != nb201.SPACE or not rest:
-        raise ArchitectureError(
-            f"--networks takes nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO or an arch string, got {spec!r}"
-        )
-    if rest == "all":
-        return nb201.all_architectures()
-    words = rest.split(":")
-    if words[0] == "random":
-        n, seed = _integer(words[1] if len(words) > 1 else "", spec), _integer((*words, "0", "0")[2], spec)
-        if len(words) > 3 or not 1 <= n <= nb201.N_CELLS:
-            raise ArchitectureError(
-                f"--networks {spec}: expected nb201:random:N[:SEED] with N from 1 to {nb201.N_CELLS}"
-            )
-        chosen = stream(seed, "networks", "random").choice(nb201.N_CELLS, size=n, replace=False)
-        return tuple(nb201.from_index(int(index)) for index in chosen)
-    indices: list[int] = []
-    for part in rest.split(","):
-        first, _, last = part.partition("-")
-        low = _integer(first, spec)
-        high = _integer(last, spec) if last else low
-        if not 0 <= low <= high < nb201.N_CELLS:
-            raise ArchitectureError(f"--networks {spec}: indices go from 0 to {nb201.N_CELLS - 1}, got {part!r}")
-        indices.extend(range(low, high + 1))
-    return tuple(nb201.from_index(index) for index in dict.fromkeys(indices))
-
-
 def scores_text(scored: ScoredNetworks, form: str) -> str:
     """The scores as a table, JSON or CSV: one row per network, empty where a proxy failed."""
     names = ("index", "network", *scored.proxies)
@@ -320,7 +280,7 @@ def _rows(scored: ScoredNetworks) -> list[dict[str, object]]:
         values = [float(value) if np.isfinite(value) else None for value in scored.scores[:, column]]
         of_proxy = dict(zip(scored.proxies, values, strict=True))
         rows.append({
-            "index": nb201.index_of(arch),
+            "index": index_of(arch),
             "network": arch.spec,
             **of_proxy,
             "failed": ";".join(name for name, value in of_proxy.items() if value is None),
@@ -333,9 +293,3 @@ def _of_run(folder: RunFolder, proxy_id: str) -> tuple[Program, int]:
     study = Study(folder.path)
     proxy = study.best if proxy_id == "best" else study.proxy(proxy_id)
     return proxy.program, proxy.entry.direction
-
-
-def _integer(text: str, spec: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ArchitectureError(f"--networks {spec}: expected a whole number, got {text!r}")
-    return int(text)
