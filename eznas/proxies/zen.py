@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eznas.errors import CaptureError
-from eznas.proxies.passes import Call, Function, argument, forward, gaussian_state
+from eznas.proxies.passes import Call, Function, argument, exact_sum, forward, gaussian_state
 
 ZEN_SEED: Final = 0
 """Of the weights and the images."""
@@ -58,7 +58,7 @@ def zen(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
     if difference == 0:
         return -math.inf
     scales = [float(state[name].double().mean()) for name in variances]
-    return math.log(difference) + math.fsum(math.log(scale) / 2 for scale in scales)
+    return math.log(difference) + exact_sum(math.log(scale) / 2 for scale in scales)
 
 
 def _running_variances(network: nn.Module) -> list[str]:
