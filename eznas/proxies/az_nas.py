@@ -91,8 +91,8 @@ def az_trainability(network: nn.Module, inputs: Tensor, targets: Tensor | None =
     with g_out at F_l random signs and g_in = g_out pulled back to F_{l-1} through the block. Where the block halves the
     size, the places of F_{l-1} that belong to one place of F_l are counted as its channels; sizes that do not divide
     are cropped or filled with zeros evenly at the borders (by us: the published networks have none). A term is largest,
-    about 0, at s = 1. The released code gives a block that returns exactly the gradient it gets, such as an identity, -inf,
-    and so the network.
+    about 0, at s = 1. A block that returns exactly the gradient it gets, such as an identity, has -inf in the released
+    code, and with it the network.
 
     Returns:
         The score, at most about 1e-6; ``-inf`` if a block is the identity, or a gradient not finite; about -1e6 / L
