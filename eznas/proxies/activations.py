@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError, ConfigError
-from eznas.proxies.passes import copied_state, exact_sum, forward, gaussian_state, hooked
+from eznas.proxies.passes import copied_state, exact_sum, forward, gaussian_images, gaussian_state, hooked
 
 SWAP_SEED: Final = 0
 """Of the weights that `swap` draws."""
@@ -162,7 +162,7 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
     del targets
     shape = (inputs.shape[1], MECO_SIZE, MECO_SIZE) if inputs.dim() == 4 else inputs.shape[1:]
     generator = torch.Generator().manual_seed(MECO_SEED)
-    image = torch.randn((1, *shape), generator=generator, dtype=inputs.dtype).to(inputs.device)
+    image = gaussian_images((1, *shape), inputs, generator)
     smallest: list[float] = []
 
     def add(module: nn.Module, arguments: Any, output: Any) -> None:

@@ -27,6 +27,7 @@ from eznas.proxies.passes import (
     copied_state,
     exact_sum,
     forward,
+    gaussian_images,
     gaussian_state,
     gradients,
     hooked,
@@ -274,7 +275,7 @@ def _features(network: nn.Module, inputs: Tensor, generator: torch.Generator) ->
     """F_0, ..., F_L of random weights and images; gradients, if enabled, begin at F_0."""
     blocks = feature_blocks(network, inputs)
     state = gaussian_state(network, generator, kaiming_deviation)
-    images = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
+    images = gaussian_images(inputs.shape, inputs, generator)
     found: dict[tuple[nn.Module, int], Tensor] = {}
     n_calls: dict[nn.Module, int] = {}
 

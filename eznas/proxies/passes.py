@@ -9,7 +9,7 @@ back afterwards, so that other random layers draw the same each time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -110,8 +110,9 @@ def gaussian_state(
     """A copy of the state with Gaussian weights in place of the network's own.
 
     The weights of convolutions and linear layers are drawn from N(0, deviation^2), by default N(0, 1), in the order of
-    ``network.named_modules()``, on the CPU so that every device sees the same; their biases are 0; normalisation gets
-    weight 1, bias 0 and fresh running statistics. Other parameters stay as they are.
+    ``network.named_modules()``, on the CPU in single precision so that every device and every precision sees the same;
+    their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other parameters stay as they
+    are.
     """
     state = copied_state(network)
     fills = {"bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
@@ -126,10 +127,21 @@ def gaussian_state(
         if weight is None:
             continue
         if isinstance(module, _ConvNd | nn.Linear):
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype) * deviation(weight))
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float32) * deviation(weight))
         else:
             weight.fill_(1.0)
     return state
+
+
+def gaussian_images(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    """N(0, 1) images of a shape, of the precision and on the device of `like`; drawn as the weights are.
+
+    Raises:
+        CaptureError: if `like` holds integers.
+    """
+    if not like.is_floating_point():
+        raise CaptureError(f"Noise in place of images needs floating point inputs, but they are {like.dtype}.")
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32).to(like)
 
 
 # ----------------------------------------------------------------------------------------------------------- the passes

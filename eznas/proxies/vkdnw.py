@@ -12,7 +12,7 @@ from torch.func import jvp
 
 from eznas.errors import CaptureError
 from eznas.proxies.counts import trainable_layers
-from eznas.proxies.passes import Call, Function, forward, gaussian_state, gradients, kaiming_deviation
+from eznas.proxies.passes import Call, Function, forward, gaussian_images, gaussian_state, gradients, kaiming_deviation
 from eznas.proxies.saliency import CONVOLUTIONS, LINEAR
 
 VKDNW_SEED: Final = 0
@@ -73,7 +73,7 @@ def logit_derivatives(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tenso
     """
     generator = torch.Generator().manual_seed(VKDNW_SEED)
     state = gaussian_state(network, generator, kaiming_deviation)
-    images = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
+    images = gaussian_images(inputs.shape, inputs, generator)
     names = [name for name, parameter in network.named_parameters() if parameter.numel()][:VKDNW_TENSORS]
     found = _derivatives_by_call(network, images, state, names)
     return _derivatives_one_by_one(network, images, state, names) if found is None else found

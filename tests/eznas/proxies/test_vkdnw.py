@@ -81,7 +81,7 @@ def defined(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """By automatic differentiation of every logit of every image alone."""
     generator = torch.Generator().manual_seed(VKDNW_SEED)
     state = gaussian_state(network, generator, kaiming_deviation)
-    drawn = torch.randn(images.shape, generator=generator, dtype=images.dtype)
+    drawn = torch.randn(images.shape, generator=generator).to(images)
     names = [name for name, _ in network.named_parameters()][:128]
     chosen = [state[name].requires_grad_() for name in names]
     network.eval()
