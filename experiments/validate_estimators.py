@@ -147,7 +147,7 @@ def _rows(folder: Path, name: str) -> list[dict[str, str]]:
 def count_agreement(
     reference: Reference, theirs: Mapping[Architecture, Mapping[str, float]], n_macs: int
 ) -> dict[str, Any]:
-    """On how many rows the parameters agree to the last one, in closed form, and the MACs, of at least `n_macs` rows."""
+    """On how many rows the parameters agree to the last one, in closed form, and the MACs of at least `n_macs` rows."""
     module = {"nb201": nb201, "nb101": nb101, "darts": darts}[reference.space]
     parameters = [
         module.parameter_count(arch, reference.skeleton) == round(row["params"] * 1e6) for arch, row in theirs.items()

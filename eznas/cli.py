@@ -282,6 +282,15 @@ def score(
     typer.echo(scores_text(scored, form.value), nl=False)
 
 
+@app.command("estimators")
+def estimators_command(form: TableFormat = Format.TABLE) -> None:
+    """The published estimators that eznas score knows by name, and what each needs."""
+    from eznas.proxies import estimators_table
+    from eznas.tables import render_table
+
+    typer.echo(render_table(estimators_table(), form.value, width=_width()), nl=False)
+
+
 @app.command()
 def nas(
     search: Annotated[

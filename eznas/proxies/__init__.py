@@ -1,9 +1,11 @@
 """Published zero-cost estimators: the yardsticks beside which an evolved proxy is measured.
 
 * `estimator`: what an estimator is.
-* `published`: the table `PUBLISHED` of all of them; `by_name` finds one, `score` scores a network in one call.
+* `published`: the table `PUBLISHED` of all of them; `by_name` finds one, `score` scores a network in one call,
+  `estimators_table` is for people.
 * By what they look at: `counts` (size), `saliency` (sums over weights), `jacobian` (gradients for the images),
-  `activations` (patterns and features of a forward pass), `zen`, `gradients` (weight gradients of several batches).
+  `activations` (patterns and features of a forward pass), `zen`, `az_nas` (features and gradients between blocks),
+  `gradients` (weight gradients of several batches), `vkdnw` (the Fisher information).
 * `passes`: the forward and backward passes they run, which leave no trace.
 * `known`: published proxies that the language can express, as programs.
 * `scoring`: programs and estimators on networks never seen before.
@@ -11,15 +13,17 @@
 
 from __future__ import annotations
 
-from eznas.proxies.activations import linear_regions, meco, naswot, swap
-from eznas.proxies.counts import mac_count, parameter_count
+from eznas.proxies.activations import linear_regions, meco, naswot, swap, swap_regularised
+from eznas.proxies.az_nas import az_expressivity, az_progressivity, az_trainability
+from eznas.proxies.counts import mac_count, parameter_count, relu_count, trainable_layers
 from eznas.proxies.estimator import Estimator, ScoreFunction
 from eznas.proxies.gradients import gradsign, ntk, zico
 from eznas.proxies.jacobian import epe_nas, epe_nas_as_released, jacob_cov
 from eznas.proxies.known import KNOWN_PROGRAMS, KnownProgram
-from eznas.proxies.published import PUBLISHED, by_name, score
-from eznas.proxies.saliency import fisher, grad_norm, grasp, l2_norm, plain, snip, synflow, synflow_bn
+from eznas.proxies.published import PUBLISHED, by_name, estimators_table, score
+from eznas.proxies.saliency import fisher, grad_norm, grasp, l2_norm, logsynflow, plain, snip, synflow, synflow_bn
 from eznas.proxies.scoring import Conditions, ProxyScores, score_architectures
+from eznas.proxies.vkdnw import vkdnw
 from eznas.proxies.zen import zen
 
 __all__ = [
@@ -30,9 +34,13 @@ __all__ = [
     "KnownProgram",
     "ProxyScores",
     "ScoreFunction",
+    "az_expressivity",
+    "az_progressivity",
+    "az_trainability",
     "by_name",
     "epe_nas",
     "epe_nas_as_released",
+    "estimators_table",
     "fisher",
     "grad_norm",
     "gradsign",
@@ -40,18 +48,23 @@ __all__ = [
     "jacob_cov",
     "l2_norm",
     "linear_regions",
+    "logsynflow",
     "mac_count",
     "meco",
     "naswot",
     "ntk",
     "parameter_count",
     "plain",
+    "relu_count",
     "score",
     "score_architectures",
     "snip",
     "swap",
+    "swap_regularised",
     "synflow",
     "synflow_bn",
+    "trainable_layers",
+    "vkdnw",
     "zen",
     "zico",
 ]

@@ -13,6 +13,7 @@ from eznas.proxies.passes import (
     copied_state,
     cross_entropy,
     differentiable,
+    exact_sum,
     forward,
     gradients,
     one_label_per_image,
@@ -52,7 +53,7 @@ def zico(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
         ratio = float((mean[varies] / deviation[varies]).sum(dtype=torch.float64))
         if ratio != 0:
             layers.append(math.log(ratio))
-    return math.fsum(layers)
+    return exact_sum(layers)
 
 
 def gradsign(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -74,7 +75,7 @@ def gradsign(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) 
         each = _loss_gradients(network, inputs[n : n + 1], targets[n : n + 1])
         signs = [gradient.sign() for gradient in each]
         agreement = [total.add_(sign) for total, sign in zip(agreement, signs, strict=True)] if agreement else signs
-    return math.fsum(float(total.abs().sum(dtype=torch.float64)) for total in agreement)
+    return exact_sum(float(total.abs().sum(dtype=torch.float64)) for total in agreement)
 
 
 def ntk(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:

@@ -6,6 +6,12 @@ program reads is what a forward and a backward pass show, so these estimators ha
 anew (`zen`, `swap`, `vkdnw` and the parts of AZ-NAS), need derivatives of second order (`grasp`) or of the weights for
 single images (`gradsign`, `ntk`), several batches (`zico`), the outputs of every module (`meco`), or distinct patterns
 (`linear_regions`). NASWOT over units lacks the activations that no convolution or linear layer follows at once.
+
+The released code of EZNAS holds five programs, whose arguments are numbers. ``_code`` is the statistic that the code
+looks up for a number; ``_order`` is the one at this place of a second list in the same file, which it does not use.
+Left out are a reading of "pnas" whose statistics have different shapes, and both readings of "nasnet", which add
+statistics from before and after a convolution: they fail in every unit that changes shape, as the reductions of
+NAS-Bench-201 do, and the released code skips such a unit, while here a program fails with its network.
 """
 
 from __future__ import annotations
@@ -62,6 +68,14 @@ _JACOBIANS: Final = "(first_layer (correlation_kernel convolution_input_grad.dat
 """Correlation of the gradients of the summed logits for the images, which are what enters the first convolution."""
 _LABELLED_SALIENCY: Final = "(multiply weight weight_grad.labelled)"
 
+
+def _enas(statistic: str) -> str:
+    """The program "enas" of T: 1 / (norm of T + exp of the norm of log sigmoid log sigmoid T)."""
+    inner = f"(log_positive (sigmoid (log_positive (sigmoid {statistic}))))"
+    whole = f"(invert (broadcast_add (element_norm {statistic}) (exp (element_norm {inner}))))"
+    return f"(mean_layers (element_mean {whole}))"
+
+
 KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
     {
         known.name: known
@@ -89,6 +103,45 @@ KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
                 text="(mean_layers (frobenius_norm (sigmoid (log_determinant (sign weight_grad.noise)))))",
                 direction=1,
                 source="Akhauri et al. 2022, the paper: the weight gradient on noise",
+            ),
+            KnownProgram(
+                name="eznas_top_code",
+                title='EZNAS "topprog" (as released)',
+                text="(mean_layers (square (abs (frobenius_norm convolution_input.noise))))",
+                direction=1,
+                source="Akhauri et al. 2022, the released code: argument 12 is the convolution input on noise",
+            ),
+            KnownProgram(
+                name="eznas_top_order",
+                title='EZNAS "topprog" (second list)',
+                text="(mean_layers (square (abs (frobenius_norm convolution_input_grad.noise))))",
+                direction=1,
+                source="Akhauri et al. 2022, the released code with its second list: the gradient at that input",
+            ),
+            KnownProgram(
+                name="eznas_enas_code",
+                title='EZNAS "enas" (as released)',
+                text=_enas("activation_output.perturbed"),
+                direction=1,
+                source="Akhauri et al. 2022, the released code: argument 19 is the change of the unit's output; 0 in "
+                "units of more than about 10,000 values, where the exponential leaves float32",
+            ),
+            KnownProgram(
+                name="eznas_enas_order",
+                title='EZNAS "enas" (second list)',
+                text=_enas("convolution_input_grad.perturbed"),
+                direction=1,
+                source="Akhauri et al. 2022, the released code with its second list: the change of the gradient at the "
+                "convolution input",
+            ),
+            KnownProgram(
+                name="eznas_pnas_code",
+                title='EZNAS "pnas" (as released)',
+                text="(mean_layers (kl_divergence (z_normalise (z_normalise (z_normalise "
+                "activation_output_grad.perturbed))) (positive activation_output_grad.data)))",
+                direction=1,
+                source="Akhauri et al. 2022, the released code: arguments 0 and 20 are the gradient at the unit's "
+                "output, its change and its value on data",
             ),
             KnownProgram(
                 name="naswot_units",

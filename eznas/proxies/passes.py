@@ -1,15 +1,16 @@
 """Forward and backward passes that leave no trace: what every estimator runs a network with.
 
 A pass runs on copies of the parameters and buffers, so that batch normalisation cannot write its running statistics
-into the network; in train mode, whatever mode the network is in; with dropout as the identity, because an estimator
-scores the network and not one draw of a mask; and with torch's generator seeded inside and put back afterwards, so
-that other random layers draw the same each time.
+into the network; in train mode unless asked otherwise, whatever mode the network is in; with dropout as the identity,
+because an estimator scores the network and not one draw of a mask; and with torch's generator seeded inside and put
+back afterwards, so that other random layers draw the same each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import torch
@@ -98,12 +99,20 @@ def differentiable(state: Mapping[str, Tensor], names: list[str]) -> list[Tensor
     return [state[name].requires_grad_() for name in names]
 
 
-def gaussian_state(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """A copy of the state with standard normal weights in place of the network's own.
+def kaiming_deviation(weight: Tensor) -> float:
+    """Standard deviation of Kaiming's normal scheme for ReLU, fan in: sqrt(2 / weights per output)."""
+    return math.sqrt(2 / max(weight[0].numel(), 1))
 
-    The weights of convolutions and linear layers are drawn from N(0, 1) in the order of ``network.named_modules()``,
-    on the CPU so that every device sees the same; their biases are 0; normalisation gets weight 1, bias 0 and fresh
-    running statistics. Other parameters stay as they are.
+
+def gaussian_state(
+    network: nn.Module, generator: torch.Generator, deviation: Callable[[Tensor], float] = lambda weight: 1.0
+) -> dict[str, Tensor]:
+    """A copy of the state with Gaussian weights in place of the network's own.
+
+    The weights of convolutions and linear layers are drawn from N(0, deviation^2), by default N(0, 1), in the order of
+    ``network.named_modules()``, on the CPU in single precision so that every device and every precision sees the same;
+    their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other parameters stay as they
+    are.
     """
     state = copied_state(network)
     fills = {"bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
@@ -118,10 +127,21 @@ def gaussian_state(network: nn.Module, generator: torch.Generator) -> dict[str, 
         if weight is None:
             continue
         if isinstance(module, _ConvNd | nn.Linear):
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float32) * deviation(weight))
         else:
             weight.fill_(1.0)
     return state
+
+
+def gaussian_images(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    """N(0, 1) images of a shape, of the precision and on the device of `like`; drawn as the weights are.
+
+    Raises:
+        CaptureError: if `like` holds integers.
+    """
+    if not like.is_floating_point():
+        raise CaptureError(f"Noise in place of images needs floating point inputs, but they are {like.dtype}.")
+    return torch.randn(tuple(shape), generator=generator, dtype=torch.float32).to(like)
 
 
 # ----------------------------------------------------------------------------------------------------------- the passes
@@ -135,8 +155,9 @@ def forward(
     identity: frozenset[Function] = DROPOUT,
     on_relu: Callable[[Tensor], None] | None = None,
     on_result: Callable[[Call, Any], Any] | None = None,
+    training: bool = True,
 ) -> Tensor:
-    """Logits of `network` in train mode with the tensors of `state` in place of its own.
+    """Logits of `network` with the tensors of `state` in place of its own.
 
     Args:
         network: maps `inputs` to one tensor of logits.
@@ -145,11 +166,12 @@ def forward(
         identity: functions that return a copy of their input.
         on_relu: is shown the input of each activation with a kink at zero, before it is overwritten.
         on_result: is shown each functional call and its result; what it returns takes the place of the result.
+        training: the mode: batch statistics in train mode, running ones in evaluation mode.
 
     Raises:
         CaptureError: if the pass fails, or returns something else than one tensor.
     """
-    with readable_errors(), _train_mode(network), own_draws(inputs.device), Watch(identity, on_relu, on_result):
+    with readable_errors(), _mode(network, training), own_draws(inputs.device), Watch(identity, on_relu, on_result):
         logits = functional_call(network, dict(state), (inputs,))
     if not isinstance(logits, Tensor):
         raise CaptureError(
@@ -220,6 +242,26 @@ def gradients(
     return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
 
 
+def exact_sum(values: Iterable[float]) -> float:
+    """The sum, rounded once; NaN or infinite, as float addition has it, where a value or the sum is."""
+    values = list(values)
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # of finite values beyond the largest float; of both infinities
+        return sum(values)
+
+
+@contextmanager
+def hooked(modules: Iterable[nn.Module], hook: Any, *, before: Any = None) -> Iterator[None]:
+    """Forward hooks, and hooks `before` the pass, on each of `modules` inside, none of them afterwards."""
+    with ExitStack() as stack:
+        for module in modules:
+            if before is not None:
+                stack.callback(module.register_forward_pre_hook(before).remove)
+            stack.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """Turns what torch raises in a forward or backward pass into one sentence."""
@@ -230,16 +272,16 @@ def readable_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _train_mode(network: nn.Module) -> Iterator[None]:
-    """Train mode inside, the mode in which each module was found afterwards."""
-    in_evaluation = [module for module in network.modules() if not module.training]
+def _mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Train or evaluation mode inside, the mode in which each module was found afterwards."""
+    in_other_mode = [module for module in network.modules() if module.training != training]
     try:
-        for module in in_evaluation:
-            module.training = True
+        for module in in_other_mode:
+            module.training = training
         yield
     finally:
-        for module in in_evaluation:
-            module.training = False
+        for module in in_other_mode:
+            module.training = not training
 
 
 @contextmanager

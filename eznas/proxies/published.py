@@ -12,12 +12,14 @@ from typing import Final
 from torch import Tensor, nn
 
 from eznas.errors import ConfigError
-from eznas.proxies.activations import linear_regions, meco, naswot, swap
-from eznas.proxies.counts import mac_count, parameter_count
+from eznas.proxies.activations import SWAP_REPEATS, linear_regions, meco, naswot, swap, swap_regularised
+from eznas.proxies.az_nas import az_expressivity, az_progressivity, az_trainability
+from eznas.proxies.counts import mac_count, parameter_count, relu_count, trainable_layers
 from eznas.proxies.estimator import Estimator, ScoreFunction
 from eznas.proxies.gradients import gradsign, ntk, zico
 from eznas.proxies.jacobian import epe_nas, epe_nas_as_released, jacob_cov
-from eznas.proxies.saliency import fisher, grad_norm, grasp, l2_norm, plain, snip, synflow, synflow_bn
+from eznas.proxies.saliency import fisher, grad_norm, grasp, l2_norm, logsynflow, plain, snip, synflow, synflow_bn
+from eznas.proxies.vkdnw import vkdnw
 from eznas.proxies.zen import zen
 
 
@@ -29,6 +31,8 @@ def _row(
     direction: int = 1,
     targets: bool = False,
     gradients: bool = False,
+    images: bool = True,
+    passes: str = "1 forward",
 ) -> Estimator:
     return Estimator(
         name=function.__name__,
@@ -36,6 +40,8 @@ def _row(
         direction=direction,
         needs_targets=targets,
         needs_gradients=gradients,
+        needs_images=images,
+        passes=passes,
         function=function,
         source=source,
     )
@@ -43,39 +49,89 @@ def _row(
 
 _ABDELFATTAH: Final = "Abdelfattah et al. 2021, https://arxiv.org/abs/2101.08134"
 
+_LEE: Final = "Lee & Ham 2024, https://arxiv.org/abs/2403.19232"
+_BOTH: Final = "1 forward, 1 backward"
+_TRACED: Final = "2 forward (one of two images)"
+
 PUBLISHED: Final[tuple[Estimator, ...]] = (
-    _row(parameter_count, "parameters", "baseline"),
-    _row(mac_count, "MACs", "baseline; convention of Dong & Yang 2020, https://arxiv.org/abs/2001.00326"),
-    # sums of saliencies over the weights
-    _row(l2_norm, "l2 norm", _ABDELFATTAH),
-    _row(grad_norm, "gradient norm", _ABDELFATTAH, targets=True, gradients=True),
-    _row(plain, "plain", _ABDELFATTAH, targets=True, gradients=True),
-    _row(snip, "SNIP", "Lee et al. 2019, https://arxiv.org/abs/1810.02340", targets=True, gradients=True),
-    _row(grasp, "GraSP", "Wang et al. 2020, https://arxiv.org/abs/2002.07376", targets=True, gradients=True),
-    _row(fisher, "Fisher", "Turner et al. 2020, https://arxiv.org/abs/1906.04113", targets=True, gradients=True),
-    _row(synflow, "log synflow", "Tanaka et al. 2020, https://arxiv.org/abs/2006.05467", gradients=True),
-    _row(synflow_bn, "log synflow (BN kept)", _ABDELFATTAH, gradients=True),
-    # gradients for the images
-    _row(jacob_cov, "jacob_cov", "Mellor et al. 2021, version 1, https://arxiv.org/abs/2006.04647v1", gradients=True),
-    _row(epe_nas, "EPE-NAS", "Lopes et al. 2021, https://arxiv.org/abs/2102.08099", targets=True, gradients=True),
+    # size
+    _row(parameter_count, "parameters", "baseline", images=False, passes="none"),
+    _row(mac_count, "MACs", "baseline; convention of Dong & Yang 2020, https://arxiv.org/abs/2001.00326", images=False),
     _row(
-        epe_nas_as_released,
-        "EPE-NAS (as released)",
-        "Lopes et al. 2021, the released code, https://arxiv.org/abs/2102.08099",
-        targets=True,
-        gradients=True,
+        trainable_layers, "parameter tensors", "Tybl & Neumann 2025, https://arxiv.org/abs/2502.04975", images=False,
+        passes="none",
+    ),
+    _row(relu_count, "ReLUs", "Ning et al. 2021, https://arxiv.org/abs/2008.03064", images=False),
+    # sums of saliencies over the weights
+    _row(l2_norm, "l2 norm", _ABDELFATTAH, images=False, passes="none"),
+    _row(grad_norm, "gradient norm", _ABDELFATTAH, targets=True, gradients=True, passes=_BOTH),
+    _row(plain, "plain", _ABDELFATTAH, targets=True, gradients=True, passes=_BOTH),
+    _row(snip, "SNIP", "Lee et al. 2019, https://arxiv.org/abs/1810.02340", targets=True, gradients=True, passes=_BOTH),
+    _row(
+        grasp, "GraSP", "Wang et al. 2020, https://arxiv.org/abs/2002.07376", targets=True, gradients=True,
+        passes="1 forward, 2 backward (the second through the first)",
+    ),
+    _row(
+        fisher, "Fisher", "Turner et al. 2020, https://arxiv.org/abs/1906.04113", targets=True, gradients=True,
+        passes=_BOTH,
+    ),
+    _row(
+        synflow, "log synflow", "Tanaka et al. 2020, https://arxiv.org/abs/2006.05467", gradients=True, images=False,
+        passes=_BOTH,
+    ),
+    _row(synflow_bn, "log synflow (BN kept)", _ABDELFATTAH, gradients=True, images=False, passes=_BOTH),
+    _row(
+        logsynflow, "LogSynflow", "Cavagnero et al. 2023, https://arxiv.org/abs/2207.05135", gradients=True,
+        images=False, passes=_BOTH,
+    ),
+    # gradients for the images
+    _row(
+        jacob_cov, "jacob_cov", "Mellor et al. 2021, version 1, https://arxiv.org/abs/2006.04647v1", gradients=True,
+        passes=_BOTH,
+    ),
+    _row(
+        epe_nas, "EPE-NAS", "Lopes et al. 2021, https://arxiv.org/abs/2102.08099", targets=True, gradients=True,
+        passes=_BOTH,
+    ),
+    _row(
+        epe_nas_as_released, "EPE-NAS (as released)",
+        "Lopes et al. 2021, the released code, https://arxiv.org/abs/2102.08099", targets=True, gradients=True,
+        passes=_BOTH,
     ),
     # what a forward pass shows
     _row(naswot, "NASWOT", "Mellor et al. 2021, https://arxiv.org/abs/2006.04647"),
     _row(linear_regions, "linear regions", "Chen et al. 2021, https://arxiv.org/abs/2102.11535"),
-    _row(swap, "SWAP", "Peng et al. 2024, https://arxiv.org/abs/2403.04161"),
-    _row(meco, "MeCo", "Jiang et al. 2023, https://openreview.net/forum?id=KFm2lZiI7n"),
-    _row(zen, "Zen", "Lin et al. 2021, https://arxiv.org/abs/2102.01063"),
-    # weight gradients of several batches or single images
-    _row(zico, "ZiCo", "Li et al. 2023, https://arxiv.org/abs/2301.11300", targets=True, gradients=True),
-    _row(gradsign, "GradSign", "Zhang & Jia 2022, https://arxiv.org/abs/2110.08616", targets=True, gradients=True),
-    _row(ntk, "NTK condition", "Chen et al. 2021, https://arxiv.org/abs/2102.11535", direction=-1, gradients=True),
-)
+    _row(swap, "SWAP", "Peng et al. 2024, https://arxiv.org/abs/2403.04161", passes=f"{SWAP_REPEATS} forward"),
+    _row(
+        swap_regularised, "SWAP (regularised)", "Peng et al. 2024, https://arxiv.org/abs/2403.04161",
+        passes=f"{SWAP_REPEATS} forward",
+    ),
+    _row(meco, "MeCo", "Jiang et al. 2023, https://openreview.net/forum?id=KFm2lZiI7n", images=False),
+    _row(zen, "Zen", "Lin et al. 2021, https://arxiv.org/abs/2102.01063", images=False, passes="2 forward"),
+    # what features and gradients show between blocks
+    _row(az_expressivity, "AZ-NAS expressivity", _LEE, images=False, passes=_TRACED),
+    _row(az_progressivity, "AZ-NAS progressivity", _LEE, images=False, passes=_TRACED),
+    _row(
+        az_trainability, "AZ-NAS trainability", _LEE, gradients=True, images=False, passes=f"{_TRACED}, 1 backward"
+    ),
+    # weight gradients of several batches, single images or single classes
+    _row(
+        zico, "ZiCo", "Li et al. 2023, https://arxiv.org/abs/2301.11300", targets=True, gradients=True,
+        passes="2 forward, 2 backward (of half a batch each)",
+    ),
+    _row(
+        gradsign, "GradSign", "Zhang & Jia 2022, https://arxiv.org/abs/2110.08616", targets=True, gradients=True,
+        passes="1 forward and 1 backward per image",
+    ),
+    _row(
+        ntk, "NTK condition", "Chen et al. 2021, https://arxiv.org/abs/2102.11535", direction=-1, gradients=True,
+        passes="1 forward, 1 backward per image",
+    ),
+    _row(
+        vkdnw, "VKDNW", "Tybl & Neumann 2025, https://arxiv.org/abs/2502.04975", gradients=True, images=False,
+        passes="1 forward, 1 backward per class",
+    ),
+)  # fmt: skip
 
 _BY_NAME: Final = MappingProxyType({estimator.name: estimator for estimator in PUBLISHED})
 
@@ -92,6 +148,27 @@ def by_name(name: str) -> Estimator:
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(f"No published estimator is called {name!r}: expected one of {', '.join(_BY_NAME)}{hint}")
     return found
+
+
+def estimators_table() -> list[dict[str, str]]:
+    """What each published estimator needs and where it comes from, one row each, for people."""
+
+    def said(needed: bool) -> str:
+        return "yes" if needed else "no"
+
+    return [
+        {
+            "name": row.name,
+            "title": row.title,
+            "better": "higher" if row.direction > 0 else "lower",
+            "labels": said(row.needs_targets),
+            "gradients": said(row.needs_gradients),
+            "images": "values" if row.needs_images else "shape",
+            "passes": row.passes,
+            "source": row.source,
+        }
+        for row in PUBLISHED
+    ]
 
 
 def score(name: str, network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:

@@ -11,7 +11,6 @@ Source of all: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from eznas.proxies.passes import (
     copied_state,
     cross_entropy,
     differentiable,
+    exact_sum,
     forward,
     gradients,
     weight_names,
@@ -49,7 +49,7 @@ def l2_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     """
     del inputs, targets
     state = copied_state(network)
-    return math.fsum(float(state[name].norm()) for name in weight_names(network))
+    return exact_sum(float(state[name].norm()) for name in weight_names(network))
 
 
 def grad_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -112,7 +112,7 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
         first = gradients(loss, weights, create_graph=True)
         along = sum(((g.detach() * g).sum() for g in first), torch.zeros((), device=inputs.device))
     curvature = gradients(along, weights)
-    return math.fsum(float((-w.detach() * h).sum()) for w, h in zip(weights, curvature, strict=True))
+    return exact_sum(float((-w.detach() * h).sum()) for w, h in zip(weights, curvature, strict=True))
 
 
 def fisher(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -148,7 +148,7 @@ def fisher(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
         product = (output.detach() * gradient).movedim(axis, 1)  # (batch, channels, ...)
         effect = product.flatten(2).sum(dim=2) if product.dim() > 2 else product
         scores.append(float(effect.square().mean(dim=0).sum()) / 2 * n_weights)
-    return math.fsum(scores)
+    return exact_sum(scores)
 
 
 def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -186,15 +186,36 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     return _log_flow(network, inputs, DROPOUT)
 
 
+def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Synaptic flow with damped gradients: the sum over weights of \\|w ln(dR/dw + 1)\\|.
+
+    R as in `synflow`, without batch normalisation, in float64; dR/dw is never negative. The logarithm inside keeps
+    the weights of deep networks from being drowned by their gradients; the sum itself is not a logarithm.
+
+    Returns:
+        The score; 0 for a network that no weight of which reaches the output.
+
+    Source: `Cavagnero 2023 <https://arxiv.org/abs/2207.05135>`_, as in the released code.
+    """
+    del targets
+    weights, flows = _flows(network, inputs, DROPOUT | BATCH_NORMALISATION)
+    return exact_sum(float((w * flow.log1p()).abs().sum()) for w, flow in zip(weights, flows, strict=True))
+
+
 def _log_flow(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) -> float:
+    weights, flows = _flows(network, inputs, identity)
+    products = ((w * flow).abs().sum() for w, flow in zip(weights, flows, strict=True))
+    return float(torch.log(sum(products, torch.zeros((), dtype=torch.float64, device=inputs.device))))
+
+
+def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) -> tuple[list[Tensor], list[Tensor]]:
+    """The absolute weights, detached, and the gradient of the synaptic flow for each of them, in float64."""
     state = copied_state(network, lambda t: t.abs().double() if t.is_floating_point() else t.clone())
     weights = differentiable(state, weight_names(network))
     ones = torch.ones((1, *inputs.shape[1:]), dtype=torch.float64, device=inputs.device)
     with torch.enable_grad():
         flow = forward(network, ones, state, identity=identity).sum()
-    flows = zip(weights, gradients(flow, weights), strict=True)
-    total = sum(((w.detach() * g).abs().sum() for w, g in flows), torch.zeros((), dtype=torch.float64))
-    return float(torch.log(total))
+    return [weight.detach() for weight in weights], gradients(flow, weights)
 
 
 def _over_weights(
@@ -203,7 +224,7 @@ def _over_weights(
     """Sum over layers of a scalar made of the weight and its loss gradient."""
     loss, weights = _loss(network, inputs, targets)
     pairs = zip(weights, gradients(loss, weights), strict=True)
-    return math.fsum(float(saliency(weight.detach(), gradient)) for weight, gradient in pairs)
+    return exact_sum(float(saliency(weight.detach(), gradient)) for weight, gradient in pairs)
 
 
 def _loss(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eznas.errors import CaptureError
-from eznas.proxies.passes import Call, Function, argument, forward, gaussian_state
+from eznas.proxies.passes import Call, Function, argument, exact_sum, forward, gaussian_images, gaussian_state
 
 ZEN_SEED: Final = 0
 """Of the weights and the images."""
@@ -49,16 +49,14 @@ def zen(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
     generator = torch.Generator().manual_seed(ZEN_SEED)
     state = gaussian_state(network, generator)
     variances = _running_variances(network)
-    images, change = (torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype) for _ in range(2))
+    images, change = (gaussian_images(inputs.shape, inputs, generator) for _ in range(2))
     with torch.no_grad():
-        here, there = (
-            _last_features(network, batch.to(inputs.device), state) for batch in (images, images + ZEN_STEP * change)
-        )
+        here, there = (_last_features(network, batch, state) for batch in (images, images + ZEN_STEP * change))
     difference = float((here - there).abs().flatten(1).sum(dim=1, dtype=torch.float64).mean())
     if difference == 0:
         return -math.inf
     scales = [float(state[name].double().mean()) for name in variances]
-    return math.log(difference) + math.fsum(math.log(scale) / 2 for scale in scales)
+    return math.log(difference) + exact_sum(math.log(scale) / 2 for scale in scales)
 
 
 def _running_variances(network: nn.Module) -> list[str]:

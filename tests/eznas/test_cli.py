@@ -224,6 +224,14 @@ def test_an_exported_program_keeps_its_direction(run: Path, tmp_path: Path, caps
         assert load(path).text in (pick["program"], pick["simplified"])
 
 
+def test_the_estimators_are_listed_in_three_forms(capsys: Capsys) -> None:
+    rows = {row["name"]: row for row in json.loads(printed(capsys, "estimators", "--format", "json"))}
+    assert rows["ntk"]["better"] == "lower"
+    assert (rows["snip"]["labels"], rows["snip"]["images"], rows["zen"]["images"]) == ("yes", "values", "shape")
+    assert [row["name"] for row in csv.DictReader(io.StringIO(printed(capsys, "estimators", "-f", "csv")))] == [*rows]
+    assert "az_trainability" in printed(capsys, "estimators")
+
+
 # ---------------------------------------------------------------------------------------------------------- the machine
 
 

@@ -124,13 +124,16 @@ def test_epe_is_that_of_an_independent_implementation(case: str) -> None:
 def test_every_estimator_of_a_zero_output_is_zero_undefined_or_blind() -> None:
     network, batch = build(nb201.architecture(("nor_conv_3x3",) * 3 + ("none",) * 3)), images(16, 16)
     scores = {row.name: score(row.name, network, batch, labels(16, 10)) for row in PUBLISHED}
-    zeros = {"grad_norm", "plain", "snip", "grasp", "zico", "gradsign"}
+    zeros = {"grad_norm", "plain", "snip", "grasp", "zico", "gradsign", "logsynflow"}
     assert {name for name, value in scores.items() if value == 0} == zeros
-    assert {name for name, value in scores.items() if value == -math.inf} == {"synflow", "synflow_bn", "zen"}
+    assert {name for name, value in scores.items() if value == -math.inf} == {
+        *("synflow", "synflow_bn", "zen", "az_expressivity", "az_progressivity")
+    }
     assert {name for name, value in scores.items() if math.isnan(value)} == {
         *("jacob_cov", "epe_nas", "epe_nas_as_released", "ntk")
     }
     finite = {"parameter_count", "mac_count", "l2_norm", "fisher", "naswot", "linear_regions", "swap", "meco"}
+    finite |= {"trainable_layers", "relu_count", "swap_regularised", "az_trainability", "vkdnw"}
     assert {name for name, value in scores.items() if math.isfinite(value) and value != 0} == finite
 
 
