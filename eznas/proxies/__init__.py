@@ -6,12 +6,24 @@
   `activations` (patterns and features of a forward pass), `zen`, `gradients` (weight gradients of several batches).
 * `passes`: the forward and backward passes they run, which leave no trace.
 * `known`: published proxies that the language can express, as programs.
+* `aggregate`: several proxies as one, by ranks in a reference sample; `aggregate_file`: its stored form.
 * `scoring`: programs and estimators on networks never seen before.
 """
 
 from __future__ import annotations
 
 from eznas.proxies.activations import linear_regions, meco, naswot, swap
+from eznas.proxies.aggregate import (
+    RECIPES,
+    Member,
+    RankAggregate,
+    Recipe,
+    Reference,
+    ReferenceConditions,
+    member_named,
+    recipe_for,
+)
+from eznas.proxies.aggregate_file import aggregate_from_json, aggregate_to_json, is_aggregate_file, load_aggregate
 from eznas.proxies.counts import mac_count, parameter_count
 from eznas.proxies.estimator import Estimator, ScoreFunction
 from eznas.proxies.gradients import gradsign, ntk, zico
@@ -25,11 +37,19 @@ from eznas.proxies.zen import zen
 __all__ = [
     "KNOWN_PROGRAMS",
     "PUBLISHED",
+    "RECIPES",
     "Conditions",
     "Estimator",
     "KnownProgram",
+    "Member",
     "ProxyScores",
+    "RankAggregate",
+    "Recipe",
+    "Reference",
+    "ReferenceConditions",
     "ScoreFunction",
+    "aggregate_from_json",
+    "aggregate_to_json",
     "by_name",
     "epe_nas",
     "epe_nas_as_released",
@@ -37,15 +57,19 @@ __all__ = [
     "grad_norm",
     "gradsign",
     "grasp",
+    "is_aggregate_file",
     "jacob_cov",
     "l2_norm",
     "linear_regions",
+    "load_aggregate",
     "mac_count",
     "meco",
+    "member_named",
     "naswot",
     "ntk",
     "parameter_count",
     "plain",
+    "recipe_for",
     "score",
     "score_architectures",
     "snip",
