@@ -67,6 +67,9 @@ class ProbeSettings(Section):
     images: Literal["auto", "digits", "cifar10", "cifar100", "imagenet16"] = "auto"
     """auto: the images of the first data set if they are at hand, else scikit-learn's digits. All tasks share them."""
     batch_size: Positive = 8
+    units: Literal["convolutional", "all"] = "convolutional"
+    """The layers that programs read: units of activation, convolution and normalisation, or all convolutions and linear
+    layers, stem, shortcuts and classifier among them."""
     input_size: Annotated[int, Field(strict=True, ge=4, multiple_of=4)] = 16
     """Height and width of an image; the networks halve it twice."""
     storage: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -78,7 +81,9 @@ class ProbeSettings(Section):
 class EvolutionSettings(Section):
     """How programs are varied and selected."""
 
-    primitive_set: Literal["extended", "paper"] = "extended"
+    primitive_set: Literal["extended", "paper", "labelled"] = "extended"
+    """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
+    look at the classes of the images and at the linearised network."""
     regime: Literal["nsga2", "paper"] = "nsga2"
     """nsga2: correlation up, size down, cost down. paper: tournaments on correlation, half newcomers."""
     population_size: Annotated[int, Field(strict=True, ge=4)] = 200

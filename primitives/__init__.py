@@ -1,11 +1,19 @@
 """The language of zero-cost proxies: operators, network statistics, types and numerics.
 
-`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER` and `EXTENDED` are the parts a search may use.
+`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER`, `EXTENDED` and `LABELLED` are the parts a search may
+use.
 """
 
 from primitives.primitive import Layers, Primitive, ShapeError, primitive
-from primitives.sets import EXTENDED, PAPER, PRIMITIVE_SETS, PRIMITIVES, PrimitiveSet
-from primitives.statistics import LAYER_STATISTICS, NETWORK_QUANTITIES, STATISTICS, Probe, Statistic
+from primitives.sets import EXTENDED, LABELLED, PAPER, PRIMITIVE_SETS, PRIMITIVES, PrimitiveSet
+from primitives.statistics import (
+    LABELLED_STATISTICS,
+    LAYER_STATISTICS,
+    NETWORK_QUANTITIES,
+    STATISTICS,
+    Probe,
+    Statistic,
+)
 from primitives.types import (
     CHANNEL_KERNEL,
     DYNAMIC,
@@ -25,8 +33,8 @@ from primitives.types import (
 )
 
 __all__ = [
-    "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LAYER_KERNEL", "LAYER_SCALAR", "LAYER_STATISTICS",
-    "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION", "PAPER", "PRIMITIVES",
-    "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers", "Level", "Primitive",
-    "PrimitiveSet", "Probe", "ShapeError", "Signature", "Sort", "Statistic", "Type", "primitive",
+    "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LABELLED", "LABELLED_STATISTICS", "LAYER_KERNEL",
+    "LAYER_SCALAR", "LAYER_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION",
+    "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers", "Level",
+    "Primitive", "PrimitiveSet", "Probe", "ShapeError", "Signature", "Sort", "Statistic", "Type", "primitive",
 ]  # fmt: skip

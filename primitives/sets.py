@@ -1,8 +1,9 @@
-"""The words allowed in a run: the two named primitive sets.
+"""The words allowed in a run: the named primitive sets.
 
 `PAPER` is the language of the EZNAS paper: one type, no constants, mean over entries and then over layers at the end of
 every program. `EXTENDED` is the typed language: kernels between samples, aggregation over layers as an operator,
-quantities of the whole network, constants.
+quantities of the whole network, constants. `LABELLED` adds the words of published estimators that look at classes and
+at the linearised network.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from primitives.aggregations import AGGREGATIONS, mean_layers
+from primitives.classes import CLASS_OPERATORS
 from primitives.elementwise import ELEMENTWISE_OPERATORS
 from primitives.kernels import KERNELS
 from primitives.paper import PAPER_OPERATORS, element_mean
 from primitives.primitive import Primitive, table
 from primitives.reductions import REDUCTIONS
-from primitives.statistics import LAYER_STATISTICS, NETWORK_QUANTITIES, Statistic
+from primitives.statistics import LABELLED_STATISTICS, LAYER_STATISTICS, NETWORK_QUANTITIES, Statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,15 @@ EXTENDED = PrimitiveSet(
     True,
     (),
 )
-PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED)}
+LABELLED = PrimitiveSet(
+    "labelled",
+    (*EXTENDED.primitives, *CLASS_OPERATORS),
+    (*EXTENDED.statistics, *LABELLED_STATISTICS),
+    True,
+    (),
+)
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED)}
 PRIMITIVES: Mapping[str, Primitive] = table(
-    *dict.fromkeys((*EXTENDED.primitives, *PAPER.primitives)),
+    *dict.fromkeys((*LABELLED.primitives, *PAPER.primitives)),
 )
 """Every operator of the language by name."""

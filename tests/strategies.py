@@ -14,6 +14,7 @@ from eznas.programs import Constant, Node, Program
 from eznas.randomness import stream
 from primitives import (
     EXTENDED,
+    LABELLED,
     LAYER_SCALAR,
     NETWORK_SCALAR,
     PAPER,
@@ -41,8 +42,8 @@ def programs(primitive_set: PrimitiveSet = EXTENDED, *, max_height: int = 7) -> 
 
 
 def any_programs() -> st.SearchStrategy[Program]:
-    """Complete programs of either primitive set."""
-    return programs(EXTENDED) | programs(PAPER)
+    """Complete programs of any primitive set."""
+    return programs(EXTENDED) | programs(PAPER) | programs(LABELLED)
 
 
 SHAPES: Mapping[Sort, tuple[int, ...]] = {

@@ -123,7 +123,10 @@ def network_of(shard: Shard, network: int) -> NetworkStatistics:
                 layers[row] = {name: group.values(name, position) for name in group.tensors}
     return NetworkStatistics(
         layers=tuple(layers[row] for row in sorted(layers)),  # type: ignore[misc]
-        quantities={name: float(values[network]) for name, values in shard.quantities.items()},
+        quantities={
+            name: values[network] if values.ndim > 1 else float(values[network])
+            for name, values in shard.quantities.items()
+        },
     )
 
 

@@ -82,7 +82,7 @@ def _leaf(node: Node, statistics: NetworkStatistics) -> Value:
         case Constant(value, Level.LAYER):
             return [torch.full((1,), value) for _ in statistics.layers]
         case Statistic() if node.type.level is Level.NETWORK:
-            return torch.full((1,), quantity(node.name, statistics), dtype=torch.float64)
+            return torch.as_tensor(quantity(node.name, statistics), dtype=torch.float64)[None]
         case _:
             missing = [layer for layer in statistics.layers if node.name not in layer]
             if missing:
@@ -90,7 +90,7 @@ def _leaf(node: Node, statistics: NetworkStatistics) -> Value:
             return [layer[node.name][None] for layer in statistics.layers]
 
 
-def quantity(name: str, statistics: NetworkStatistics) -> float:
+def quantity(name: str, statistics: NetworkStatistics) -> float | Tensor:
     """Value of a network-level leaf.
 
     Raises:

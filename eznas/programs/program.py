@@ -144,6 +144,17 @@ class Program:
         return tuple(sorted({n.name for n in self.nodes if isinstance(n, Statistic)}))
 
     @cached_property
+    def layer_statistics(self) -> tuple[str, ...]:
+        """Names of the statistics of layers among them: those that must be captured."""
+        leaves = (node for node in self.nodes if isinstance(node, Statistic))
+        return tuple(sorted({leaf.name for leaf in leaves if leaf.type.level is Level.LAYER}))
+
+    @cached_property
+    def needs_classes(self) -> bool:
+        """Whether it looks at the classes of the images."""
+        return any(isinstance(node, Statistic) and node.needs_classes for node in self.nodes)
+
+    @cached_property
     def text(self) -> str:
         """S-expression, for example ``(mean_layers (mean weight))``; `parse` is its inverse."""
         return fold(self, leaf=lambda n: n.name, branch=lambda op, args: f"({op.name} {' '.join(args)})")

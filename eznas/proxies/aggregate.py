@@ -34,16 +34,18 @@ class Member:
         name: of the estimator; what the user called the program.
         direction: +1 if a higher score predicts a higher accuracy, else -1.
         program: None for an estimator.
+        units: the layers that a program reads, one of `eznas.statistics.UNITS`.
     """
 
     name: str
     direction: int
     program: Program | None = None
+    units: str = "convolutional"
 
     @property
     def reads_images(self) -> bool:
         """Whether its score depends on the batch; what a program counts does not."""
-        return self.program is None or any("_count" not in name for name in self.program.statistics)
+        return self.program is None or bool(self.program.layer_statistics) or self.program.needs_classes
 
     def score(self, network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = 0) -> float:
         """Score of a network as it is, in the direction of the proxy: higher predicts a higher accuracy.
@@ -51,7 +53,7 @@ class Member:
         Args:
             network: maps `inputs` to one tensor of logits; left as found.
             inputs: (batch, channels, height, width) float32.
-            targets: (batch,) class of each image, if an estimator needs them.
+            targets: (batch,) class of each image, if the proxy looks at them.
             seed: of the noise of a program's probes.
 
         Returns:
@@ -61,11 +63,15 @@ class Member:
             ConfigError: if targets are needed and absent.
             CaptureError: if the network cannot be run on `inputs`.
         """
-        if self.program is None:
+        program = self.program
+        if program is None:
             value = by_name(self.name)(network, inputs, targets)
         else:
-            names = [name for name in self.program.statistics if "_count" not in name]
-            outcome = evaluate(self.program, capture(network, inputs, seed=seed, statistics=names))
+            if program.needs_classes and targets is None:
+                raise ConfigError(f"The program {self.name!r} looks at classes; pass targets of shape (n,).")
+            names = program.layer_statistics
+            shown = capture(network, inputs, seed=seed, statistics=names, targets=targets, units=self.units)
+            outcome = evaluate(program, shown)
             value = math.nan if isinstance(outcome, Invalid) else outcome
         return self.direction * value if math.isfinite(value) else math.nan
 
@@ -77,7 +83,8 @@ def member_named(name: str) -> Member:
         ConfigError: if there is none.
     """
     if name in KNOWN_PROGRAMS:
-        return Member(name=name, direction=KNOWN_PROGRAMS[name].direction, program=KNOWN_PROGRAMS[name].program)
+        known = KNOWN_PROGRAMS[name]
+        return Member(name=name, direction=known.direction, program=known.program, units=known.units)
     return Member(name=name, direction=by_name(name).direction)
 
 
@@ -86,8 +93,7 @@ class ReferenceConditions:
     """How the networks of a reference were built and excited, as plain data; equal ones give comparable scores.
 
     Attributes:
-        cells_per_stage: of the skeleton; so are `channels` and `n_classes`.
-        scheme: of initialisation.
+        networks: the settings of the networks by name: skeleton and initialisation.
         seed: of the settings.
         probe_seed: of initialisation and probes, which follows from it.
         images: source of the batches.
@@ -98,10 +104,7 @@ class ReferenceConditions:
         estimator_images_digest: of those images.
     """
 
-    cells_per_stage: int
-    channels: int
-    n_classes: int
-    scheme: str
+    networks: Mapping[str, int | str]
     seed: int
     probe_seed: int
     images: str

@@ -21,6 +21,7 @@ from eznas.errors import ConfigError, ProgramError
 from eznas.programs import from_tree, to_tree
 from eznas.proxies.aggregate import Member, RankAggregate, Reference, ReferenceConditions
 from eznas.proxies.published import by_name
+from eznas.statistics import UNITS
 
 FORMAT: Final = "eznas-aggregate"
 VERSION: Final = 1
@@ -29,9 +30,10 @@ MAX_NETWORKS: Final = 100_000
 MAX_BYTES: Final = 48_000_000
 """Largest aggregate file that is read: room for the scores of all members on all networks."""
 MAX_TEXT: Final = 4_000
+MAX_SETTINGS: Final = 50
+MAX_SETTING: Final = 100_000
 _LARGEST: Final = {
-    "cells_per_stage": 1_000, "channels": 10_000, "n_classes": 1_000_000, "seed": 2**128, "probe_seed": 2**63,
-    "input_size": 10_000, "batch_size": 100_000, "estimator_batch_size": 100_000,
+    "seed": 2**128, "probe_seed": 2**63, "input_size": 10_000, "batch_size": 100_000, "estimator_batch_size": 100_000,
 }  # fmt: skip
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 1, 4, 4, 60, 40, 40
@@ -47,7 +49,7 @@ def aggregate_to_json(aggregate: RankAggregate) -> str:
         "mode": aggregate.mode,
         "members": [
             {"name": member.name, "direction": member.direction, "weight": weight}
-            | ({} if member.program is None else {"program": to_tree(member.program)})
+            | ({} if member.program is None else {"program": to_tree(member.program), "units": member.units})
             for member, weight in zip(aggregate.members, aggregate.weights, strict=True)
         ],
         "reference": {
@@ -143,7 +145,9 @@ def _aggregate(document: Any) -> RankAggregate:
 
 def _member(data: Any) -> Member:
     is_program = isinstance(data, dict) and "program" in data
-    _check_keys(data, "a member of an aggregate", "name", "direction", "weight", *(["program"] if is_program else []))
+    _check_keys(
+        data, "a member of an aggregate", "name", "direction", "weight", *(["program", "units"] if is_program else [])
+    )
     name, direction = _text(data["name"], "name of a member"), data["direction"]
     if isinstance(direction, bool) or direction not in (1, -1):
         raise ProgramError(f"The direction of a member is 1 or -1, got {_SHORT.repr(direction)}")
@@ -155,7 +159,9 @@ def _member(data: Any) -> Member:
     program = from_tree(data["program"])
     if not program.is_complete:
         raise ProgramError(f"The program of member {name!r} gives {program.type}, expected one number per network")
-    return Member(name=name, direction=int(direction), program=program)
+    if data["units"] not in UNITS:
+        raise ProgramError(f"The units of a program are one of {', '.join(UNITS)}, got {_SHORT.repr(data['units'])}")
+    return Member(name=name, direction=int(direction), program=program, units=data["units"])
 
 
 def _reference(data: Any, n_members: int) -> Reference:
@@ -179,8 +185,21 @@ def _conditions(data: Any) -> ReferenceConditions:
         if field.type == "str"
         else _integer(data[field.name], field.name, 0 if field.name.endswith("seed") else 1, _LARGEST[field.name])
         for field in fields(ReferenceConditions)
+        if field.name != "networks"
     }
-    return ReferenceConditions(**values)
+    return ReferenceConditions(networks=_settings(data["networks"]), **values)
+
+
+def _settings(data: Any) -> dict[str, int | str]:
+    """Settings of networks by name; whether there are such settings is for their reader to say."""
+    if not isinstance(data, dict) or not 1 <= len(data) <= MAX_SETTINGS:
+        raise ProgramError(f"The networks of a reference have 1 to {MAX_SETTINGS} settings, got {_SHORT.repr(data)}")
+    return {
+        _text(key, "name of a setting"): _text(value, "value of a setting")
+        if isinstance(value, str)
+        else _integer(value, "value of a setting", 0, MAX_SETTING)
+        for key, value in data.items()
+    }
 
 
 def _scores(row: Any, n: int) -> Floats:

@@ -1,4 +1,12 @@
-"""Published proxies written as programs: the yardsticks that the language itself can express."""
+"""Published proxies written as programs: the yardsticks that the language itself can express.
+
+Programs named ``<estimator>_program`` equal the direct definition of that estimator on networks of convolutions, linear
+layers, ReLUs and batch normalisation, to rounding; tests hold it. They read all convolutions and linear layers. What a
+program reads is what a forward and a backward pass show, so these estimators have none: those that draw the weights
+anew (`zen`, `swap`, `vkdnw` and the parts of AZ-NAS), need derivatives of second order (`grasp`) or of the weights for
+single images (`gradsign`, `ntk`), several batches (`zico`), the outputs of every module (`meco`), or distinct patterns
+(`linear_regions`). NASWOT over units lacks the activations that no convolution or linear layer follows at once.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +28,8 @@ class KnownProgram:
         text: the program.
         direction: +1 if a higher score predicts a higher accuracy; fixed beforehand.
         source: paper and reading.
+        units: the layers it reads, ``"convolutional"`` units or ``"all"``.
+        estimator: name of the published estimator it equals; None for one that only the language defines.
     """
 
     name: str
@@ -27,12 +37,30 @@ class KnownProgram:
     text: str
     direction: int
     source: str
+    units: str = "convolutional"
+    estimator: str | None = None
 
     @property
     def program(self) -> Program:
         """The text as a program."""
         return parse(self.text)
 
+
+def _as_program(estimator: str, title: str, text: str) -> KnownProgram:
+    return KnownProgram(
+        name=f"{estimator}_program",
+        title=f"{title} (as a program)",
+        text=text,
+        direction=1,
+        source=f"the estimator {estimator}, over all convolutions and linear layers",
+        units="all",
+        estimator=estimator,
+    )
+
+
+_JACOBIANS: Final = "(first_layer (correlation_kernel convolution_input_grad.data))"
+"""Correlation of the gradients of the summed logits for the images, which are what enters the first convolution."""
+_LABELLED_SALIENCY: Final = "(multiply weight weight_grad.labelled)"
 
 KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
     {
@@ -69,6 +97,22 @@ KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
                 direction=1,
                 source="Mellor et al. 2021, eq. 2, over the activations of units (all but the last of NAS-Bench-201)",
             ),
+            _as_program("l2_norm", "l2 norm", "(sum_layers (frobenius_norm weight))"),
+            _as_program("grad_norm", "gradient norm", "(sum_layers (frobenius_norm weight_grad.labelled))"),
+            _as_program("plain", "plain", f"(sum_layers (sum {_LABELLED_SALIENCY}))"),
+            _as_program("snip", "SNIP", f"(sum_layers (sum (abs {_LABELLED_SALIENCY})))"),
+            _as_program(
+                "fisher",
+                "Fisher",
+                "(multiply 0.5 (sum_layers (multiply (filter_size weight) "
+                "(map_energy (multiply convolution_output.labelled convolution_output_grad.labelled)))))",
+            ),
+            _as_program(
+                "synflow", "log synflow", "(log (sum_layers (sum (abs (multiply weight weight_grad.linearised)))))"
+            ),
+            _as_program("jacob_cov", "jacob_cov", f"(spectral_score {_JACOBIANS})"),
+            _as_program("epe_nas", "EPE-NAS up to 100 classes", f"(class_separation {_JACOBIANS} same_class)"),
+            _as_program("epe_nas_as_released", "EPE-NAS as released", f"(class_separation {_JACOBIANS} same_class)"),
         )
     }
 )

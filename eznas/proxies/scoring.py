@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.architectures import Architecture, Skeleton, build_network
-from eznas.evaluation import ShardExecutor, make_plan
+from eznas.evaluation import Plan, ShardExecutor, make_plan
 from eznas.programs import Program, parse
 from eznas.proxies.published import by_name
 from eznas.statistics import capture, pack
@@ -33,6 +33,8 @@ class Conditions:
         inputs: (batch, channels, height, width) images for programs.
         estimator_inputs: (batch, channels, height, width) images for published estimators.
         estimator_targets: (batch,) their classes.
+        targets: (batch,) classes of `inputs`; None if no program looks at them.
+        units: the layers that programs read, ``"convolutional"`` units or ``"all"``.
     """
 
     skeleton: Skeleton
@@ -41,6 +43,8 @@ class Conditions:
     inputs: Tensor
     estimator_inputs: Tensor
     estimator_targets: Tensor
+    targets: Tensor | None = None
+    units: str = "convolutional"
 
     def network(self, arch: Architecture) -> nn.Module:
         """The network of an architecture under these conditions."""
@@ -64,10 +68,15 @@ class ProxyScores:
 class NetworkScorer:
     """State of one worker: the conditions, the programs and the estimators."""
 
-    def __init__(self, conditions: dict[str, object], programs: Sequence[str], estimators: Sequence[str]) -> None:
+    def __init__(
+        self, conditions: dict[str, object], programs: Sequence[tuple[str, str]], estimators: Sequence[str]
+    ) -> None:
         self._conditions = _unpacked(conditions)
-        self._plan = make_plan([parse(text) for text in programs])
         self._n_programs = len(programs)
+        self._plans: list[tuple[list[int], str, Plan]] = []  # positions of programs, the layers they read, their plan
+        for units in dict.fromkeys(units for _, units in programs):
+            rows = [row for row, (_, theirs) in enumerate(programs) if theirs == units]
+            self._plans.append((rows, units, make_plan([parse(programs[row][0]) for row in rows])))
         self._estimators = [by_name(name) for name in estimators]
 
     def score(self, architectures: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
@@ -77,12 +86,19 @@ class NetworkScorer:
         seconds = np.zeros(len(scores))
         conditions = self._conditions
         networks = [conditions.network(Architecture(*description)) for description in architectures]
-        if self._n_programs:
-            start = time.perf_counter()
+        start = time.perf_counter()
+        for rows, units, plan in self._plans:
             for column, network in enumerate(networks):
-                shown = capture(network, conditions.inputs, seed=conditions.seed, statistics=self._plan.statistics)
-                scores[: self._n_programs, column] = ShardExecutor(pack([shown]), cache_bytes=0).run(self._plan)[:, 0]
-            seconds[: self._n_programs] = time.perf_counter() - start
+                shown = capture(
+                    network,
+                    conditions.inputs,
+                    seed=conditions.seed,
+                    statistics=plan.statistics,
+                    targets=conditions.targets,
+                    units=units,
+                )
+                scores[rows, column] = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
+        seconds[: self._n_programs] = time.perf_counter() - start
         for row, estimator in enumerate(self._estimators, start=self._n_programs):
             start = time.perf_counter()
             for column, network in enumerate(networks):
@@ -100,8 +116,18 @@ def score_architectures(
     estimators: Sequence[str],
     pool: Pool,
     progress: Callable[[int, int], None] | None = None,
+    units: Sequence[str] | None = None,
 ) -> ProxyScores:
     """Scores of programs and published estimators on architectures, with the workers of a pool.
+
+    Args:
+        architectures: the networks.
+        conditions: how they are built and excited.
+        programs: complete ones.
+        estimators: names of published ones.
+        pool: where to work.
+        progress: told the networks done and all networks.
+        units: for each program the layers it reads; those of the conditions by default.
 
     Raises:
         ConfigError: if an estimator is unknown.
@@ -109,7 +135,8 @@ def score_architectures(
     """
     for name in estimators:
         by_name(name)
-    texts = [program.canonical.text for program in programs]
+    layers = [conditions.units] * len(programs) if units is None else units
+    texts = [(program.canonical.text, read) for program, read in zip(programs, layers, strict=True)]
     pool.deploy(NetworkScorer, [(_packed(conditions), texts, tuple(estimators))] * pool.n_workers)
     chunks = [architectures[start : start + CHUNK] for start in range(0, len(architectures), CHUNK)]
     items = [([(a.space, a.spec) for a in chunk],) for chunk in chunks]
@@ -123,23 +150,26 @@ def score_architectures(
     )
 
 
+_BATCHES = ("inputs", "targets", "estimator_inputs", "estimator_targets")
+
+
 def _packed(conditions: Conditions) -> dict[str, object]:
     """Plain data that travels to a worker."""
     return {
         "skeleton": asdict(conditions.skeleton),
         "scheme": conditions.scheme,
         "seed": conditions.seed,
-        **{name: getattr(conditions, name).numpy() for name in ("inputs", "estimator_inputs", "estimator_targets")},
+        "units": conditions.units,
+        **{name: tensor.numpy() for name in _BATCHES if (tensor := getattr(conditions, name)) is not None},
     }
 
 
 def _unpacked(data: dict[str, object]) -> Conditions:
-    tensors = {
-        name: torch.from_numpy(np.array(data[name])) for name in ("inputs", "estimator_inputs", "estimator_targets")
-    }
+    tensors = {name: torch.from_numpy(np.array(data[name])) for name in _BATCHES if name in data}
     return Conditions(
         skeleton=Skeleton(**data["skeleton"]),  # type: ignore[arg-type]
         scheme=str(data["scheme"]),
         seed=int(data["seed"]),  # type: ignore[call-overload]
+        units=str(data["units"]),
         **tensors,
     )

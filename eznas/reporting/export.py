@@ -45,12 +45,14 @@ class ScoringSettings:
         initialisation_seed: the seed that was given to `eznas.architectures.build_network`.
         probe_seed: the seed that was given to `eznas.statistics.capture`, of noise and perturbation.
         batch: the images, in words, for example ``"8 digits images resized to 16 x 16"``.
+        units: the layers that were captured, one of `eznas.statistics.UNITS`.
     """
 
     scheme: str
     initialisation_seed: int
     probe_seed: int
     batch: str = "a batch of images"
+    units: str = "convolutional"
 
     def __post_init__(self) -> None:
         if self.scheme not in initialise.SCHEMES:
@@ -83,7 +85,6 @@ def export_python(
         if isinstance(node, Primitive):
             carried.add(node.function)
     carried.add_class(Layers)
-    statistics = tuple(n for n in program.statistics if n in tracing.STATISTICS)
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
         imports=_imports(tracing, initialise, primitives.numerics),
@@ -91,7 +92,15 @@ def export_python(
         scheme=_quoted(settings.scheme),
         initialisation_seed=derived_seed(settings.initialisation_seed, "initialisation"),
         probe_seed=int(settings.probe_seed),
-        statistics=_tuple_literal(statistics),
+        statistics=_tuple_literal(program.layer_statistics),
+        units=_quoted(settings.units),
+        targets_line=(
+            "(batch,) class of each image; the formula looks at them."
+            if program.needs_classes
+            else "ignored; accepted because many searches hand labels to every proxy."
+        ),
+        targets="targets" if program.needs_classes else "None",
+        check=_CLASSES_NEEDED if program.needs_classes else "",
         steps=_steps(program),
         operators="\n\n\n".join(carried.definitions()),
         constants="\n".join(carried.constants()),
@@ -173,7 +182,7 @@ def _leaf_expression(node: Statistic | Constant) -> str:
     if isinstance(node, Statistic):
         if node.type.level is Level.LAYER:
             return f"[unit[{_quoted(node.name)}][None] for unit in units]"
-        return f"torch.full((1,), quantities[{_quoted(node.name)}], dtype=torch.float64, device=device)"
+        return f"torch.as_tensor(quantities[{_quoted(node.name)}], dtype=torch.float64, device=device)[None]"
     if node.level is Level.LAYER:
         return f"[torch.full((1,), {float(node.value)!r}, device=device) for unit in units]"
     return f"torch.full((1,), {float(node.value)!r}, dtype=torch.float64, device=device)"
@@ -340,9 +349,7 @@ def _body(module: ModuleType) -> str:
 # --- text ---------------------------------------------------------------------------------------------------------
 
 
-def _documentation(
-    program: Program, direction: int, settings: ScoringSettings, card: Mapping[str, object]
-) -> str:
+def _documentation(program: Program, direction: int, settings: ScoringSettings, card: Mapping[str, object]) -> str:
     better = "Higher" if direction == 1 else "Lower"
     facts = {_clean(label): _clean(text) for label, text in card.items()}
     width = max(map(len, facts), default=0) + 2
@@ -416,6 +423,9 @@ def _verify(text: str, documentation: str) -> None:
         raise ProgramError(f"Cannot export: {twice} would be defined twice; rename one in its module")
 
 
+_CLASSES_NEEDED = '''    if targets is None:
+        raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
+'''
 _TEMPLATE = '''{documentation}
 
 from __future__ import annotations
@@ -431,6 +441,8 @@ INITIALISATION_SEED = {initialisation_seed}
 PROBE_SEED = {probe_seed}
 """Seed of the noise and the perturbation of the probes."""
 STATISTICS_READ = {statistics}
+UNITS_READ = {units}
+"""The layers the formula looks at: convolutional units, or all convolutions and linear layers."""
 
 
 def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = PROBE_SEED) -> float:
@@ -439,14 +451,16 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
     Args:
         network: at initialisation, on the device of `inputs`; see `prepare`.
         inputs: (batch, ...) float tensor, the same for all networks that are compared.
-        targets: ignored; accepted because many searches hand labels to every proxy.
+        targets: {targets_line}
         seed: of the noise and the perturbation of the probes.
 
     Raises:
         ValueError: if there is no finite score, naming the step of the formula at fault.
     """
     name = type(network).__name__
-    units, quantities = capture_units(network, inputs, seed=seed, statistics=STATISTICS_READ)
+{check}    units, quantities = capture_units(
+        network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
+    )
     try:
         steps = formula(units, {{**quantities, "unit_count": float(len(units))}}, inputs.device)
     except (RuntimeError, ValueError) as error:

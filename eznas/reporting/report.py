@@ -23,6 +23,8 @@ _QUANTITIES = {
     "activation_input": "what enters the activation",
     "convolution_input": "what enters the convolution",
     "activation_output": "what leaves the normalisation",
+    "convolution_output": "what leaves the convolution",
+    "same_class": "which images share a class",
     "parameter_count": "number of trainable parameters",
     "mac_count": "multiply-accumulates of one image",
     "unit_count": "number of units",
@@ -31,6 +33,8 @@ _PROBES = {
     Probe.DATA: "on images",
     Probe.NOISE: "on Gaussian noise",
     Probe.PERTURBED: "change when the images get a little noise",
+    Probe.LABELLED: "on images with their classes",
+    Probe.LINEARISED: "on an image of ones, with the magnitudes of all parameters and without normalisation",
 }
 
 
@@ -236,7 +240,8 @@ def _meaning(name: str, probe: Probe | None) -> str:
     value = quantity.removesuffix("_grad")
     meaning = _QUANTITIES[value]
     if quantity != value:
-        meaning = f"gradient of the sum of logits with respect to {'the ' if value == 'weight' else ''}{meaning}"
+        total = "loss" if probe is Probe.LABELLED else "sum of logits"
+        meaning = f"gradient of the {total} with respect to {'the ' if value == 'weight' else ''}{meaning}"
     return meaning if probe is None else f"{meaning}, {_PROBES[probe]}"
 
 

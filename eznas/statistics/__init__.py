@@ -19,11 +19,13 @@ from eznas.statistics.store import (
     ensure_store,
     tensor_digest,
 )
-from eznas.statistics.tracing import PROBES, STATISTICS
+from eznas.statistics.tracing import ALL_STATISTICS, PROBES, STATISTICS, UNITS
 
 __all__ = [
+    "ALL_STATISTICS",
     "PROBES",
     "STATISTICS",
+    "UNITS",
     "CaptureSettings",
     "NetworkStatistics",
     "ShapeGroup",

@@ -18,11 +18,12 @@ class NetworkStatistics:
     Attributes:
         layers: one mapping per unit from statistic (``"weight_grad.noise"``) to tensor, in order of execution;
             activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel).
-        quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image.
+        quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
+            (batch, batch) float64 matrix ``same_class``.
     """
 
     layers: tuple[Mapping[str, Tensor], ...]
-    quantities: Mapping[str, float]
+    quantities: Mapping[str, float | Tensor]
 
     @property
     def nbytes(self) -> int:
@@ -31,7 +32,13 @@ class NetworkStatistics:
 
 
 def capture(
-    network: nn.Module, inputs: Tensor, *, seed: int, statistics: Collection[str] | None = None
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    seed: int,
+    statistics: Collection[str] | None = None,
+    targets: Tensor | None = None,
+    units: str = "convolutional",
 ) -> NetworkStatistics:
     """Captures the statistics of `network` and leaves it exactly as it was found.
 
@@ -41,13 +48,18 @@ def capture(
         network: maps `inputs` to one tensor of logits.
         inputs: (batch, ...) float tensor on the device of the network.
         seed: of the noise and the perturbation of the probes.
-        statistics: names from ``STATISTICS``; all 22 by default. Probes nobody asks for are not run.
+        statistics: names from ``ALL_STATISTICS``; the paper's 22 by default. Probes nobody asks for are not run.
+        targets: (batch,) class of each image, which labelled statistics need.
+        units: ``"convolutional"`` units alone, if the network has any, or ``"all"`` convolutions and linear layers.
 
     Raises:
-        CaptureError: if the network cannot be run on `inputs`, has no unit, or a name in `statistics` is unknown.
+        CaptureError: if the network cannot be run on `inputs`, has no unit, a name in `statistics` is unknown, or
+            `targets` lack or hold no class of the network.
     """
     try:
-        layers, quantities = tracing.capture_units(network, inputs, seed=seed, statistics=statistics)
+        layers, quantities = tracing.capture_units(
+            network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
+        )
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
         raise CaptureError(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "

@@ -45,7 +45,8 @@ class Shard:
         layer_network: (n_layers,) int64, ascending: the network of each layer.
         layer_depth: (n_layers,) int64: the position of the layer's unit in its network, from 0.
         groups: every layer is in exactly one group.
-        quantities: for each quantity of a network an (n_networks,) float64 tensor.
+        quantities: for each quantity of a network an (n_networks,) float64 tensor; of ``same_class`` an (n_networks,
+            batch, batch) one.
     """
 
     n_networks: int
@@ -133,7 +134,7 @@ def columns(networks: Sequence[NetworkStatistics]) -> dict[str, Column]:
         "layer_depth": _column([depth for size in sizes for depth in range(size)], device),
     }
     for name in networks[0].quantities:
-        found[f"quantities/{name}"] = _column([n.quantities[name] for n in networks], device, torch.float64)
+        found[f"quantities/{name}"] = _quantity([n.quantities[name] for n in networks], device)
     rows_of: dict[Shapes, list[int]] = {}
     for row, layer in enumerate(layers):
         rows_of.setdefault(_shapes(layer), []).append(row)
@@ -178,6 +179,11 @@ def _shapes(layer: Mapping[str, Tensor]) -> Shapes:
 
 def _column(values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.int64) -> Column:
     return Column((len(values),), (torch.tensor(values, dtype=dtype, device=device),))
+
+
+def _quantity(values: Sequence[float | Tensor], device: torch.device) -> Column:
+    tensors = tuple(torch.as_tensor(value, dtype=torch.float64, device=device) for value in values)
+    return Column((len(tensors), *tensors[0].shape), tensors)
 
 
 def _require_same_names(networks: Sequence[NetworkStatistics], layers: Sequence[Mapping[str, Tensor]]) -> None:

@@ -45,7 +45,7 @@ from eznas.statistics.shard_file import (
     replacing,
     write_columns,
 )
-from eznas.statistics.tracing import STATISTICS
+from eznas.statistics.tracing import ALL_STATISTICS, STATISTICS
 
 if TYPE_CHECKING:
     from eznas.architectures import Architecture
@@ -69,7 +69,10 @@ class CaptureSettings:
         batch_size: images in the batch.
         input_size: height and width of an image in pixels.
         seed: of the initialisation and of the probes.
-        storage: type of the statistics on disk: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        storage: type of the statistics on disk: ``"float32"``, ``"bfloat16"`` or ``"float16"``; those in double
+            precision keep it.
+        units: which layers count, ``"convolutional"`` or ``"all"``.
+        targets_digest: `tensor_digest` of the classes of the images; empty if no statistic needs them.
     """
 
     space: str
@@ -81,6 +84,8 @@ class CaptureSettings:
     input_size: int
     seed: int
     storage: str = "float32"
+    units: str = "convolutional"
+    targets_digest: str = ""
 
     def key(self, architectures: Sequence[Architecture], statistics: Collection[str] | None = None) -> str:
         """The content address of a store: 32 hexadecimal digits.
@@ -194,9 +199,11 @@ class ShardWriter:
         make_network: builds and initialises the network of an architecture, on the device of `inputs`.
         inputs: (batch, channels, height, width) float32 image batch.
         seed: of the probes.
-        statistics: names from ``STATISTICS``, in their order.
+        statistics: names from ``ALL_STATISTICS``, in their order.
         memory_budget: bytes to hold, as `ensure_store` explains.
         storage: type in which statistics are kept from their capture on.
+        units: which layers count.
+        targets: (batch,) class of each image, if a statistic needs it.
     """
 
     folder: Path
@@ -207,6 +214,8 @@ class ShardWriter:
     statistics: list[str]
     memory_budget: int
     storage: torch.dtype = torch.float32
+    units: str = "convolutional"
+    targets: Tensor | None = None
 
     def write(self, start: int, stop: int, captured: Callable[[], None] = lambda: None) -> list[ShardFile]:
         """Captures the networks `start` to `stop` (exclusive) and writes them, into one shard if memory allows.
@@ -245,11 +254,22 @@ class ShardWriter:
     def _one(self, arch: Architecture) -> NetworkStatistics:
         network = self.make_network(arch)
         try:
-            found = capture(network, self.inputs, seed=self.seed, statistics=self.statistics)
+            found = capture(
+                network,
+                self.inputs,
+                seed=self.seed,
+                statistics=self.statistics,
+                targets=self.targets,
+                units=self.units,
+            )
         except CaptureError as error:
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
-        layers = tuple({name: tensor.to(self.storage) for name, tensor in layer.items()} for layer in found.layers)
+        layers = tuple({name: self._stored(tensor) for name, tensor in layer.items()} for layer in found.layers)
         return NetworkStatistics(layers, found.quantities)
+
+    def _stored(self, tensor: Tensor) -> Tensor:
+        """In the type of the store; what was captured in double precision has no place in a shorter one."""
+        return tensor if tensor.dtype == torch.float64 else tensor.to(self.storage)
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
         with replacing(self.folder) as temporary:
@@ -273,6 +293,7 @@ def ensure_store(
     make_network: Callable[[Architecture], nn.Module],
     inputs: Tensor,
     *,
+    targets: Tensor | None = None,
     statistics: Collection[str] | None = None,
     networks_per_shard: int = 8,
     memory_budget: int = DEFAULT_MEMORY_BUDGET,
@@ -290,7 +311,8 @@ def ensure_store(
         settings: must describe `make_network` and `inputs`; they name the store.
         make_network: builds and initialises the network of an architecture, on the device of `inputs`.
         inputs: (batch, channels, height, width) float32 image batch.
-        statistics: names from ``STATISTICS``; all 22 by default.
+        targets: (batch,) class of each image, for labelled statistics and ``same_class``.
+        statistics: names from ``ALL_STATISTICS``; the paper's 22 by default.
         networks_per_shard: networks in one file; changes no value.
         memory_budget: bytes that statistics may take in each capturing process. A shard is closed early where one more
             network like its largest would exceed half of them; the other half is room to capture a network. One that
@@ -306,7 +328,7 @@ def ensure_store(
         CaptureError: if the statistics of an architecture cannot be captured; names the architecture.
         StoreError: if the store is damaged, `settings` do not describe `inputs`, or the disk is full or read-only.
     """
-    _require_sound_request(architectures, settings, inputs, networks_per_shard, statistics)
+    _require_sound_request(architectures, settings, inputs, targets, networks_per_shard, statistics)
     folder = root / settings.key(architectures, statistics)
     if (folder / MANIFEST).exists():
         mark_used(folder)
@@ -320,6 +342,8 @@ def ensure_store(
         statistics=_canonical_statistics(statistics),
         memory_budget=memory_budget,
         storage=_STORAGE[settings.storage],
+        units=settings.units,
+        targets=targets,
     )
     job = _Capture(writer, settings, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
     try:
@@ -456,6 +480,7 @@ def _require_sound_request(
     architectures: Sequence[Architecture],
     settings: CaptureSettings,
     inputs: Tensor,
+    targets: Tensor | None,
     networks_per_shard: int,
     statistics: Collection[str] | None,
 ) -> None:
@@ -463,9 +488,9 @@ def _require_sound_request(
         raise StoreError("Cannot make a statistics store of 0 architectures; expected at least one.")
     if networks_per_shard < 1:
         raise StoreError(f"Expected networks_per_shard to be at least 1, but got {networks_per_shard}.")
-    unknown = sorted(set(statistics or ()) - set(STATISTICS))
+    unknown = sorted(set(statistics or ()) - set(ALL_STATISTICS))
     if unknown:
-        raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(STATISTICS)}.")
+        raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(ALL_STATISTICS)}.")
     if settings.storage not in _STORAGE:
         raise StoreError(f"Cannot store statistics as {settings.storage!r}; expected one of {list(_STORAGE)}.")
     digest = tensor_digest(inputs)
@@ -474,10 +499,16 @@ def _require_sound_request(
             f"The settings of the statistics store describe images with digest {settings.images_digest}, but the batch "
             f"has {digest}; set images_digest to tensor_digest(inputs)."
         )
+    digest = "" if targets is None else tensor_digest(targets)
+    if digest != settings.targets_digest:
+        raise StoreError(
+            f"The settings of the statistics store describe classes with digest {settings.targets_digest!r}, but those "
+            f"given have {digest!r}; set targets_digest to tensor_digest(targets), or leave both out."
+        )
 
 
 def _canonical_statistics(statistics: Collection[str] | None) -> list[str]:
-    return [name for name in STATISTICS if statistics is None or name in statistics]
+    return [name for name in ALL_STATISTICS if name in (STATISTICS if statistics is None else statistics)]
 
 
 def _torch_version() -> str:

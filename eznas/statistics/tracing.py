@@ -4,15 +4,17 @@ A *unit* is activation -> convolution -> normalisation. Units are found by follo
 ``TorchFunctionMode`` sees every functional call of one forward pass, and a convolution belongs to the activation whose
 output *is* its input and to the normalisation whose input *is* its output. Functional code, shared modules and
 registration order make no difference. If a network has a complete convolutional unit, its units are exactly those;
-otherwise every convolution and every linear layer is one.
+otherwise, and if all units are asked for, every convolution and every linear layer is one.
 
 A *probe* is a batch that excites the network: the data, Gaussian noise of the same shape, and the data with a little
-noise on top. Gradients are those of the sum of the logits.
+noise on top. Gradients are those of the sum of the logits. Published estimators need two more: the data with their
+classes, with gradients of the mean cross-entropy, and one image of ones through the *linearised* network, with the
+magnitudes of all parameters and without batch normalisation, in double precision.
 
 This module needs nothing but torch and the standard library, because exported proxies carry its source with them.
 
 Source: `Akhauri 2022 <https://arxiv.org/abs/2209.07413>`_, section 3 (network statistics), with the module counting
-of its released code replaced by tracing.
+of its released code replaced by tracing; `Tanaka 2020 <https://arxiv.org/abs/2006.05467>`_, eq. 2 (linearised).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 PROBES = ("data", "noise", "perturbed")
@@ -35,6 +38,15 @@ STATISTICS = (
     *(f"weight_grad.{probe}" for probe in PROBES),
     *(f"{value}{suffix}.{probe}" for value in VALUES for suffix in ("", "_grad") for probe in PROBES),
 )
+LABELLED, LINEARISED = "labelled", "linearised"
+LABELLED_STATISTICS = (
+    *(f"{value}_grad.{LABELLED}" for value in ("weight", *VALUES, "convolution_output")),
+    f"convolution_output.{LABELLED}",
+    f"weight_grad.{LINEARISED}",
+)
+ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS)
+RECORDED = (*VALUES, "convolution_output")
+UNITS = ("convolutional", "all")
 
 
 def _functions(*names: str) -> frozenset[Callable[..., Any]]:
@@ -51,6 +63,7 @@ NORMALISATIONS = _functions("batch_norm", "group_norm", "instance_norm", "layer_
 CONVOLUTIONS = _functions("conv1d", "conv2d", "conv3d")
 TRANSPOSED = _functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 LINEAR = _functions("linear")
+BATCH_NORMALISATIONS = _functions("batch_norm")
 DROPOUT = _functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 OUT_OF_PLACE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     in_place: getattr(torch.Tensor, name, None) or getattr(F, name)
@@ -73,9 +86,10 @@ class ProbeRecord:
 
     Attributes:
         units: one mapping per unit, in order of execution. ``activation_input`` and ``convolution_input`` are
-            (batch, in, height, width), ``activation_output`` is (batch, out, height', width'), ``weight`` is
-            (out, in / groups, kernel, kernel); each name with ``_grad`` has the shape of its value. Tensors of linear
-            layers are laid out as those of a 1x1 convolution, tokens along the height.
+            (batch, in, height, width); ``convolution_output`` and ``activation_output``, before and after
+            normalisation, are (batch, out, height', width'); ``weight`` is (out, in / groups, kernel, kernel); each
+            name with ``_grad`` has the shape of its value. Tensors of linear layers are laid out as those of a 1x1
+            convolution, tokens along the height.
         parameter_count: number of parameters of the network.
         mac_count: multiply-accumulates of all convolutions and linear layers for one image; a bias counts as one.
         logits: what the network returned, detached.
@@ -94,7 +108,7 @@ class _Call:
     is_linear: bool
     weight: Tensor
     convolution_input: Tensor
-    result: Tensor
+    convolution_output: Tensor
     activation_output: Tensor
     activation_input: Tensor | None
     is_normalised: bool = False
@@ -125,12 +139,13 @@ class _Tracer(TorchFunctionMode):
     its weight, so that a gradient is what flows back through this one consumer and not the sum over all of them.
     Operations in place are carried out of place, and the tensor they would have changed is replaced wherever the
     network uses it again: values already recorded stay what they were. Dropout is the identity: a proxy scores the
-    network, not one draw of a mask.
+    network, not one draw of a mask. So is batch normalisation, if the network is to be `linearised`.
     """
 
-    def __init__(self, *, gradients: bool) -> None:
+    def __init__(self, *, gradients: bool, linearised: bool = False) -> None:
         super().__init__()
         self.gradients = gradients
+        self.linearised = linearised
         self.calls: list[_Call] = []
         self.n_macs = 0
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
@@ -185,7 +200,8 @@ class _Tracer(TorchFunctionMode):
             result = func(*_replace(args, kwargs, 0, "input", alias), **kwargs)
             self._activations[id(result)] = (result, alias)
             return result
-        result = func(*args, **kwargs)
+        is_skipped = self.linearised and func in BATCH_NORMALISATIONS
+        result = _argument(args, kwargs, 0, "input").clone() if is_skipped else func(*args, **kwargs)
         if func in NORMALISATIONS:
             call = self._open.pop(id(_argument(args, kwargs, 0, "input")), None)
             if call is not None:
@@ -222,7 +238,7 @@ class _Tracer(TorchFunctionMode):
     def refuse_overwritten(self, calls: Iterable[_Call]) -> None:
         """Raises if a tensor that `calls` refer to holds other values than when it was recorded."""
         for index, call in enumerate(calls):
-            for name in VALUES:
+            for name in RECORDED:
                 tensor = call.value(name)
                 if tensor._version != self._versions[id(tensor)]:
                     raise RuntimeError(
@@ -285,7 +301,14 @@ def _one_thread() -> Iterator[None]:
 
 
 def run_probe(
-    network: nn.Module, inputs: Tensor, *, gradients: bool = True, names: Collection[str] | None = None
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    gradients: bool = True,
+    names: Collection[str] | None = None,
+    units: str = "convolutional",
+    targets: Tensor | None = None,
+    linearised: bool = False,
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
@@ -295,46 +318,76 @@ def run_probe(
         network: maps `inputs` to one tensor of logits.
         inputs: (batch, ...) float tensor on the device of the network.
         gradients: also record the gradient of the sum of all logits with respect to every recorded tensor.
-        names: the names to record, such as ``{"weight_grad"}``; all of them by default.
+        names: the names to record, such as ``{"weight_grad"}``; by default all but those of ``convolution_output``.
+        units: ``"convolutional"`` ones alone, if there are any, or ``"all"``.
+        targets: (batch,) classes; gradients are then those of the mean cross-entropy.
+        linearised: run the network with the magnitudes of its parameters and buffers in double precision, without batch
+            normalisation, on one image of ones in place of `inputs`.
 
     Raises:
         TypeError: if the network does not return one tensor.
+        ValueError: if `targets` are not one class of the network for each image.
         RuntimeError: if the network overwrites a recorded tensor in a way that cannot be done out of place.
     """
-    values = [name for name in ("weight", *VALUES) if names is None or name in names]
-    differentiated = [name for name in ("weight", *VALUES) if names is None or f"{name}_grad" in names]
-    if not gradients:
-        differentiated = []
-    tracer = _Tracer(gradients=bool(differentiated))
+    if names is None:
+        names = [name for value in ("weight", *VALUES) for name in (value, f"{value}_grad")]
+    values = [name for name in ("weight", *RECORDED) if name in names]
+    differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
+    tracer = _Tracer(gradients=bool(differentiated), linearised=linearised)
     with _one_thread(), _as_found(network), torch.set_grad_enabled(tracer.gradients):
-        probe = inputs.detach().clone().requires_grad_(tracer.gradients)
+        probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
+        probe.requires_grad_(tracer.gradients)
+        state = _magnitudes(network) if linearised else {}
         with tracer:
-            logits = network(probe)
+            logits = functional_call(network, state, (probe,)) if linearised else network(probe)
         logits = tracer.current(logits)
         if not isinstance(logits, Tensor):
             raise TypeError(
                 f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; "
                 f"wrap it in a module that returns the logits alone."
             )
-        calls = [call for call in tracer.calls if call.is_complete] or tracer.calls
+        calls = tracer.calls if units == "all" else [c for c in tracer.calls if c.is_complete] or tracer.calls
         tracer.refuse_overwritten(calls)
-        derivatives = iter(_gradients(logits, [call.value(name) for call in calls for name in differentiated]))
-        units = []
+        total = logits.sum() if targets is None else _loss(logits, targets)
+        derivatives = iter(_gradients(total, [call.value(name) for call in calls for name in differentiated]))
+        found = []
         for call in calls:
             unit = {name: call.laid_out(name, call.value(name).detach()) for name in values}
             for name in differentiated:
                 unit[f"{name}_grad"] = call.laid_out(name, next(derivatives))
             if "weight" in unit:
                 unit["weight"] = unit["weight"].clone()
-            units.append(unit)
+            found.append(unit)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return ProbeRecord(units, n_parameters, tracer.n_macs // len(inputs), logits.detach())
+    return ProbeRecord(found, n_parameters, tracer.n_macs // len(probe), logits.detach())
 
 
-def _gradients(logits: Tensor, tensors: list[Tensor]) -> list[Tensor]:
-    """The gradient of the sum of `logits` for each of `tensors`; zero where the logits do not depend on it."""
-    reached = [tensor for tensor in tensors if tensor.requires_grad] if logits.requires_grad else []
-    found = torch.autograd.grad(logits.sum(), reached, allow_unused=True) if reached else ()
+def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer by its absolute value, in double precision; counters as copies."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    return {name: t.detach().abs().double() if t.is_floating_point() else t.detach().clone() for name, t in tensors}
+
+
+def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy of (batch, n_classes) logits, in nats."""
+    if logits.dim() != 2 or targets.shape != logits.shape[:1]:
+        raise ValueError(
+            f"Labelled statistics compare logits of shape (batch, n_classes) with (batch,) classes, but got logits of "
+            f"shape {tuple(logits.shape)} and classes of shape {tuple(targets.shape)}; give one class for each image."
+        )
+    outside = targets[(targets < 0) | (targets >= logits.shape[1])]
+    if len(outside):
+        raise ValueError(
+            f"Class {int(outside[0])} is none of a network with {logits.shape[1]} logits: expected 0 to "
+            f"{logits.shape[1] - 1}; build the network for as many classes as the images have."
+        )
+    return F.cross_entropy(logits, targets.to(logits.device, torch.int64))
+
+
+def _gradients(total: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """The gradient of the scalar `total` for each of `tensors`; zero where it does not depend on it."""
+    reached = [tensor for tensor in tensors if tensor.requires_grad] if total.requires_grad else []
+    found = torch.autograd.grad(total, reached, allow_unused=True) if reached else ()
     by_id = {id(tensor): gradient for tensor, gradient in zip(reached, found, strict=True)}
     gradients = [by_id.get(id(tensor)) for tensor in tensors]
     return [
@@ -356,8 +409,14 @@ def probe_inputs(inputs: Tensor, seed: int) -> dict[str, Tensor]:
 
 
 def capture_units(
-    network: nn.Module, inputs: Tensor, *, seed: int, statistics: Collection[str] | None = None
-) -> tuple[list[dict[str, Tensor]], dict[str, float]]:
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    seed: int,
+    statistics: Collection[str] | None = None,
+    targets: Tensor | None = None,
+    units: str = "convolutional",
+) -> tuple[list[dict[str, Tensor]], dict[str, float | Tensor]]:
     """The statistics of every unit of `network`, and the quantities of the network as a whole.
 
     Only the probes and gradients that `statistics` needs are run. Statistics of the perturbed probe are the difference
@@ -367,43 +426,79 @@ def capture_units(
         network: maps `inputs` to one tensor of logits; left as it was found.
         inputs: (batch, ...) float tensor on the device of the network.
         seed: of the noise and of the perturbation.
-        statistics: names from ``STATISTICS``, such as ``"weight_grad.noise"``; all of them by default.
+        statistics: names from ``ALL_STATISTICS``, such as ``"weight_grad.noise"``; all of ``STATISTICS`` by default.
+        targets: (batch,) class of each image, for labelled statistics and ``same_class``.
+        units: which layers count: the ``"convolutional"`` units, if the network has any, or ``"all"`` convolutions and
+            linear layers.
 
     Returns:
-        One mapping per unit from statistic to tensor, in the order of ``STATISTICS``; and ``parameter_count`` and
-        ``mac_count`` (per image).
+        One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count``,
+        ``mac_count`` (per image) and, if there are `targets`, ``same_class``, (batch, batch): 1 where two images share
+        a class, else 0.
 
     Raises:
-        ValueError: if a name is unknown, `inputs` is no float batch, or the network has no unit.
+        ValueError: if a name is unknown, `inputs` is no float batch, `targets` lack or do not fit, or the network has
+            no unit.
     """
-    wanted = STATISTICS if statistics is None else tuple(name for name in STATISTICS if name in set(statistics))
-    unknown = sorted(set(statistics or ()) - set(STATISTICS))
-    if unknown:
-        raise ValueError(f"Unknown statistics {unknown}; known are {list(STATISTICS)}.")
-    if inputs.dim() < 2 or len(inputs) == 0 or not inputs.is_floating_point():
-        raise ValueError(
-            f"Expected inputs to be a float batch of shape (batch, ...) with at least one image, "
-            f"but got {inputs.dtype} of shape {tuple(inputs.shape)}."
-        )
-    names = {probe: {name.partition(".")[0] for name in wanted if name.endswith(f".{probe}")} for probe in PROBES}
+    wanted = STATISTICS if statistics is None else tuple(name for name in ALL_STATISTICS if name in set(statistics))
+    _check_request(inputs, statistics or (), targets, units)
+    names = {
+        probe: {name.partition(".")[0] for name in wanted if name.endswith(f".{probe}")}
+        for probe in (*PROBES, LABELLED, LINEARISED)
+    }
     names["data"] |= names["perturbed"] | ({"weight"} & set(wanted))
     if not any(names.values()):
         names["data"] = {"weight"}  # no statistic is asked for, but the quantities still need a forward pass
-    batches = probe_inputs(inputs, seed)
-    records = {probe: run_probe(network, batches[probe], names=names[probe]) for probe in PROBES if names[probe]}
+    batches = {**probe_inputs(inputs, seed), LABELLED: inputs, LINEARISED: inputs}
+    records = {
+        probe: run_probe(
+            network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
+            linearised=probe == LINEARISED,
+        )
+        for probe, batch in batches.items()
+        if names[probe]
+    }  # fmt: skip
     first = next(iter(records.values()))
     if not first.units:
         raise ValueError(
             f"{type(network).__name__} has no unit: expected at least one convolution or linear layer called in its "
             f"forward pass, found none."
         )
-    units: list[dict[str, Tensor]] = []
+    found: list[dict[str, Tensor]] = []
     for index in range(len(first.units)):
         shown = {probe: record.units[index] for probe, record in records.items()}
-        units.append({name: _statistic(name, shown) for name in wanted})
+        found.append({name: _statistic(name, shown) for name in wanted})
         for values in shown.values():
             values.clear()  # frees what only the difference needed
-    return units, {"parameter_count": float(first.parameter_count), "mac_count": float(first.mac_count)}
+    quantities: dict[str, float | Tensor] = {
+        "parameter_count": float(first.parameter_count), "mac_count": float(first.mac_count),
+    }  # fmt: skip
+    if targets is not None:
+        quantities["same_class"] = (targets[:, None] == targets[None, :]).double().to(inputs.device)
+    return found, quantities
+
+
+def _check_request(inputs: Tensor, statistics: Collection[str], targets: Tensor | None, units: str) -> None:
+    """Raises `ValueError` unless these arguments of `capture_units` make sense together."""
+    unknown = sorted(set(statistics) - set(ALL_STATISTICS))
+    if unknown:
+        raise ValueError(f"Unknown statistics {unknown}; known are {list(ALL_STATISTICS)}.")
+    if units not in UNITS:
+        raise ValueError(f"The units of a network are one of {', '.join(UNITS)}, got {units!r}.")
+    if inputs.dim() < 2 or len(inputs) == 0 or not inputs.is_floating_point():
+        raise ValueError(
+            f"Expected inputs to be a float batch of shape (batch, ...) with at least one image, "
+            f"but got {inputs.dtype} of shape {tuple(inputs.shape)}."
+        )
+    if targets is None:
+        labelled = sorted(name for name in statistics if name.endswith(f".{LABELLED}"))
+        if labelled:
+            raise ValueError(f"Statistic {labelled[0]} needs the class of each image; pass targets of shape (batch,).")
+    elif targets.shape != (len(inputs),) or targets.is_floating_point():
+        raise ValueError(
+            f"Expected targets to be ({len(inputs)},) integers, one class per image, but got {targets.dtype} of shape "
+            f"{tuple(targets.shape)}."
+        )
 
 
 def _statistic(name: str, shown: Mapping[str, Mapping[str, Tensor]]) -> Tensor:

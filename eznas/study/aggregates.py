@@ -25,10 +25,7 @@ def reference_conditions(config: RunConfig, conditions: Conditions, images: str)
         conditions: what they mean on this machine's data; so does `images`, the source of the batches.
     """
     return ReferenceConditions(
-        cells_per_stage=config.networks.cells_per_stage,
-        channels=config.networks.channels,
-        n_classes=config.networks.n_classes,
-        scheme=conditions.scheme,
+        networks=config.networks.model_dump(mode="json"),
         seed=config.seed,
         probe_seed=conditions.seed,
         images=images,
@@ -48,7 +45,7 @@ def config_of(recorded: ReferenceConditions) -> RunConfig:
     """
     table = {
         "seed": recorded.seed,
-        "networks": {name: getattr(recorded, name) for name in ("cells_per_stage", "channels", "n_classes", "scheme")},
+        "networks": dict(recorded.networks),
         "probe": {name: getattr(recorded, name) for name in ("images", "batch_size", "input_size")},
         "report": {"baseline_batch_size": recorded.estimator_batch_size},
     }
@@ -66,14 +63,19 @@ def check_conditions(name: str, aggregate: RankAggregate, here: ReferenceConditi
     Raises:
         ConfigError: if the two differ; names what differs.
     """
-    recorded, found = asdict(aggregate.reference.conditions), asdict(here)
-    different = [key for key in recorded if recorded[key] != found[key]]
+    recorded, found = (_flat(conditions) for conditions in (aggregate.reference.conditions, here))
+    different = [key for key in {**recorded, **found} if recorded.get(key) != found.get(key)]
     if different:
-        what = ", ".join(f"{key} {recorded[key]}, here {found[key]}" for key in different[:3])
+        what = ", ".join(f"{key} {recorded.get(key)}, here {found.get(key)}" for key in different[:3])
         raise ConfigError(
             f"{name} ranks among {aggregate.reference.n} networks scored under other conditions ({what}); leave out "
             "--set or the proxies of other runs, or make a reference under these with eznas aggregate"
         )
+
+
+def _flat(conditions: ReferenceConditions) -> dict[str, object]:
+    values = asdict(conditions)
+    return {**values.pop("networks"), **values}
 
 
 def check_space(name: str, aggregate: RankAggregate, architectures: Sequence[Architecture]) -> None:

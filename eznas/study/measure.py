@@ -60,7 +60,11 @@ def measure(folder: RunFolder, problem: Problem, state: SearchState, pool: Pool,
     programs = [row.program for row in rows if row.program is not None]
     estimators = [row.name for row in rows if row.program is None and row.name is not None]
     extra = [p for p in proposals if p is not None]
-    measured = _score(problem, "report", [*programs, *extra], estimators, pool, observer)
+    known = [
+        KNOWN_PROGRAMS[row.name].units if row.name is not None else None for row in rows if row.program is not None
+    ]
+    units = [read or problem.conditions.units for read in [*known, *([None] * len(extra))]]
+    measured = _score(problem, "report", [*programs, *extra], estimators, pool, observer, units)
     n_programs = len(programs)
     scores = np.concatenate([measured.scores[:n_programs], measured.scores[n_programs + len(extra) :]])
     order = [r for r in rows if r.program is not None] + [r for r in rows if r.program is None]
@@ -109,7 +113,13 @@ def _contenders(state: SearchState) -> list[Candidate]:
 
 
 def _score(
-    problem: Problem, part: str, programs: Sequence[Program], estimators: Sequence[str], pool: Pool, observer: Observer
+    problem: Problem,
+    part: str,
+    programs: Sequence[Program],
+    estimators: Sequence[str],
+    pool: Pool,
+    observer: Observer,
+    units: Sequence[str] | None = None,
 ) -> ProxyScores:
     architectures: tuple[Architecture, ...] = getattr(problem.parts, part)
     return score_architectures(
@@ -119,6 +129,7 @@ def _score(
         estimators=estimators,
         pool=pool,
         progress=observer.advance,
+        units=units,
     )
 
 

@@ -26,6 +26,7 @@ from eznas.fitness import Labels
 from eznas.proxies import Conditions
 from eznas.randomness import derived_seed, stream
 from eznas.statistics import CaptureSettings, tensor_digest
+from primitives import PRIMITIVE_SETS, Level, PrimitiveSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,24 @@ class Problem:
             input_size=conditions.inputs.shape[-1],
             seed=conditions.seed,
             storage=self.config.probe.storage,
+            units=conditions.units,
+            targets_digest="" if self.targets is None else tensor_digest(self.targets),
         )
+
+    @property
+    def primitive_set(self) -> PrimitiveSet:
+        """The words programs are made of."""
+        return PRIMITIVE_SETS[self.config.evolution.primitive_set]
+
+    @property
+    def targets(self) -> Tensor | None:
+        """(batch,) classes of the images; None unless a word of the run looks at them."""
+        return self.conditions.targets if any(s.needs_classes for s in self.primitive_set.statistics) else None
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Names of the layer statistics that programs may read."""
+        return tuple(s.name for s in self.primitive_set.statistics if s.type.level is Level.LAYER)
 
 
 def prepare(config: RunConfig) -> Problem:
@@ -119,7 +137,7 @@ def conditions_of(config: RunConfig) -> tuple[Conditions, str]:
         rng = stream(config.seed, "probe", "images")
         return image_batch(images, batch_size=size, input_size=config.probe.input_size, rng=rng)
 
-    inputs, _ = batch(config.probe.batch_size)
+    inputs, targets = batch(config.probe.batch_size)
     estimator_inputs, estimator_targets = batch(config.report.baseline_batch_size)
     networks = config.networks
     conditions = Conditions(
@@ -129,6 +147,8 @@ def conditions_of(config: RunConfig) -> tuple[Conditions, str]:
         scheme=networks.scheme,
         seed=derived_seed(config.seed, "networks") % 2**31,
         inputs=inputs,
+        targets=targets,
+        units=config.probe.units,
         estimator_inputs=estimator_inputs,
         estimator_targets=estimator_targets,
     )

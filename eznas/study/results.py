@@ -44,20 +44,29 @@ class Proxy:
             raise RunError(f"Proxy {self.id!r} is not a program; score it by name with eznas score {self.id}")
         return program
 
-    def score(self, module: nn.Module, inputs: Tensor) -> float:
+    def score(self, module: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
         """Score of a network as it is, on a batch of images; higher predicts a higher accuracy.
 
         Args:
             module: maps `inputs` to logits; left as found.
             inputs: (batch, channels, height, width) float32.
+            targets: (batch,) class of each image, for a program that looks at classes.
 
         Raises:
+            CaptureError: if the network cannot be run, or classes are needed and absent.
             RunError: if the program has no finite value on this network; says where and why.
         """
-        seed = int(RunFolder.open(self.run_dir).read_json("manifest.json")["capture"]["seed"])
+        settings = RunFolder.open(self.run_dir).read_json("manifest.json")["capture"]
         program = self.program
-        names = [name for name in program.statistics if "_count" not in name]
-        outcome = evaluate(program, capture(module, inputs, seed=seed, statistics=names))
+        shown = capture(
+            module,
+            inputs,
+            seed=int(settings["seed"]),
+            statistics=program.layer_statistics,
+            targets=targets,
+            units=settings.get("units", "convolutional"),
+        )
+        outcome = evaluate(program, shown)
         if isinstance(outcome, Invalid):
             raise RunError(f"Proxy {self.id} has no finite score: {outcome.describe(program)}")
         return float(self.entry.direction * outcome)
@@ -96,6 +105,7 @@ class Proxy:
             initialisation_seed=capture["seed"],
             probe_seed=capture["seed"],
             batch="{batch_size} {images} images of {input_size} x {input_size}".format(**capture),
+            units=capture.get("units", "convolutional"),
         )
         front = reporting.load_front(self.run_dir)
         card = reporting.proxy_card(front, self.entry)

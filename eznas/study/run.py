@@ -139,6 +139,8 @@ def capture_store(problem: Problem, machine: Machine, observer: Observer, pool: 
         problem.capture_settings(),
         problem.conditions.network,
         problem.conditions.inputs,
+        targets=problem.targets,
+        statistics=problem.statistics,
         networks_per_shard=problem.config.evaluation.networks_per_shard,
         progress=observer.advance,
         spread=_spread(pool) if pool is not None and machine.workers else None,

@@ -250,6 +250,7 @@ class _Asked:
     config: RunConfig
     conditions: Conditions
     images: str
+    units: dict[str, str]
 
     @property
     def without_reference(self) -> list[str]:
@@ -266,7 +267,8 @@ class _Asked:
         """A proxy of a network's own that was asked for, by the name it was asked for with."""
         if name in self.programs:
             program, direction = self.programs[name]
-            return Member(name=name, direction=direction, program=program)
+            units = self.units.get(name, self.conditions.units)
+            return Member(name=name, direction=direction, program=program, units=units)
         return Member(name=name, direction=self.estimators[name])
 
     def score(
@@ -281,6 +283,7 @@ class _Asked:
                 estimators=list(self.estimators),
                 pool=pool,
                 progress=progress,
+                units=[self.units.get(name, self.conditions.units) for name in self.programs],
             )
         signs = np.array([*(sign for _, sign in self.programs.values()), *self.estimators.values()], dtype=float)
         scores = np.where(np.isfinite(scored.scores), scored.scores * signs[:, None], np.nan)
@@ -365,7 +368,9 @@ def _asked(proxies: Sequence[str], overrides: Sequence[str]) -> _Asked:
     here = reference_conditions(config, conditions, images)
     for name, loaded in with_own.items():
         check_conditions(name, loaded, here)
-    return _Asked(tuple(proxies), resolver.programs, resolver.estimators, aggregates, config, conditions, images)
+    return _Asked(
+        tuple(proxies), resolver.programs, resolver.estimators, aggregates, config, conditions, images, resolver.units
+    )
 
 
 class _Resolver:
@@ -374,6 +379,7 @@ class _Resolver:
     def __init__(self, overrides: Sequence[str]) -> None:
         self.programs: dict[str, tuple[Program, int]] = {}
         self.estimators: dict[str, int] = {}
+        self.units: dict[str, str] = {}  # layers that a program reads, where it is not for the settings to say
         self.config: RunConfig | None = None
         self._overrides = overrides
 
@@ -409,6 +415,7 @@ class _Resolver:
             self.estimators[key] = member.direction
         else:
             self.programs[key] = (member.program, member.direction)
+            self.units[key] = member.units
 
 
 @contextmanager

@@ -10,11 +10,20 @@ import pytest
 import torch
 
 from eznas.architectures import Skeleton, build_network, nb201
-from eznas.statistics import CaptureSettings, NetworkStatistics, StatisticsStore, capture, ensure_store, tensor_digest
+from eznas.statistics import (
+    ALL_STATISTICS,
+    CaptureSettings,
+    NetworkStatistics,
+    StatisticsStore,
+    capture,
+    ensure_store,
+    tensor_digest,
+)
 
 SKELETON = Skeleton(cells_per_stage=1, channels=4)
 SEED = 5
 INPUTS = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+TARGETS = torch.tensor([4, 1, 4])
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (6111, 0, 1462, 15624, 8000))
 """The best cell, one without convolutions, and others between: from 2 to 20 units."""
 
@@ -29,8 +38,13 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def networks() -> tuple[NetworkStatistics, ...]:
-    """All 22 statistics of each network."""
-    return tuple(capture(build_network(a, SKELETON, seed=SEED), INPUTS, seed=SEED) for a in ARCHITECTURES)
+    """All statistics of each network, labelled and linearised ones too."""
+    return tuple(
+        capture(
+            build_network(a, SKELETON, seed=SEED), INPUTS, seed=SEED, statistics=ALL_STATISTICS, targets=TARGETS
+        )
+        for a in ARCHITECTURES
+    )
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +63,7 @@ def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
         batch_size=len(INPUTS),
         input_size=INPUTS.shape[-1],
         seed=SEED,
+        targets_digest=tensor_digest(TARGETS),
     )
     store, _ = ensure_store(
         root,
@@ -56,6 +71,8 @@ def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
         settings,
         lambda arch: build_network(arch, SKELETON, seed=SEED),
         INPUTS,
+        targets=TARGETS,
+        statistics=ALL_STATISTICS,
         networks_per_shard=networks_per_shard,
     )
     return store

@@ -21,6 +21,7 @@ from eznas.architectures.networks import build_network
 from eznas.errors import ProgramError, RunError
 from eznas.evaluation import Invalid, evaluate
 from eznas.programs import Program, from_json, parse
+from eznas.proxies import KNOWN_PROGRAMS, by_name
 from eznas.reporting import (
     ScoringSettings,
     export,
@@ -31,8 +32,8 @@ from eznas.reporting import (
     load_front,
     proxy_card,
 )
-from eznas.statistics import capture
-from primitives import EXTENDED, PAPER, PRIMITIVES
+from eznas.statistics import ALL_STATISTICS, capture
+from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
 from tests.strategies import random_programs
 
 SETTINGS = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, batch="6 random images")
@@ -86,17 +87,21 @@ sys.meta_path.insert(0, NoProject())
 import torch
 torch.set_num_threads(1)
 folder = pathlib.Path(sys.argv[1])
-networks, inputs, results = load(folder / "networks.py").networks(), torch.load(folder / "inputs.pt"), {}
+networks, results = load(folder / "networks.py").networks(), {}
+inputs, targets = torch.load(folder / "inputs.pt"), torch.load(folder / "targets.pt")
 for path in sorted(folder.glob("proxy_*.py")):
     module = load(path)
     results[path.stem] = found = []
     for network in networks:
         try:
-            found.append(module.score(network, inputs, targets=None))
+            found.append(module.score(network, inputs, targets=targets))
         except ValueError as error:
             found.append(str(error))
 print(json.dumps(results))
 """
+
+
+CLASSES = torch.tensor([0, 1, 2, 1, 0, 1])
 
 
 def batch() -> Tensor:
@@ -122,6 +127,7 @@ def exported(program: Program, folder: Path, *, direction: int = 1, name: str = 
 def run_alone(folder: Path) -> dict[str, list[float | str]]:
     """Scores of the exported files in `folder`, from an isolated Python in which this project cannot be imported."""
     torch.save(batch(), folder / "inputs.pt")
+    torch.save(CLASSES, folder / "targets.pt")
     (folder / "networks.py").write_text(NETWORKS, encoding="utf-8")
     (folder / "driver.py").write_text(DRIVER, encoding="utf-8")
     done = subprocess.run(
@@ -134,15 +140,16 @@ def run_alone(folder: Path) -> dict[str, list[float | str]]:
 
 @functools.cache
 def drawn_programs() -> list[Program]:
-    """Random programs of both sets, enough of them that every operator of the language occurs in one."""
+    """Random programs of all sets, enough of them that every operator of the language occurs in one."""
     chosen: list[Program] = []
     missing = set(PRIMITIVES.values())
-    for words in (EXTENDED, PAPER):
+    for words in (EXTENDED, PAPER, LABELLED):
         drawn = [p for p in random_programs(words, 20, 1_000, max_height=6) if p.size <= 40]
         while drawn and (best := max(drawn, key=lambda p: len(missing & set(p.nodes)))) and missing & set(best.nodes):
             chosen.append(best)
             missing -= set(best.nodes)
     chosen.extend(random_programs(EXTENDED, 21, 8, max_height=5))
+    chosen.append(KNOWN_PROGRAMS["synflow_program"].program)
     assert not missing, missing
     return chosen
 
@@ -154,7 +161,10 @@ def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> N
         (tmp_path / f"proxy_{index:03}.py").write_text(text, encoding="utf-8")
     found = run_alone(tmp_path)
     networks = load_module(tmp_path / "networks.py").networks()
-    statistics = [capture(network, batch(), seed=SETTINGS.probe_seed) for network in networks]
+    statistics = [
+        capture(network, batch(), seed=SETTINGS.probe_seed, statistics=ALL_STATISTICS, targets=CLASSES)
+        for network in networks
+    ]
     n_scores = 0
     for index, program in enumerate(programs):
         direction = -1 if index % 3 == 0 else 1
@@ -166,6 +176,20 @@ def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> N
                 assert score == pytest.approx(direction * expected, rel=1e-4, abs=1e-30), program.text
                 n_scores += 1
     assert n_scores > len(programs), "most drawn programs should have scores"
+
+
+@pytest.mark.parametrize("name", ["snip_program", "epe_nas_program", "synflow_program"])
+def test_an_exported_estimator_reads_all_layers_and_the_classes(name: str, tmp_path: Path) -> None:
+    known = KNOWN_PROGRAMS[name]
+    settings = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, units=known.units)
+    path = tmp_path / "exported_estimator.py"
+    path.write_text(export_python(known.program, direction=1, settings=settings), encoding="utf-8")
+    network = build_network(nb201.from_index(6111), nb201.Skeleton(cells_per_stage=1, channels=4), seed=3)
+    found = load_module(path).score(network, batch(), CLASSES)
+    assert found == pytest.approx(by_name(str(known.estimator))(network, batch(), CLASSES), rel=1e-4)
+    if known.program.needs_classes:
+        with pytest.raises(ValueError, match=r"class"):
+            load_module(path).score(network, batch())
 
 
 @pytest.mark.parametrize("name", sorted(PRIMITIVES))

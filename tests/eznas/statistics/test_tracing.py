@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from eznas.architectures import Skeleton, build_network, nb201
 from eznas.statistics import tracing
-from eznas.statistics.tracing import PROBES, STATISTICS, capture_units, probe_inputs, run_probe
+from eznas.statistics.tracing import (
+    LABELLED_STATISTICS,
+    PROBES,
+    STATISTICS,
+    capture_units,
+    probe_inputs,
+    run_probe,
+)
 
 SKELETON = Skeleton(cells_per_stage=1, channels=4)
 GRADIENTS = ("weight_grad", "activation_input_grad", "convolution_input_grad", "activation_output_grad")
@@ -436,3 +443,72 @@ def test_the_module_stands_alone() -> None:
     finally:
         del sys.modules["embedded"]
     assert len(units) == 3
+
+
+CLASSES = torch.tensor([1, 0, 1, 2])[: len(images())]
+
+
+def test_labelled_gradients_are_those_of_the_loss() -> None:
+    network = build_network(nb201.from_index(11), SKELETON, seed=1)
+    units, quantities = capture_units(
+        network, images(), seed=0, statistics=LABELLED_STATISTICS[:-1], targets=CLASSES, units="all"
+    )
+    weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    network.train()
+    loss = F.cross_entropy(network(images()), CLASSES)
+    expected = torch.autograd.grad(loss, weights)
+    assert len(units) == len(weights)
+    for unit, gradient in zip(sorted_by_size(units), sorted(expected, key=sort_key), strict=True):
+        torch.testing.assert_close(unit["weight_grad.labelled"], four_axes(gradient), rtol=1e-4, atol=1e-7)
+    assert torch.equal(torch.as_tensor(quantities["same_class"]), (CLASSES[:, None] == CLASSES).double())
+
+
+def test_the_output_of_a_convolution_is_recorded_before_normalisation() -> None:
+    network = build_network(nb201.from_index(1462), SKELETON, seed=1)
+    names = ["convolution_output.labelled", "activation_output.data"]
+    units, _ = capture_units(network, images(), seed=0, statistics=names, targets=CLASSES)
+    for unit in units:
+        raw, normalised = unit["convolution_output.labelled"], unit["activation_output.data"]
+        expected = F.batch_norm(raw, None, None, training=True)
+        torch.testing.assert_close(normalised, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_linearised_network_has_no_normalisation_and_double_precision() -> None:
+    """By hand: one path of two convolutions and a classifier; the flow of each layer is the whole output."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5, bias=False),
+    )  # fmt: skip
+    for module in network:
+        if isinstance(module, nn.Conv2d):
+            module.bias = None
+    names = ("weight", "weight_grad.linearised")
+    units, _ = capture_units(network, images(), seed=0, statistics=names, units="all")
+    flows = [float((u["weight"].abs() * u["weight_grad.linearised"]).sum()) for u in units]
+    assert all(unit["weight_grad.linearised"].dtype == torch.float64 for unit in units)
+    assert len(flows) == 3
+    assert flows == pytest.approx([flows[0]] * 3, rel=1e-5)
+    first, second, last = (u["weight"].abs().double() for u in units)
+    by_hand = (last[..., 0, 0] @ second.sum((2, 3)) @ first.sum((2, 3)) @ torch.ones(3).double()).sum()
+    assert flows[0] == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_all_layers_or_the_convolutional_units() -> None:
+    network = build_network(nb201.from_index(1462), SKELETON, seed=1)
+    some, _ = capture_units(network, images(), seed=0, statistics=["weight"])
+    every, _ = capture_units(network, images(), seed=0, statistics=["weight"], units="all")
+    assert len(every) == len(some) + 4  # the stem, two shortcuts, the classifier
+    with pytest.raises(ValueError, match=r"The units of a network are one of convolutional, all, got 'some'"):
+        capture_units(network, images(), seed=0, units="some")
+
+
+def sort_key(tensor: Tensor) -> tuple[int, float]:
+    return tensor.numel(), round(float(tensor.abs().sum()), 5)
+
+
+def sorted_by_size(units: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    return sorted(units, key=lambda unit: sort_key(unit["weight_grad.labelled"]))
+
+
+def four_axes(tensor: Tensor) -> Tensor:
+    return tensor.reshape(*tensor.shape, *([1] * (4 - tensor.dim())))

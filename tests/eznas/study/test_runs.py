@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -10,10 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from eznas.architectures import Skeleton, build_network, nb201
 from eznas.cli import main
 from eznas.evolution import Journal
 from eznas.evolution.run_folder import RunFolder
+from eznas.study import Study
 from eznas.workers import open_pool
 from tests.eznas.runs import evolve, options, result
 
@@ -159,3 +163,13 @@ def test_a_finished_run_is_not_measured_again(tiny_run: Path, monkeypatch: pytes
     monkeypatch.setattr("eznas.study.run.measure", lambda *_: pytest.fail("measured again"))
     assert main(["resume", str(tiny_run), "--quiet"]) == 0
     assert (tiny_run / "front.json").read_bytes() == before
+
+
+def test_a_run_with_the_labelled_words_ends_with_a_front(tmp_path: Path) -> None:
+    changed = {"evolution__primitive_set": "labelled", "probe__units": "all"}
+    assert evolve(tmp_path / "run", **changed) == 0
+    study = Study(tmp_path / "run")
+    network = build_network(nb201.from_index(7), Skeleton(cells_per_stage=1), seed=0)
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert math.isfinite(study.best.score(network, images, torch.tensor([0, 1, 1, 0])))
+    assert "targets" in study.best.to_python()
