@@ -360,6 +360,10 @@ def nas(
         list[str] | None,
         typer.Option("--proxy", help="params, convolutions, or a .csv of eznas score on nb201:all; repeatable."),
     ] = None,
+    aggregates: Annotated[
+        list[str] | None,
+        typer.Option("--aggregate", help="Sum of log ranks of such proxies, jacob_cov+params, as a row; repeatable."),
+    ] = None,
     n: Annotated[
         int | None, typer.Option("--n", help="Architectures to score (optimum: to draw); the published number without.")
     ] = None,
@@ -378,7 +382,16 @@ def nas(
 
     protocol_named(search)
     table = search_table(load_nb201(), dataset)
-    rows = compare(table, search, proxies or (), n=n, evaluations=evaluations, repeats=repeats, seed=seed)
+    rows = compare(
+        table,
+        search,
+        proxies or (),
+        aggregates=aggregates or (),
+        n=n,
+        evaluations=evaluations,
+        repeats=repeats,
+        seed=seed,
+    )
     if form is Format.TABLE:
         rows = [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
     typer.echo(render_table(rows, form.value, width=_width()), nl=False)

@@ -213,7 +213,7 @@ def split_names(arguments: Sequence[str]) -> list[str]:
 
 
 def _is_on_disk(name: str) -> bool:
-    return Path(name).exists() or (":" in name and Path(name.rpartition(":")[0]).exists())
+    return os.path.exists(name) or (":" in name and os.path.exists(name.rpartition(":")[0]))
 
 
 def _reference_remedy(name: str) -> str:
