@@ -72,9 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(render_table(rows, "table", width=160), end="")
-    print(
-        f"CIFAR-10, test, {FULL_TRAINING} epochs; a reference of {n_reference} other cells; 95 % intervals."
-    )
+    print(f"CIFAR-10, test, {FULL_TRAINING} epochs; a reference of {n_reference} other cells; 95 % intervals.")
     return 0
 
 

@@ -23,6 +23,7 @@ from eznas.errors import ConfigError, ProgramError
 from eznas.programs import Program, parse, to_json
 from eznas.proxies import (
     KNOWN_PROGRAMS,
+    PUBLISHED,
     RECIPES,
     Member,
     RankAggregate,
@@ -169,18 +170,12 @@ def test_what_does_not_belong_together_is_refused() -> None:
 
 def test_published_aggregates_have_members_and_sources() -> None:
     assert set(RECIPES) == {"az_nas", "vkdnw_agg", "te_nas"}
-    assert not set(RECIPES) & ({*KNOWN_PROGRAMS} | {row.name for row in eznas_published()})
+    assert not set(RECIPES) & ({*KNOWN_PROGRAMS} | {row.name for row in PUBLISHED})
     for name, recipe in RECIPES.items():
         assert recipe_for(name) == recipe
         assert "https://" in recipe.source
     assert RECIPES["te_nas"].mode == "rank_sum"
     assert [member_named(name).direction for name, _ in RECIPES["te_nas"].terms] == [-1, 1]
-
-
-def eznas_published() -> tuple[Any, ...]:
-    from eznas.proxies import PUBLISHED
-
-    return PUBLISHED
 
 
 def test_a_sum_may_hold_a_published_aggregate() -> None:
