@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators search-tables clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators search-tables aggregates clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -71,6 +71,9 @@ validate-estimators: setup  ## published estimators beside the scores of their o
 
 search-tables: setup  ## architecture searches beside the published tables; SCORES="FILE.csv ..." adds proxies (a minute)
 	$(BIN)/python experiments/search_tables.py $(SCORES)
+
+aggregates: setup  ## aggregates by rank beside their members, on 400 cells outside the reference (two minutes)
+	$(BIN)/python experiments/aggregates.py
 
 three-datasets: setup  ## worst of three data sets, with the official accuracies in EZNAS_DATA
 	$(BIN)/eznas evolve experiments/three_datasets.toml --workers $(WORKERS)

@@ -51,6 +51,18 @@ class Target(StrEnum):
     SYMPY = "sympy"
 
 
+class Combination(StrEnum):
+    """Of the members of an aggregate."""
+
+    LOG_RANK = "log-rank"
+    RANK_SUM = "rank-sum"
+
+    @property
+    def stored(self) -> Any:
+        """As files and functions call it."""
+        return self.value.replace("-", "_")
+
+
 Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
 TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]
@@ -235,7 +247,13 @@ def _entry(found: Any, proxy: str) -> Any:
 
 @app.command()
 def score(
-    proxies: Annotated[list[str], typer.Argument(help="Published name, program file (.json), or RUN:ID.")],
+    proxies: Annotated[
+        list[str],
+        typer.Argument(
+            help="Published name, program or aggregate file (.json), RUN:ID, or a sum of names such as "
+            "jacob_cov+parameter_count; several also with commas."
+        ),
+    ],
     networks: Annotated[
         str,
         typer.Option(
@@ -256,15 +274,20 @@ def score(
     ray_address: Address = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score networks with proxies; higher predicts a higher accuracy. A RUN:ID brings its run's settings along."""
-    from eznas.progress import make_observer
-    from eznas.study.scoring import score_into_file, score_networks, scores_text
+    """Score networks with proxies; higher predicts a higher accuracy.
 
+    A RUN:ID brings its run's settings along, an aggregate file those of its reference. A sum, or a published aggregate
+    by name (az_nas, te_nas, vkdnw_agg), ranks the networks among each other.
+    """
+    from eznas.progress import make_observer
+    from eznas.study.scoring import score_into_file, score_networks, scores_text, split_names
+
+    names = split_names(proxies)
     with make_observer(quiet=quiet) as observer:
         if output is not None:
             score_into_file(
                 output,
-                [*dict.fromkeys(proxies)],
+                names,
                 networks,
                 overrides=overrides or (),
                 machine=_machine(workers, ray_address, "cpu"),
@@ -273,12 +296,14 @@ def score(
             typer.echo(output)
             return
         scored = score_networks(
-            [*dict.fromkeys(proxies)],
+            names,
             networks,
             overrides=overrides or (),
             machine=_machine(workers, ray_address, "cpu"),
             observer=observer,
         )
+    for note in () if quiet else scored.notes:
+        typer.echo(note, err=True)
     typer.echo(scores_text(scored, form.value), nl=False)
 
 
@@ -289,6 +314,50 @@ def estimators_command(form: TableFormat = Format.TABLE) -> None:
     from eznas.tables import render_table
 
     typer.echo(render_table(estimators_table(), form.value, width=_width()), nl=False)
+
+
+@app.command()
+def aggregate(
+    members: Annotated[
+        str, typer.Argument(help="A sum of proxies, jacob_cov+parameter_count or 2*naswot+zen; or az_nas, te_nas, ...")
+    ],
+    reference: Annotated[str, typer.Option("--reference", help="Networks to rank among, as --networks of score.")],
+    mode: Annotated[
+        Combination | None, typer.Option("--mode", help="Sum of log ranks or of ranks; without, as published.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Settings of networks and probe, as in eznas evolve.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
+    from eznas.files import replace_file
+    from eznas.progress import make_observer
+    from eznas.proxies import aggregate_to_json
+    from eznas.study.scoring import make_aggregate
+
+    with make_observer(quiet=quiet) as observer:
+        made = make_aggregate(
+            members,
+            reference,
+            mode=mode.stored if mode else None,
+            overrides=overrides or (),
+            machine=_machine(workers, ray_address, "cpu"),
+            observer=observer,
+        )
+    if not quiet:
+        for member, n_failed in zip(made.members, made.reference.n_failed, strict=True):
+            if n_failed:
+                typer.echo(f"{member.name} failed on {n_failed} of {made.reference.n}; they rank last.", err=True)
+    text = aggregate_to_json(made)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    replace_file(output, text)
+    typer.echo(output)
 
 
 @app.command()
@@ -303,6 +372,10 @@ def nas(
     proxies: Annotated[
         list[str] | None,
         typer.Option("--proxy", help="params, convolutions, or a .csv of eznas score on nb201:all; repeatable."),
+    ] = None,
+    aggregates: Annotated[
+        list[str] | None,
+        typer.Option("--aggregate", help="Sum of log ranks of such proxies, jacob_cov+params, as a row; repeatable."),
     ] = None,
     n: Annotated[
         int | None, typer.Option("--n", help="Architectures to score (optimum: to draw); the published number without.")
@@ -322,7 +395,16 @@ def nas(
 
     protocol_named(search)
     table = search_table(load_nb201(), dataset)
-    rows = compare(table, search, proxies or (), n=n, evaluations=evaluations, repeats=repeats, seed=seed)
+    rows = compare(
+        table,
+        search,
+        proxies or (),
+        aggregates=aggregates or (),
+        n=n,
+        evaluations=evaluations,
+        repeats=repeats,
+        seed=seed,
+    )
     if form is Format.TABLE:
         rows = [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
     typer.echo(render_table(rows, form.value, width=_width()), nl=False)

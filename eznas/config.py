@@ -180,6 +180,18 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
     return config_from(table, where=str(path) if path else "the settings")
 
 
+def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Settings with overrides of the form ``section.key=value``.
+
+    Raises:
+        ConfigError: unknown or ill-typed key.
+    """
+    table = config.model_dump(mode="json")
+    for override in overrides:
+        _override(table, override)
+    return config_from(table)
+
+
 def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> RunConfig:
     """The settings a nested mapping describes.
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from eznas.nas.protocols import CLOSED_FORM, PROTOCOLS, Protocol, compare, protocol_named, scores_named
+from eznas.nas.protocols import CLOSED_FORM, PROTOCOLS, Protocol, compare, log_rank_sum, protocol_named, scores_named
 from eznas.nas.repeats import Repeats, Search, Summary, repeat, repeat_once
 from eznas.nas.scores import best, best_first, convolution_counts, parameter_counts, read_scores
 from eznas.nas.searches import (
@@ -46,6 +46,7 @@ __all__ = [
     "best_first",
     "compare",
     "convolution_counts",
+    "log_rank_sum",
     "move_proposal",
     "optimum_search",
     "parameter_counts",

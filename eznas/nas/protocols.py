@@ -10,6 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
+from eznas.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.errors import ConfigError
 from eznas.nas import searches
 from eznas.nas.repeats import Repeats, Search, repeat
@@ -125,11 +128,34 @@ def scores_named(names: Sequence[str], table: SearchTable) -> Mapping[str, Float
     return found
 
 
+def log_rank_sum(text: str, scores: Mapping[str, Floats]) -> Floats:
+    """Scores of all architectures by a sum such as ``jacob_cov+params``, whose logarithmic ranks are added.
+
+    Args:
+        text: see `eznas.aggregation.parse_sum`.
+        scores: (n,) scores of all architectures by proxy; they are ranked among all.
+
+    Raises:
+        ConfigError: if the sum cannot be read, or names a proxy that is not there.
+    """
+    terms = parse_sum(text)
+    for name, _ in terms:
+        if name not in scores:
+            near = difflib.get_close_matches(name, scores, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"--aggregate {text}: no --proxy scores with {name!r}, only with {', '.join(scores)}{hint}"
+            )
+    values = np.stack([scores[name] for name, _ in terms])
+    return aggregate_scores(values, sorted_reference(values), weights=[weight for _, weight in terms])
+
+
 def compare(
     table: SearchTable,
     search: str,
     proxies: Sequence[str],
     *,
+    aggregates: Sequence[str] = (),
     n: int | None = None,
     evaluations: int | None = None,
     repeats: int = 500,
@@ -143,6 +169,7 @@ def compare(
         table: what to search.
         search: a name in `PROTOCOLS`.
         proxies: see `scores_named`; none for a search that uses no score.
+        aggregates: sums of these proxies, see `log_rank_sum`; each is one more.
         n: architectures to score; None is the published number.
         evaluations: trainings to pay for; None is the default of the search.
         repeats: independent repeats.
@@ -160,12 +187,14 @@ def compare(
         (n is not None, protocol.counts is not None, "--n"),
         (evaluations is not None, protocol.budget is not None, "--evaluations"),
         (bool(proxies), protocol.uses_scores, "--proxy"),
+        (bool(aggregates), protocol.uses_scores, "--aggregate"),
     ):
         if is_given and not belongs:
             raise ConfigError(f"The search {search!r} does not take {flag}; leave it out")
     scores: Mapping[str, Floats | None] = {"-": None}
     if protocol.uses_scores:
-        scores = scores_named([*proxies, *(() if "params" in proxies else ("params",))], table)
+        single = scores_named([*proxies, *(() if "params" in proxies else ("params",))], table)
+        scores = {**single, **{text: log_rank_sum(text, single) for text in aggregates if text not in single}}
     rows = []
     for proxy, values in scores.items():
         found = repeat(protocol.bind(table, values, n=n, evaluations=evaluations), repeats, seed)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from eznas.errors import RunError
 from eznas.evaluation import Invalid, evaluate
 from eznas.evolution import RunFolder
-from eznas.programs import Program, load
+from eznas.programs import Program, load_directed
+from eznas.proxies import Member, RankAggregate, is_aggregate_file, load_aggregate
 from eznas.statistics import capture
 
 if TYPE_CHECKING:
@@ -157,10 +158,16 @@ class Study:
         return Proxy(load_front(self.run_dir).entry(proxy_id), self.run_dir)
 
 
-def load_proxy(path: Path | str) -> Program:
-    """The program in an exported JSON file.
+def load_proxy(path: Path | str) -> RankAggregate | Member:
+    """The proxy in an exported JSON file: an aggregate with its reference, or a program with its direction.
+
+    Either has ``score(network, inputs, targets=None) -> float``; a program also has ``program``.
 
     Raises:
-        ProgramError: if it is not one.
+        ProgramError: if it is neither.
     """
-    return load(Path(path))
+    path = Path(path)
+    if is_aggregate_file(path):
+        return load_aggregate(path)
+    program, direction = load_directed(path)
+    return Member(name=path.name, direction=direction, program=program)

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from eznas.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.architectures import Architecture, index_of, networks_named
-from eznas.config import RunConfig, load_config
+from eznas.config import RunConfig, changed_config, load_config
 from eznas.errors import ConfigError
 from eznas.evolution import RunFolder
 from eznas.files import replace_file
 from eznas.programs import Program, load_directed
-from eznas.proxies import KNOWN_PROGRAMS, Conditions, by_name, score_architectures
+from eznas.proxies import (
+    RECIPES,
+    Conditions,
+    Member,
+    RankAggregate,
+    Recipe,
+    aggregate_to_json,
+    is_aggregate_file,
+    load_aggregate,
+    member_named,
+    recipe_for,
+    score_architectures,
+)
 from eznas.statistics import tensor_digest
+from eznas.study.aggregates import check_conditions, check_space, config_of, reference_conditions, with_reference
 from eznas.study.machine import Machine, check_machine, single_threaded
 from eznas.study.observer import Observer
 from eznas.study.problem import conditions_of
@@ -43,12 +58,17 @@ class ScoredNetworks:
         proxies: what the user called them.
         scores: (n_proxies, n_networks); higher predicts a higher accuracy; NaN where a proxy failed.
         seconds: mean time of one network, all proxies together.
+        member_failures: for each ``PROXY[MEMBER]`` of an aggregate the (n_networks,) Booleans whether it failed, and so
+            has the lowest place of that member.
+        notes: what a reader of the scores must know, a sentence each.
     """
 
     architectures: tuple[Architecture, ...]
     proxies: tuple[str, ...]
     scores: np.ndarray
     seconds: float
+    member_failures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def score_networks(
@@ -62,21 +82,30 @@ def score_networks(
     """Scores of proxies on networks.
 
     Args:
-        proxies: published names, paths of program files, or ``RUN:ID``.
+        proxies: published names, paths of program or aggregate files, ``RUN:ID``, or sums of these such as
+            ``jacob_cov+parameter_count``. A sum, or a published aggregate by name, ranks among `networks` themselves.
         networks: see `networks_named`.
-        overrides: settings; without a ``RUN:ID`` those of the defaults are changed, else those of its run.
+        overrides: settings; those of a ``RUN:ID`` are changed if there is one, else those that the reference of an
+            aggregate file was scored under, else the defaults.
         machine: workers.
         observer: told how it goes on.
 
     Raises:
-        ConfigError: unknown proxy, or proxies of runs with different settings.
-        ProgramError: a program file is not one.
+        ConfigError: unknown proxy, proxies of runs with different settings, settings other than those of the reference
+            of an aggregate, or no other network to rank among.
+        ProgramError: a program or aggregate file is not one.
         RunError: a run is not finished, or has no such proxy.
         ArchitectureError: no such network.
     """
     check_machine(machine)
     architectures = networks_named(networks)
     asked = _asked(proxies, overrides)
+    asked.check_networks(architectures)
+    if asked.without_reference and len(architectures) < 2:
+        raise ConfigError(
+            f"{asked.without_reference[0]} ranks networks among each other, but --networks names one; name more, or "
+            f"{_reference_remedy(asked.without_reference[0])}"
+        )
     observer.stage(f"Scoring {len(architectures):,} networks")
     with _pool(machine) as pool:
         return asked.score(architectures, pool, observer.advance)
@@ -94,8 +123,9 @@ def score_into_file(
     """Write scores into a CSV file, some networks at a time, or go on with one that was begun with the same settings.
 
     Columns: ``index``, ``network``, one for each proxy (empty where it failed), ``failed`` (their names, separated by
-    semicolons) and ``seconds`` (of the network, on one worker). What the scores were made with lies beside, in
-    ``<path>.settings.json``. Memory does not grow with the number of networks.
+    semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and ``seconds`` (of the network, on one worker). What
+    the scores were made with lies beside, in ``<path>.settings.json``. Memory does not grow with the number of
+    networks.
 
     Args:
         path: of the file; made with its folder.
@@ -112,6 +142,12 @@ def score_into_file(
     check_machine(machine)
     architectures = networks_named(networks)
     asked = _asked(proxies, overrides)
+    asked.check_networks(architectures)
+    if asked.without_reference:
+        raise ConfigError(
+            f"--output writes scores as they come, and {asked.without_reference[0]} needs all networks to rank among; "
+            f"{_reference_remedy(asked.without_reference[0])}"
+        )
     header = ["index", "network", *proxies, "failed", "seconds"]
     done = _begin(path, header, asked.settings())
     missing = [arch for arch in architectures if arch.spec not in done]
@@ -126,6 +162,82 @@ def score_into_file(
     return len(missing)
 
 
+def make_aggregate(
+    text: str,
+    networks: str,
+    *,
+    mode: Mode | None = None,
+    overrides: Sequence[str] = (),
+    machine: Machine,
+    observer: Observer,
+) -> RankAggregate:
+    """Score a reference sample with several proxies, and make them one proxy that ranks among it.
+
+    Args:
+        text: a published aggregate, or a sum of published names, program files and ``RUN:ID``; see `recipe_for`.
+        networks: the reference; see `networks_named`.
+        mode: None is that of the published aggregate, and ``"log_rank"`` for a sum.
+        overrides: as `score_networks`; the same for `machine` and `observer`.
+
+    Raises:
+        EznasError: as `score_networks`; also if the networks cannot be a reference.
+    """
+    check_machine(machine)
+    recipe = recipe_for(text, mode)
+    architectures = networks_named(networks)
+    names = [name for name, _ in recipe.terms]
+    asked = _asked(names, overrides)
+    if asked.aggregates:
+        raise ConfigError(f"{next(iter(asked.aggregates))} is an aggregate itself; write its members instead")
+    observer.stage(f"Scoring {len(architectures):,} networks of the reference")
+    with _pool(machine) as pool:
+        scored = asked.score(architectures, pool, observer.advance)
+    here = reference_conditions(asked.config, asked.conditions, asked.images)
+    return with_reference(recipe, [asked.member(name) for name in names], architectures, scored.scores, here, networks)
+
+
+def split_names(arguments: Sequence[str]) -> list[str]:
+    """Proxies named in arguments, each of which may hold several between commas; each once.
+
+    Raises:
+        ConfigError: if there is nothing between two commas.
+    """
+    names: dict[str, None] = {}
+    for argument in arguments:
+        parts = [argument] if _is_on_disk(argument) else [part.strip() for part in argument.split(",")]
+        if not all(parts):
+            raise ConfigError(f"Proxies are named as NAME,NAME without gaps, got {argument!r}")
+        names.update(dict.fromkeys(parts))
+    return list(names)
+
+
+def _is_on_disk(name: str) -> bool:
+    return os.path.exists(name) or (":" in name and os.path.exists(name.rpartition(":")[0]))
+
+
+def _reference_remedy(name: str) -> str:
+    return f"give it a reference (eznas aggregate {name} --reference nb201:random:500 -o FILE.json) and score FILE.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Aggregate:
+    """An aggregate that was asked for: who its members are among all that is scored, and its reference if it has one.
+
+    Each member is known by its name, whether it is a program, and its key among programs or estimators.
+    """
+
+    recipe: Recipe
+    members: tuple[tuple[str, bool, str], ...]
+    loaded: RankAggregate | None
+
+    def scores(self, member_scores: np.ndarray) -> np.ndarray:
+        """Scores of networks, ranked among the reference, or else among each other."""
+        if self.loaded is not None:
+            return self.loaded.scores(member_scores)
+        weights = [weight for _, weight in self.recipe.terms]
+        return aggregate_scores(member_scores, sorted_reference(member_scores), weights=weights, mode=self.recipe.mode)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What scores: proxies with their directions, and how networks are built and excited."""
@@ -133,10 +245,30 @@ class _Asked:
     names: tuple[str, ...]
     programs: dict[str, tuple[Program, int]]
     estimators: dict[str, int]
+    aggregates: dict[str, _Aggregate]
     config: RunConfig
     conditions: Conditions
     images: str
     units: dict[str, str]
+
+    @property
+    def without_reference(self) -> list[str]:
+        """Aggregates that rank the scored networks among each other."""
+        return [name for name, aggregate in self.aggregates.items() if aggregate.loaded is None]
+
+    def check_networks(self, architectures: Sequence[Architecture]) -> None:
+        """Whether the references are of these networks' space."""
+        for name, aggregate in self.aggregates.items():
+            if aggregate.loaded is not None:
+                check_space(name, aggregate.loaded, architectures)
+
+    def member(self, name: str) -> Member:
+        """A proxy of a network's own that was asked for, by the name it was asked for with."""
+        if name in self.programs:
+            program, direction = self.programs[name]
+            units = self.units.get(name, self.conditions.units)
+            return Member(name=name, direction=direction, program=program, units=units)
+        return Member(name=name, direction=self.estimators[name])
 
     def score(
         self, architectures: Sequence[Architecture], pool: Pool, progress: Callable[[int, int], None]
@@ -154,13 +286,33 @@ class _Asked:
             )
         signs = np.array([*(sign for _, sign in self.programs.values()), *self.estimators.values()], dtype=float)
         scores = np.where(np.isfinite(scored.scores), scored.scores * signs[:, None], np.nan)
-        row_of = {name: row for row, name in enumerate([*self.programs, *self.estimators])}
         n_programs = len(self.programs)
+        row_of = {(True, key): row for row, key in enumerate(self.programs)}
+        row_of |= {(False, key): row for row, key in enumerate(self.estimators, start=n_programs)}
+        asked, member_failures, notes = [], {}, []
+        for name in self.names:
+            if name not in self.aggregates:
+                asked.append(scores[row_of[name in self.programs, name]])
+                continue
+            aggregate = self.aggregates[name]
+            of_members = scores[[row_of[is_program, key] for _, is_program, key in aggregate.members]]
+            asked.append(aggregate.scores(of_members))
+            if aggregate.loaded is None:
+                notes.append(f"{name} ranks these {len(architectures):,} networks among each other.")
+            for (member, _, _), row in zip(aggregate.members, of_members, strict=True):
+                has_failed = ~np.isfinite(row)
+                member_failures[f"{name}[{member}]"] = has_failed
+                if has_failed.any():
+                    notes.append(
+                        f"{member} of {name} failed on {has_failed.sum():,} of {len(row):,} networks, which rank last."
+                    )
         return ScoredNetworks(
             architectures=tuple(architectures),
             proxies=self.names,
-            scores=scores[[row_of[name] for name in self.names]],
+            scores=np.stack(asked),
             seconds=float(scored.seconds[:1][: bool(n_programs)].sum() + scored.seconds[n_programs:].sum()),
+            member_failures=member_failures,
+            notes=tuple(notes),
         )
 
     def settings(self) -> dict[str, object]:
@@ -169,12 +321,7 @@ class _Asked:
         return {
             "format": "eznas-scores",
             "version": 1,
-            "proxies": {
-                name: {"program": self.programs[name][0].text, "direction": self.programs[name][1]}
-                if name in self.programs
-                else {"estimator": name, "direction": self.estimators[name]}
-                for name in self.names
-            },
+            "proxies": {name: self._settings_of(name) for name in self.names},
             "networks": config.networks.model_dump(mode="json"),
             "probe": config.probe.model_dump(mode="json"),
             "baseline_batch_size": config.report.baseline_batch_size,
@@ -185,33 +332,89 @@ class _Asked:
             "versions": {"eznas": version("eznas"), "torch": version("torch").partition("+")[0]},
         }
 
+    def _settings_of(self, name: str) -> dict[str, object]:
+        if name in self.aggregates:
+            loaded = self.aggregates[name].loaded
+            text = "" if loaded is None else aggregate_to_json(loaded)
+            return {"aggregate": hashlib.sha256(text.encode()).hexdigest()}
+        member = self.member(name)
+        if member.program is None:
+            return {"estimator": name, "direction": member.direction}
+        return {"program": member.program.text, "direction": member.direction}
+
 
 def _asked(proxies: Sequence[str], overrides: Sequence[str]) -> _Asked:
-    programs: dict[str, tuple[Program, int]] = {}
-    estimators: dict[str, int] = {}
-    units: dict[str, str] = {}
-    config: RunConfig | None = None
+    resolver = _Resolver(overrides)
+    aggregates: dict[str, _Aggregate] = {}
     for name in proxies:
-        if name in KNOWN_PROGRAMS:
-            programs[name] = (KNOWN_PROGRAMS[name].program, KNOWN_PROGRAMS[name].direction)
-            units[name] = KNOWN_PROGRAMS[name].units
-        elif name.endswith(".json"):
-            programs[name] = load_directed(Path(name))
+        if name in RECIPES or ("+" in name and not _is_on_disk(name)):
+            recipe = recipe_for(name)
+            members = tuple((term, resolver.single(term), term) for term, _ in recipe.terms)
+            aggregates[name] = _Aggregate(recipe, members, None)
+        elif name.endswith(".json") and is_aggregate_file(Path(name)):
+            loaded = load_aggregate(Path(name))
+            terms = tuple(zip((member.name for member in loaded.members), loaded.weights, strict=True))
+            members = tuple((member.name, *resolver.stored(name, member)) for member in loaded.members)
+            aggregates[name] = _Aggregate(Recipe(name=name, terms=terms, mode=loaded.mode), members, loaded)
+        else:
+            resolver.single(name)
+    with_own = {name: aggregate.loaded for name, aggregate in aggregates.items() if aggregate.loaded is not None}
+    config = resolver.config
+    if config is None and with_own:
+        config = changed_config(config_of(next(iter(with_own.values())).reference.conditions), overrides)
+    config = config or load_config(None, overrides)
+    conditions, images = conditions_of(config)
+    here = reference_conditions(config, conditions, images)
+    for name, loaded in with_own.items():
+        check_conditions(name, loaded, here)
+    return _Asked(
+        tuple(proxies), resolver.programs, resolver.estimators, aggregates, config, conditions, images, resolver.units
+    )
+
+
+class _Resolver:
+    """Gathers what scores a network by itself, and the settings of the run that a proxy comes from."""
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self.programs: dict[str, tuple[Program, int]] = {}
+        self.estimators: dict[str, int] = {}
+        self.units: dict[str, str] = {}  # layers that a program reads, where it is not for the settings to say
+        self.config: RunConfig | None = None
+        self._overrides = overrides
+
+    def single(self, name: str) -> bool:
+        """Add the proxy that a user named; whether it is a program."""
+        if name.endswith(".json"):
+            if is_aggregate_file(Path(name)):
+                raise ConfigError(f"{name} is an aggregate and no member of another; write its members instead")
+            self.programs[name] = load_directed(Path(name))
         elif ":" in name:
             run, _, proxy_id = name.rpartition(":")
             folder = RunFolder.open(Path(run))
-            programs[name] = _of_run(folder, proxy_id)
-            found = load_config(folder.path / "config.toml", overrides)
+            self.programs[name] = _of_run(folder, proxy_id)
+            found = load_config(folder.path / "config.toml", self._overrides)
+            config = self.config
             if config is not None and (config.networks, config.probe, config.seed) != (
                 found.networks, found.probe, found.seed,
             ):  # fmt: skip
                 raise ConfigError(f"{name} comes from a run with other networks, probe or seed; score its run apart")
-            config = found
+            self.config = found
         else:
-            estimators[name] = by_name(name).direction
-    config = config or load_config(None, overrides)
-    conditions, images = conditions_of(config)
-    return _Asked(tuple(proxies), programs, estimators, config, conditions, images, units)
+            self._add(name, member_named(name))
+        return name in self.programs
+
+    def stored(self, aggregate: str, member: Member) -> tuple[bool, str]:
+        """Add a member of an aggregate file; whether it is a program, and the key to find its scores by."""
+        key = member.name if member.program is None else f"{aggregate}[{member.name}]"
+        self._add(key, member)
+        return member.program is not None, key
+
+    def _add(self, key: str, member: Member) -> None:
+        if member.program is None:
+            self.estimators[key] = member.direction
+        else:
+            self.programs[key] = (member.program, member.direction)
+            self.units[key] = member.units
 
 
 @contextmanager
@@ -283,7 +486,10 @@ def _rows(scored: ScoredNetworks) -> list[dict[str, object]]:
             "index": index_of(arch),
             "network": arch.spec,
             **of_proxy,
-            "failed": ";".join(name for name, value in of_proxy.items() if value is None),
+            "failed": ";".join([
+                *(name for name, value in of_proxy.items() if value is None),
+                *(name for name, has_failed in scored.member_failures.items() if has_failed[column]),
+            ]),
             "seconds": round(scored.seconds, 6),
         })  # fmt: skip
     return rows

@@ -306,3 +306,16 @@ def test_without_reference_scores_the_validation_is_one_sentence(
     assert script("validate_estimators").main([]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: The reference scores nb201_reference_scores.csv.gz are not in")
+
+
+def test_aggregates_are_ranked_beside_their_members(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    module = script("aggregates")
+    assert module.main(["6", "4"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("log ranks") == len(module.SUMS)
+    assert "a reference of 4 other cells" in shown.out
+    assert module.main(["many"]) == 1
+    assert "error: " in capsys.readouterr().err

@@ -78,9 +78,28 @@ def test_parameters_are_always_beside_a_proxy(capsys: Capsys, tmp_path: Path) ->
     assert printed(capsys, *arguments, "--seed", "1") != table
 
 
+def test_columns_of_a_file_are_aggregated_into_one_more_row(capsys: Capsys, tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    rng = np.random.default_rng(0)
+    lines = [f"{arch.spec},{rng.normal():.6g},{rng.normal():.6g}" for arch in nb201.all_architectures()]
+    path.write_text("\n".join(["network,one,two", *lines]) + "\n")
+    arguments = ["score", "--proxy", str(path), "--n", "1000", "--repeats", "20", "--format", "json"]
+    sums = ["--aggregate", "one+two", "--aggregate", "one+1000*params"]
+    rows = {row["proxy"]: row for row in json.loads(printed(capsys, *arguments, *sums))}
+    assert list(rows) == ["one", "two", "params", "one+two", "one+1000*params"]
+    alone = {row["proxy"]: row for row in json.loads(printed(capsys, *arguments))}
+    assert alone == {name: rows[name] for name in alone}
+    assert rows["one+1000*params"]["regret"] == pytest.approx(rows["params"]["regret"], abs=0.3)
+    assert rows["one+two"]["regret"] > rows["params"]["regret"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["score", "--aggregate", "params+naswot"], "no --proxy scores with 'naswot', only with params"),
+        (["score", "--aggregate", "param+params"], "did you mean 'params'?"),
+        (["score", "--aggregate", "params+"], "An aggregate is written NAME+NAME"),
+        (["evolution", "--aggregate", "params"], "does not take --aggregate"),
         (["evolve"], "Unknown search 'evolve', expected one of score, optimum"),
         (["scores"], "did you mean 'score'?"),
         (["score", "--proxy", "naswot"], "eznas score PROXY --networks nb201:all --output FILE.csv"),
