@@ -40,6 +40,8 @@ from eznas.tables import render_table
 HERE = Path(__file__).parent
 FOLDER = Path("runs") / "correlations"
 COSTS = Path("runs") / "costs" / "costs.json"
+JOINED = 16
+"""Points of distance beyond which a label is joined to its mark by a line."""
 MIN_NETWORKS = 5
 """Below which no correlation is quoted."""
 TITLES = {**{name: known.title for name, known in KNOWN_PROGRAMS.items()}, **{e.name: e.title for e in PUBLISHED}}
@@ -316,7 +318,7 @@ def _label(ax: Any, points: Sequence[tuple[float, float, str]], inks: Mapping[st
     taken.append(ax.get_legend().get_window_extent(renderer))
     for place in np.argsort(-places[:, 1]):
         x, y, name = points[place]
-        best: tuple[float, Any, Any, tuple[float, float], str] | None = None
+        best: tuple[float, Any, Any, tuple[float, float]] | None = None
         for distance in (7, 16, 26, 38, 52, 68, 86, 106):
             for angle in np.deg2rad(np.arange(0, 360, 15)):
                 shift = (distance * math.cos(angle), distance * math.sin(angle))
@@ -327,8 +329,9 @@ def _label(ax: Any, points: Sequence[tuple[float, float, str]], inks: Mapping[st
                 )  # fmt: skip
                 box = text.get_window_extent(renderer)
                 is_free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-                if is_free and not any(box.overlaps(other) for other in taken):
-                    best = (distance, text, box, shift, side)
+                is_free = is_free and not any(box.overlaps(other) for other in taken)
+                if is_free and (distance > JOINED or int(np.argmin(_distances(box, places))) == place):
+                    best = (distance, text, box, shift)
                     break
                 text.remove()
             if best:
@@ -336,13 +339,19 @@ def _label(ax: Any, points: Sequence[tuple[float, float, str]], inks: Mapping[st
         if best is None:  # no room at all: beside the point, over whatever is there
             ax.annotate(name, (x, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9)
             continue
-        distance, _, box, shift, _ = best
+        distance, _, box, shift = best
         taken.append(box.expanded(1.0, 1.05))
-        if distance > 16:
+        if distance > JOINED:
             ax.annotate(
                 "", (x, y), xytext=(shift[0] * 0.94, shift[1] * 0.94), textcoords="offset points", zorder=2,
                 arrowprops={"arrowstyle": "-", "color": inks["known"], "linewidth": 0.7, "shrinkB": 3, "shrinkA": 0},
             )  # fmt: skip
+
+
+def _distances(box: Any, places: np.ndarray) -> np.ndarray:
+    """(n,) distance of each place from the nearest point of a box."""
+    low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
+    return np.linalg.norm(np.maximum(np.maximum(low - places, places - high), 0), axis=1)
 
 
 # --- command ----------------------------------------------------------------------------------------------------------

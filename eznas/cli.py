@@ -297,6 +297,12 @@ def nas(
     evaluations: Annotated[
         int | None, typer.Option("--evaluations", help="Trainings to pay for; 100 or 300 without, as the search has.")
     ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", help="Simulated seconds of training and scoring to pay for instead; needs recorded times."
+        ),
+    ] = None,
     dataset: Annotated[str, typer.Option("--dataset", help="Data set that is searched on.")] = "cifar10",
     repeats: Annotated[int, typer.Option("--repeats", help="Independent repeats.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Of all repeats.")] = 0,
@@ -309,7 +315,9 @@ def nas(
 
     protocol_named(search)
     table = search_table(load_nb201(), dataset)
-    rows = compare(table, search, proxies or (), n=n, evaluations=evaluations, repeats=repeats, seed=seed)
+    rows = compare(
+        table, search, proxies or (), n=n, evaluations=evaluations, seconds=seconds, repeats=repeats, seed=seed
+    )
     if form is Format.TABLE:
         rows = [{key: round(v, 3) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
     typer.echo(render_table(rows, form.value, width=_width()), nl=False)
