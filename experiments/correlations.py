@@ -1,6 +1,7 @@
 """Rank correlation of every published estimator with NAS-Bench-201 accuracies, beside the published figures.
 
-The same cells (drawn uniformly from all 15,625), initialisation and batch for all. Scores go into one CSV file per
+The same cells (drawn uniformly from all 15,625), initialisation (PyTorch's, also for those that were published with
+another and do not bring their own) and batch for all. Scores go into one CSV file per
 condition and estimator under ``runs/correlations``, so that a killed run goes on where it was, more cells or a new
 estimator add to what is there, and every condition can be analysed again without scoring. Correlations are signed, in
 the direction the authors gave, failures rank last; each is shown over all cells and over the "live" ones, in which
