@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators search-tables aggregates clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators correlations estimator-costs search-tables aggregates clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -68,6 +68,12 @@ early-decisions: setup  ## with and without early decisions in the same time, on
 
 validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (minutes)
 	$(BIN)/python experiments/validate_estimators.py
+
+correlations: setup  ## every published estimator's rank correlation beside the published ones; OPTIONS="--n 1000" (half an hour)
+	$(BIN)/python experiments/correlations.py --workers $(WORKERS) $(OPTIONS)
+
+estimator-costs: setup  ## milliseconds per network of every estimator, on one core (minutes)
+	$(BIN)/python experiments/estimator_costs.py $(OPTIONS)
 
 search-tables: setup  ## architecture searches beside the published tables; SCORES="FILE.csv ..." adds proxies (a minute)
 	$(BIN)/python experiments/search_tables.py $(SCORES)

@@ -383,6 +383,12 @@ def nas(
     evaluations: Annotated[
         int | None, typer.Option("--evaluations", help="Trainings to pay for; 100 or 300 without, as the search has.")
     ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", help="Simulated seconds of training and scoring to pay for instead; needs recorded times."
+        ),
+    ] = None,
     dataset: Annotated[str, typer.Option("--dataset", help="Data set that is searched on.")] = "cifar10",
     repeats: Annotated[int, typer.Option("--repeats", help="Independent repeats.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Of all repeats.")] = 0,
@@ -402,6 +408,7 @@ def nas(
         aggregates=aggregates or (),
         n=n,
         evaluations=evaluations,
+        seconds=seconds,
         repeats=repeats,
         seed=seed,
     )

@@ -1,9 +1,12 @@
-"""A benchmark: a search space's architectures with recorded accuracies, each known by data set, split and epochs."""
+"""A benchmark: a search space's architectures with recorded accuracies, each known by data set, split and epochs.
+
+Training times, where they are recorded, are known by data set and epochs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -31,11 +34,14 @@ class Benchmark:
         provenance: one sentence on where the numbers come from: source, seeds, epochs.
         architectures: (n_architectures,) distinct architectures in the benchmark's own order.
         tables: for each (data set, split, epochs) an (n_architectures,) float64 array of accuracies in percent.
+        seconds: for each (data set, epochs) with recorded times an (n_architectures,) float64 array of seconds that
+            one training takes with one evaluation on the validation images.
         are_epochs_stated: whether the source says how long it trained; else full trainings are filed under
             `FULL_TRAINING` and reported without a number.
 
     Raises:
-        BenchmarkError: if an architecture repeats, or a table has another length or a value outside 0..100.
+        BenchmarkError: if an architecture repeats, a table has another length or a value outside 0..100, or a time is
+            not positive and finite.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Benchmark:
     architectures: tuple[Architecture, ...]
     tables: Mapping[Column, npt.NDArray[np.float64]]
     are_epochs_stated: bool = True
+    seconds: Mapping[tuple[str, int], npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self._positions) != len(self.architectures):
@@ -58,6 +65,18 @@ class Benchmark:
             table.flags.writeable = False
             tables[column] = table
         object.__setattr__(self, "tables", MappingProxyType(tables))
+        times = {}
+        for (dataset, epochs), values in self.seconds.items():
+            spent = np.array(values, dtype=np.float64)
+            if spent.shape != (len(self.architectures),) or not np.all((spent > 0.0) & np.isfinite(spent)):
+                raise BenchmarkError(
+                    f"The {dataset} training times ({epochs} epochs) of benchmark {self.name!r} must be "
+                    f"{len(self.architectures)} positive numbers of seconds, but they have shape {spent.shape} or "
+                    "other values; give one each, in the order of the architectures."
+                )
+            spent.flags.writeable = False
+            times[dataset, epochs] = spent
+        object.__setattr__(self, "seconds", MappingProxyType(times))
 
     def _check(self, column: Column, table: npt.NDArray[np.float64]) -> None:
         where = f"The {describe(column)} accuracies of benchmark {self.name!r}"

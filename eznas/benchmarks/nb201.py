@@ -35,6 +35,14 @@ _COLUMNS: Final[dict[str, Column]] = {
         for split in _SPLITS
     },
 }
+_TIMES: Final[dict[str, tuple[str, int]]] = {
+    **{f"{p}_seconds": (d, FULL_TRAINING) for p, d in (("cifar10",) * 2, ("cifar100",) * 2, ("im16", "imagenet16"))},
+    **{
+        f"{prefix}_seconds_12ep": (dataset, SHORT_TRAINING)
+        for prefix, dataset in (("c10", "cifar10"), ("c100", "cifar100"), ("im16", "imagenet16"))
+    },
+}
+"""Columns that may be there."""
 _REMEDY: Final = "replace it by an intact copy"
 
 
@@ -58,8 +66,9 @@ def load_nb201(data_dir: Path | None = None) -> Benchmark:
 def load_table(path: Path) -> Benchmark:
     """The benchmark in one gzip-compressed CSV file.
 
-    Its header must name ``index``, ``arch_str`` and the twelve columns of accuracies in percent; other columns are
-    ignored. Row i describes the cell of official index i.
+    Its header must name ``index``, ``arch_str`` and the twelve columns of accuracies in percent, and may name training
+    times in seconds (``c10_seconds_12ep`` and so on, ``cifar10_seconds`` and so on after 200 epochs): of all epochs and
+    one evaluation of the validation images. Other columns are ignored. Row i describes the cell of official index i.
 
     Raises:
         BenchmarkError: if the file is missing, damaged or not this table.
@@ -84,6 +93,7 @@ def load_table(path: Path) -> Benchmark:
                 f"Row {position} of {path} must describe index {position}, {arch.spec}, but it describes index "
                 f"{row[index]}, {row[spec]}; sort the rows in the official order or {_REMEDY}."
             )
+    times = {name: column for name, column in _TIMES.items() if name in header}
     return Benchmark(
         name="nb201",
         provenance=(
@@ -92,6 +102,7 @@ def load_table(path: Path) -> Benchmark:
         ),
         architectures=nb201.all_architectures(),
         tables={column: _values(path, rows, name, header.index(name)) for name, column in _COLUMNS.items()},
+        seconds={column: _seconds(path, rows, name, header.index(name)) for name, column in times.items()},
     )
 
 
@@ -113,16 +124,34 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
 
 def _values(path: Path, rows: Sequence[Sequence[str]], name: str, field: int) -> npt.NDArray[np.float64]:
     """(15625,) accuracies of one column, each a number in 0..100."""
-    values = np.empty(len(rows))
-    for position, row in enumerate(rows):
-        try:
-            values[position] = float(row[field])
-        except ValueError:
-            values[position] = np.nan
+    values = _numbers(rows, field)
     wrong = np.flatnonzero(~((values >= 0.0) & (values <= 100.0)))
     if wrong.size:
         raise BenchmarkError(
             f"Column {name} of {path} must hold percentages in 0..100, but row {wrong[0]} has "
             f"{rows[wrong[0]][field]!r}; {_REMEDY}."
         )
+    return values
+
+
+def _seconds(path: Path, rows: Sequence[Sequence[str]], name: str, field: int) -> npt.NDArray[np.float64]:
+    """(15625,) training times of one column, each a positive number."""
+    values = _numbers(rows, field)
+    wrong = np.flatnonzero(~((values > 0.0) & np.isfinite(values)))
+    if wrong.size:
+        raise BenchmarkError(
+            f"Column {name} of {path} must hold positive numbers of seconds, but row {wrong[0]} has "
+            f"{rows[wrong[0]][field]!r}; {_REMEDY}, or leave the column out."
+        )
+    return values
+
+
+def _numbers(rows: Sequence[Sequence[str]], field: int) -> npt.NDArray[np.float64]:
+    """(n_rows,) numbers of one column, NaN where there is none."""
+    values = np.empty(len(rows))
+    for position, row in enumerate(rows):
+        try:
+            values[position] = float(row[field])
+        except ValueError:
+            values[position] = np.nan
     return values

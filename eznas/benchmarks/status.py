@@ -103,7 +103,8 @@ def _describe_benchmark(benchmark: Benchmark) -> str:
         splits = dict.fromkeys(split.value for _, split, _ in columns)
         epochs = dict.fromkeys(str(n) for _, _, n in columns)
         labels.append(f"{dataset} ({' and '.join(splits)}; {' and '.join(epochs)} epochs)")
-    return f"{len(benchmark.architectures)} architectures: {', '.join(labels)}"
+    times = "; training times" if benchmark.seconds else ""
+    return f"{len(benchmark.architectures)} architectures: {', '.join(labels)}{times}"
 
 
 def _describe_images(path: Path, n_classes: int) -> str:

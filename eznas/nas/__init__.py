@@ -9,9 +9,19 @@
 
 from __future__ import annotations
 
-from eznas.nas.protocols import CLOSED_FORM, PROTOCOLS, Protocol, compare, log_rank_sum, protocol_named, scores_named
+from eznas.nas.protocols import (
+    CLOSED_FORM,
+    PROTOCOLS,
+    Guide,
+    Protocol,
+    clock_of,
+    compare,
+    guides_named,
+    log_rank_sum,
+    protocol_named,
+)
 from eznas.nas.repeats import Repeats, Search, Summary, repeat, repeat_once
-from eznas.nas.scores import best, best_first, convolution_counts, parameter_counts, read_scores
+from eznas.nas.scores import best, best_first, convolution_counts, parameter_counts, read_scores, read_scoring_seconds
 from eznas.nas.searches import (
     Budget,
     Outcome,
@@ -32,6 +42,7 @@ __all__ = [
     "CLOSED_FORM",
     "PROTOCOLS",
     "Budget",
+    "Guide",
     "Outcome",
     "Protocol",
     "Repeats",
@@ -44,8 +55,10 @@ __all__ = [
     "area",
     "best",
     "best_first",
+    "clock_of",
     "compare",
     "convolution_counts",
+    "guides_named",
     "log_rank_sum",
     "move_proposal",
     "optimum_search",
@@ -53,11 +66,11 @@ __all__ = [
     "protocol_named",
     "random_search",
     "read_scores",
+    "read_scoring_seconds",
     "regularised_evolution",
     "repeat",
     "repeat_once",
     "score_search",
-    "scores_named",
     "search_table",
     "warm_up_evolution",
     "warm_up_random",

@@ -108,6 +108,26 @@ def read_scores(path: Path, architectures: Sequence[Architecture]) -> Mapping[st
     return dict(zip(proxies, scores, strict=True))
 
 
+def read_scoring_seconds(path: Path) -> float:
+    """Mean time in seconds that scoring one network took, from a file that `read_scores` reads.
+
+    A file of several proxies knows the time of all of them together only, so the time of one is no more than that; 0
+    if the file has no column ``seconds``.
+
+    Raises:
+        BenchmarkError: if the file cannot be read, or a time is not a number of seconds.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            texts = [row.get("seconds") or "0" for row in csv.DictReader(stream, strict=True)]
+        seconds = np.array([float(text) for text in texts])
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise BenchmarkError(f"{path} cannot be read as a CSV table with times ({error}); {_HOW}.") from error
+    if not np.all((seconds >= 0) & np.isfinite(seconds)):
+        raise BenchmarkError(f"The column seconds of {path} must hold times of 0 seconds or more; {_HOW}.")
+    return float(seconds.mean()) if seconds.size else 0.0
+
+
 def _position(path: Path, line: int, row: Mapping[str, str], positions: Mapping[Architecture, int]) -> int:
     try:
         return positions[nb201.architecture(row.get("network", ""))]

@@ -31,26 +31,49 @@ Streams = Callable[[str], np.random.Generator]
 class Budget:
     """What a trained search may spend; it stops before the first training that it cannot pay for.
 
+    With both limits, seconds hold where the table records training times, and evaluations where it does not.
+
     Attributes:
-        seconds: simulated seconds, for tables that record training times (12,000 in the published tables).
-        evaluations: trainings, for tables that do not. The default of 100 is a convention of this project: what 12,000
-            seconds pay for at two minutes per training.
+        seconds: simulated seconds of training and of scoring; None counts trainings.
+        evaluations: trainings; None insists on seconds.
 
     Raises:
-        ConfigError: if one of them is not positive.
+        ConfigError: if there is no limit, or one is not positive.
     """
 
-    seconds: float = 12_000.0
-    evaluations: int = 100
+    seconds: float | None = None
+    evaluations: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "evaluations"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"The budget of a search must be positive, but {name} is {getattr(self, name)}")
+        limits = {"seconds": self.seconds, "evaluations": self.evaluations}
+        if all(limit is None for limit in limits.values()):
+            raise ConfigError("The budget of a search must limit seconds, evaluations or both, but it limits neither")
+        for name, limit in limits.items():
+            if limit is not None and not limit > 0:
+                raise ConfigError(f"The budget of a search must be positive, but {name} is {limit}")
+
+    def is_timed(self, table: SearchTable, training: Training) -> bool:
+        """Whether seconds limit a search that pays for this training.
+
+        Raises:
+            ConfigError: if the budget has seconds only and the table records no such times.
+        """
+        if self.seconds is None:
+            return False
+        is_recorded = table.training_seconds(training) is not None
+        if not is_recorded and self.evaluations is None:
+            raise ConfigError(
+                f"A budget of {self.seconds:g} seconds needs recorded training times, but there are none of "
+                f"{table.describe_fitness(training)}; add them to the accuracy table (see the README), or count "
+                "trainings with --evaluations"
+            )
+        return is_recorded
 
 
-EVOLUTION_BUDGET: Final = Budget()
-AGING_BUDGET: Final = Budget(evaluations=300)  # published with 300 to 1,000 trained models
+EVOLUTION_BUDGET: Final = Budget(seconds=12_000.0, evaluations=100)
+"""The published seconds; where no times are recorded, by a convention of this project, what they pay for at two minutes
+per training."""
+AGING_BUDGET: Final = Budget(evaluations=300)  # published with 300 to 1,000 trained models, in no other unit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,7 +85,8 @@ class Outcome:
         n_scored: architectures it scored without training; those an optimum is taken of.
         trained: (n_evaluations,) architectures in the order of their training, repeated ones again.
         incumbents: (n_evaluations,) best architecture, by the accuracy that drives, after each training.
-        spent: (n_evaluations,) simulated seconds, or trainings, spent after each training.
+        spent: (n_evaluations,) simulated seconds, those of scoring among them, or trainings, spent after each training.
+        is_timed: whether `spent` are seconds.
     """
 
     pick: int
@@ -70,6 +94,7 @@ class Outcome:
     trained: Indices
     incumbents: Indices
     spent: Floats
+    is_timed: bool = False
 
 
 # Score-only -----------------------------------------------------------------------------------------------------------
@@ -161,17 +186,20 @@ def area(
     sample_size: int = 3,
     budget: Budget = EVOLUTION_BUDGET,
     training: Training = "short",
+    scoring_seconds: float = 0.0,
 ) -> Outcome:
     """Assisted regularised evolution: the first population are the best scores of `n_scored` random architectures.
 
     Arguments and errors are those of `regularised_evolution` and `score_search`; at least `population_size`
-    architectures must be scored. The size of the sample is not published; 3 is that of the unassisted search.
+    architectures must be scored. The size of the sample is not published; 3 is that of the unassisted search. Where
+    seconds are counted, every scored architecture costs `scoring_seconds`, before the first training.
     """
     _check_scores(table, scores)
     _check_enough(n_scored, population_size)
     candidates = _drawn(table, n_scored, streams)
     initial = candidates[best_first(scores[candidates], streams("ties"))[:population_size]]
     log = _TrainingLog(table, training, budget)
+    log.charge(n_scored * scoring_seconds)
     _evolve(table, initial, _mutation(table, streams), streams, population_size, sample_size, log)
     return log.outcome(n_scored)
 
@@ -201,6 +229,7 @@ def warm_up_evolution(
     sample_size: int = 10,
     budget: Budget = AGING_BUDGET,
     training: Training = "full",
+    scoring_seconds: float = 0.0,
 ) -> Outcome:
     """Aging evolution whose first population are the best scores of `n_scored` distinct random architectures.
 
@@ -210,6 +239,7 @@ def warm_up_evolution(
     _check_enough(n_scored, population_size)
     ranked = _ranked_distinct(table, scores, streams, n_scored)[:population_size]
     log = _TrainingLog(table, training, budget)
+    log.charge(n_scored * scoring_seconds)
     _evolve(table, ranked, _mutation(table, streams), streams, population_size, sample_size, log)
     return log.outcome(n_scored)
 
@@ -222,6 +252,7 @@ def warm_up_random(
     n_scored: int = 3000,
     budget: Budget = AGING_BUDGET,
     training: Training = "full",
+    scoring_seconds: float = 0.0,
 ) -> Outcome:
     """Train `n_scored` distinct random architectures from the best score down until the budget is spent.
 
@@ -229,6 +260,7 @@ def warm_up_random(
         ConfigError: as `warm_up_evolution` does.
     """
     log = _TrainingLog(table, training, budget)
+    log.charge(n_scored * scoring_seconds)
     for architecture in _ranked_distinct(table, scores, streams, n_scored):
         if not log.train(int(architecture)):
             break
@@ -245,6 +277,7 @@ def move_proposal(
     sample_size: int = 10,
     budget: Budget = AGING_BUDGET,
     training: Training = "full",
+    scoring_seconds: float = 0.0,
 ) -> Outcome:
     """Aging evolution whose child is the parent's neighbour of the best score, or, now and then, a random one.
 
@@ -257,6 +290,7 @@ def move_proposal(
         sample_size: how many compete to be the parent.
         budget: for trainings.
         training: which recorded training is paid for and drives.
+        scoring_seconds: where seconds are counted, cost of every architecture that is scored for the first time.
 
     Raises:
         ConfigError: as `regularised_evolution` does, or if `probability` is outside 0..1.
@@ -271,7 +305,9 @@ def move_proposal(
     def propose(parent: int) -> int:
         near = table.neighbours[parent]
         if rng.random() < probability:
+            n_before = len(scored)
             scored.update(near.tolist())
+            log.charge((len(scored) - n_before) * scoring_seconds)
             return int(near[best(scores[near], ties)])
         return int(near[rng.integers(n_neighbours)])
 
@@ -285,21 +321,33 @@ class _TrainingLog:
 
     def __init__(self, table: SearchTable, training: Training, budget: Budget) -> None:
         self.fitness = table.fitness(training)
-        self._seconds = table.seconds
-        self._limit = float(budget.evaluations if table.seconds is None else budget.seconds)
+        self._is_timed = budget.is_timed(table, training)
+        self._seconds = table.training_seconds(training) if self._is_timed else None
+        limit = budget.seconds if self._is_timed else budget.evaluations
+        assert limit is not None
+        self._limit = float(limit)
+        self._scoring = 0.0  # seconds since the last training
         self._spent: list[float] = []
         self._trained: list[int] = []
         self._incumbents: list[int] = []
 
+    def charge(self, seconds: float) -> None:
+        """Pay for scoring, where seconds are counted."""
+        if not (seconds >= 0 and np.isfinite(seconds)):
+            raise ConfigError(f"Scoring must cost 0 seconds or more, got {seconds:g}")
+        if self._is_timed:
+            self._scoring += seconds
+
     def train(self, architecture: int) -> bool:
         """Train one architecture if the budget allows it; whether it did."""
-        cost = 1.0 if self._seconds is None else float(self._seconds[architecture])
+        cost = 1.0 if self._seconds is None else float(self._seconds[architecture]) + self._scoring
         spent = cost + (self._spent[-1] if self._spent else 0.0)
         if spent > self._limit:
             return False
         before = self._incumbents[-1] if self._incumbents else architecture
         is_better = self.fitness[architecture] > self.fitness[before]
         self._spent.append(spent)
+        self._scoring = 0.0
         self._trained.append(architecture)
         self._incumbents.append(architecture if is_better else before)
         return True
@@ -317,6 +365,7 @@ class _TrainingLog:
             trained=np.array(self._trained, dtype=np.intp),
             incumbents=np.array(self._incumbents, dtype=np.intp),
             spent=np.array(self._spent),
+            is_timed=self._is_timed,
         )
 
 

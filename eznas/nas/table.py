@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -35,7 +35,8 @@ class SearchTable:
         split: images whose accuracies a search sees: validation, or test where a benchmark has nothing else.
         reported: for each (data set, split) the (n,) accuracies in percent after full training; has the searched one.
         short: (n,) accuracies in percent on `dataset` and `split` after 12 epochs of training; None if not recorded.
-        seconds: (n,) simulated seconds of a training that a search pays for; None makes clocks count trainings.
+        seconds: (n,) simulated seconds of one training and its validation, for each kind of training whose times are
+            recorded; without them only trainings can be counted.
         neighbours: (n, k) positions of the architectures one edit away.
         mutation_probabilities: (k,) probability of each neighbour under mutation.
 
@@ -51,7 +52,7 @@ class SearchTable:
     neighbours: Indices
     mutation_probabilities: Floats
     short: Floats | None = None
-    seconds: Floats | None = None
+    seconds: Mapping[Training, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.architectures)
@@ -69,15 +70,15 @@ class SearchTable:
                     f"The {name} accuracies of a search table must be {n} percentages in 0..100, but they have shape "
                     f"{values.shape} or other values; {_REMEDY}."
                 )
-        if self.seconds is not None and (
-            self.seconds.shape != (n,) or not np.all((self.seconds > 0) & np.isfinite(self.seconds))
-        ):
-            raise BenchmarkError(
-                f"The training times of a search table must be {n} positive numbers of seconds, but they have shape "
-                f"{self.seconds.shape} or other values; {_REMEDY}."
-            )
+        for training, spent in self.seconds.items():
+            if spent.shape != (n,) or not np.all((spent > 0) & np.isfinite(spent)):
+                raise BenchmarkError(
+                    f"The {training} training times of a search table must be {n} positive numbers of seconds, but "
+                    f"they have shape {spent.shape} or other values; {_REMEDY}."
+                )
         self._check_neighbours(n)
         object.__setattr__(self, "reported", MappingProxyType(dict(self.reported)))
+        object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
 
     def _check_neighbours(self, n: int) -> None:
         shape, chances = self.neighbours.shape, self.mutation_probabilities
@@ -99,8 +100,13 @@ class SearchTable:
 
     def fitness(self, training: Training) -> Floats:
         """(n,) accuracies in percent that a search is driven by; the full ones where no short ones are recorded."""
-        is_short = training == "short" and self.short is not None
-        return self.short if is_short and self.short is not None else self.reported[self.dataset, self.split]
+        if training == "short" and self.short is not None:
+            return self.short
+        return self.reported[self.dataset, self.split]
+
+    def training_seconds(self, training: Training) -> Floats | None:
+        """(n,) simulated seconds of the training that gives `fitness`; None if they are not recorded."""
+        return self.seconds.get("full" if self.short is None else training)
 
     def describe_fitness(self, training: Training) -> str:
         """The accuracies of `fitness` in words: ``"cifar10 validation, 12 epochs"``."""
@@ -108,17 +114,15 @@ class SearchTable:
         return f"{self.dataset} {self.split.value}, {f'{SHORT_TRAINING} epochs' if is_short else 'full training'}"
 
 
-def search_table(benchmark: Benchmark, dataset: str = "cifar10", *, seconds: Floats | None = None) -> SearchTable:
-    """All NAS-Bench-201 cells as searches see them.
+def search_table(benchmark: Benchmark, dataset: str = "cifar10") -> SearchTable:
+    """All NAS-Bench-201 cells as searches see them, with the training times that the benchmark records.
 
     Args:
         benchmark: accuracies of all 15,625 cells in the official order.
         dataset: what to search on. The validation accuracies drive, or test accuracies if there are no others.
-        seconds: (15625,) simulated seconds of one training of 12 epochs and its validation, if known.
 
     Raises:
-        BenchmarkError: if the benchmark does not list exactly these cells, has no such accuracies, or `seconds` are
-            not one positive number each.
+        BenchmarkError: if the benchmark does not list exactly these cells, or has no such accuracies.
     """
     if benchmark.architectures != nb201.all_architectures():
         raise BenchmarkError(
@@ -126,6 +130,12 @@ def search_table(benchmark: Benchmark, dataset: str = "cifar10", *, seconds: Flo
             f"{benchmark.name!r} lists {len(benchmark.architectures)} other architectures; load it with load_nb201."
         )
     split = learning_split(benchmark, (dataset,), FULL_TRAINING)
+    lengths: dict[Training, int] = {"short": SHORT_TRAINING, "full": FULL_TRAINING}
+    times = {
+        training: benchmark.seconds[dataset, epochs]
+        for training, epochs in lengths.items()
+        if (dataset, epochs) in benchmark.seconds
+    }
     return SearchTable(
         architectures=benchmark.architectures,
         dataset=dataset,
@@ -134,5 +144,5 @@ def search_table(benchmark: Benchmark, dataset: str = "cifar10", *, seconds: Flo
         neighbours=nb201.neighbour_indices(),
         mutation_probabilities=np.array(nb201.MUTATION_PROBABILITIES),
         short=benchmark.tables.get((dataset, split, SHORT_TRAINING)),
-        seconds=seconds,
+        seconds=times,
     )

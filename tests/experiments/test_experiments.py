@@ -35,6 +35,7 @@ def script(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the names of their annotations
     spec.loader.exec_module(module)
     return module
 
@@ -319,3 +320,128 @@ def test_aggregates_are_ranked_beside_their_members(
     assert "a reference of 4 other cells" in shown.out
     assert module.main(["many"]) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def correlate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
+    """All reports of the correlations, and what is printed."""
+    assert script("correlations").main(arguments) == 0
+    return json.loads(Path("runs/correlations/correlations.json").read_text()), capsys.readouterr().out
+
+
+def test_correlations_of_embedded_data_go_on_and_are_drawn(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    names = ["parameter_count", "jacob_cov", "ntk", "eznas_a_code"]
+    options = ["--batch", "2", "--estimators", ",".join(names)]
+    _, text = correlate(capsys, *options, "--n", "12")
+    assert "estimator_costs.py" in text
+    scores = {name: elsewhere / f"runs/correlations/reduced-cifar10-b2-seed0/{name}.csv" for name in names}
+    begun = {name: path.read_text() for name, path in scores.items()}
+    scores["ntk"].unlink()
+    assert script("estimator_costs").main(
+        ["--batch", "2", "--repeats", "1", "--n", "8", "--workers", "0", "--estimators", ",".join(names)]
+    ) == 0  # fmt: skip
+    costs = json.loads((elsewhere / "runs/costs/costs.json").read_text())
+    assert {row["estimator"] for row in costs["estimators"]} == set(names)
+    reports, text = correlate(capsys, *options, "--n", "20")
+    assert "top decile" in text
+    for name in set(names) - {"ntk"}:  # 8 cells more, the others as they were
+        assert scores[name].read_text().startswith(begun[name])
+        assert len(scores[name].read_text().splitlines()) == 21
+    report = reports["reduced-cifar10-b2-seed0"]
+    assert (report["n"], report["images"]) == (20, "digits")
+    rows = {(row["estimator"], row["cells"]): row for row in report["rows"]}
+    assert set(rows) == {(name, cells) for name in names for cells in ("all", "live")}
+    for row in rows.values():
+        assert (row["dataset"], row["split"]) == ("cifar10", "test")
+        assert row["n"] == 20 if row["cells"] == "all" else 5 <= row["n"] < 20
+        assert 0 <= row["n_failed"] <= row["n"]
+        assert row["seconds_per_network"] > 0
+        assert row["tau_low"] <= row["tau"] <= row["tau_high"]
+        assert row["rho_low"] <= row["rho"] <= row["rho_high"]
+    assert rows["parameter_count", "all"]["share_tied"] > 0
+    (known,) = rows["parameter_count", "all"]["published"]
+    assert (known["tau"], known["rho"]) == (0.578, 0.753)
+    assert rows["jacob_cov", "live"]["published"][0]["protocol"] == "9,445 cells, mean of 5 runs"
+    assert "EZNAS-A" in (elsewhere / "runs/correlations/estimators.svg").read_text()
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+def test_naswot_under_its_own_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    reports, text = correlate(capsys, "--protocol", "naswot", "--n", "16", "--batch", "2")
+    assert [report["images_of"] for report in reports.values()] == ["cifar10", "cifar100", "imagenet16"]
+    published = {}
+    for report in reports.values():
+        assert (report["skeleton"], report["n_logits"]) == ("full", 1)
+        for row in report["rows"]:
+            assert row["dataset"] == report["images_of"]
+            if row["cells"] == "all, failures last":
+                assert (row["n"], row["published"]) == (16, [])
+            elif row["published"]:
+                published[row["dataset"], row["split"]] = row["published"][0]["tau"]
+                assert row["n_failed"] == 0
+    assert published == {("cifar10", "test"): 0.574, ("cifar100", "test"): 0.611, ("imagenet16", "test"): 0.549}
+    assert "published: tau 0.549" in text
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+def test_correlations_on_other_images(capsys: pytest.CaptureFixture[str]) -> None:
+    reports, _ = correlate(
+        capsys, "--dataset", "imagenet16", "--n", "6", "--batch", "2", "--estimators", "naswot", "--skeleton", "full"
+    )
+    (report,) = reports.values()
+    assert (report["images"], report["n_logits"]) == ("imagenet16", None)
+    assert {(row["dataset"], row["split"]) for row in report["rows"]} == {
+        (dataset, split) for dataset in ("cifar10", "cifar100", "imagenet16") for split in ("test", "validation")
+    }
+
+
+def test_correlations_draw_the_same_cells_first() -> None:
+    module = script("correlations")
+    assert module.draw_cells(500)[:20] == module.draw_cells(20)
+    assert len(set(module.draw_cells(nb201.N_CELLS))) == nb201.N_CELLS
+    assert sum(map(module.is_live, nb201.all_architectures())) == 9_445  # as many as the papers that use them count
+
+
+def test_failures_rank_last_and_ties_are_counted() -> None:
+    measure = script("correlations").measure
+    accuracies = np.arange(40.0)
+    found = measure(np.where(accuracies < 4, np.nan, accuracies), accuracies, "test")
+    assert (found["n"], found["n_failed"], found["n_top_decile"]) == (40, 4, 4)
+    assert found["share_tied"] == pytest.approx(6 / 780)
+    assert 0.98 < found["tau"] < 1
+    constant = measure(np.ones(40), accuracies, "test")
+    assert (constant["tau"], constant["rho_low"], constant["share_tied"]) == (None, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--n", "3"], "5 to 15625 cells, got 3"),
+        (["--estimators", "naswot,nonsense"], "--estimators names nonsense; expected some of parameter_count"),
+    ],
+)
+def test_bad_correlations_are_one_sentence(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert script("correlations").main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (elsewhere / "runs").exists()
+
+
+def test_bad_costs_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("estimator_costs").main(["--estimators", "nonsense"]) == 1
+    assert "names nonsense" in capsys.readouterr().err
+
+
+def test_every_published_figure_has_its_place() -> None:
+    rows = tomllib.loads((EXPERIMENTS / "expected" / "correlations.toml").read_text())
+    for row in rows.values():
+        assert row["cells"] in ("all", "live", "naswot")
+        assert row["split"] in ("test", "validation")
+        figures = [values for kind in ("tau", "rho") for values in row.get(kind, {}).values()]
+        assert figures
+        assert all(len(values) == 3 and np.nanmax(np.abs(values)) < 1 for values in figures)

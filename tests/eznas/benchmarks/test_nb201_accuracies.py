@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 from eznas.architectures import nb201
-from eznas.benchmarks import DATASETS, Benchmark, Split, load_nb201
+from eznas.benchmarks import DATASETS, Benchmark, Split, data_status, load_nb201
 from eznas.benchmarks import nb201 as loader
 from eznas.benchmarks.analog import analog_file, load_analog, read_table
 from eznas.errors import BenchmarkError
@@ -241,6 +241,29 @@ def test_a_table_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("EZNAS_DATA", str(_write(tmp_path, _lines())))
     benchmark = load_nb201()
     assert np.array_equal(benchmark.tables["imagenet16", VALIDATION, 12], np.full(15_625, 50.0))
+
+
+def _timed(first: str) -> list[str]:
+    """The table with times of short and of full trainings."""
+    header, *rows = _lines()
+    rows = [f"{row},{first if i == 0 else 150 + i / 1000},{2500 + i}" for i, row in enumerate(rows)]
+    return [f"{header},c10_seconds_12ep,im16_seconds", *rows]
+
+
+def test_training_times_are_read_where_they_are_recorded(tmp_path: Path) -> None:
+    benchmark = load_nb201(_write(tmp_path, _timed("149.5")))
+    assert set(benchmark.seconds) == {("cifar10", 12), ("imagenet16", 200)}
+    assert benchmark.seconds["cifar10", 12][:2].tolist() == [149.5, 150.001]
+    assert benchmark.seconds["imagenet16", 200][-1] == 2500 + 15_624
+    assert len(benchmark.tables) == 12
+    (table, *_) = data_status(tmp_path)
+    assert table.detail.endswith("; training times")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "", "soon", "inf"])
+def test_damaged_training_times(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BenchmarkError, match=f"c10_seconds_12ep of .* positive numbers of seconds, .* 0 has '{text}'"):
+        load_nb201(_write(tmp_path, _timed(text)))
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ SEARCHES = list(PROTOCOLS)
 
 
 def test_every_search_is_tested(small: SearchTable) -> None:
-    assert list(every_search(small, Budget())) == SEARCHES
+    assert list(every_search(small, Budget(evaluations=100))) == SEARCHES
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -86,16 +86,17 @@ def test_a_repeat_alone_equals_that_repeat_of_many(small: SearchTable, name: str
 @pytest.mark.parametrize("name", SEARCHES)
 def test_the_budget_is_never_exceeded(make_small: Make, name: str) -> None:
     seconds = stream(0, "test", "seconds").uniform(50.0, 400.0, size=625)
-    timed = make_small(seconds=seconds)
+    timed = make_small(seconds={"full": seconds})
     for table, budget, limit in ((make_small(), Budget(evaluations=70), 70), (timed, Budget(seconds=9_000), 9_000)):
         for outcome in repeat(every_search(table, budget)[name], 5, seed=0).outcomes:
             if name in ("score", "optimum"):
                 assert len(outcome.trained) == 0
                 continue
-            cost = np.ones(625) if table.seconds is None else table.seconds
+            assert outcome.is_timed == bool(table.seconds)
+            cost = table.seconds.get("full", np.ones(625))
             np.testing.assert_allclose(outcome.spent, np.cumsum(cost[outcome.trained]))
             assert outcome.spent[-1] <= limit
-            if table.seconds is None:
+            if not table.seconds:
                 assert len(outcome.trained) == 70
             else:
                 assert outcome.spent[-1] > limit - 400.0  # it stopped because nothing more could be paid for
@@ -211,7 +212,7 @@ def test_the_best_has_rank_one_and_no_regret(small: SearchTable) -> None:
 
 
 def test_curves_keep_their_last_value(make_small: Make) -> None:
-    table = make_small(seconds=np.linspace(100.0, 900.0, 625))
+    table = make_small(seconds={"full": np.linspace(100.0, 900.0, 625)})
     found = repeat(partial(random_search, table, budget=Budget(seconds=5_000)), 20, seed=0)
     lengths = [len(outcome.trained) for outcome in found.outcomes]
     curves = found.curves(table, "made up", Split.VALIDATION)
@@ -264,7 +265,7 @@ def test_repeats_have_the_mean_of_the_closed_form(small: SearchTable, n: int) ->
 def test_bad_settings_are_one_sentence(
     make_small: Make, search: Callable[..., Outcome], settings: dict[str, object], message: str
 ) -> None:
-    table = make_small(seconds=np.full(625, 10.0))
+    table = make_small(seconds={"full": np.full(625, 10.0)})
     with pytest.raises(ConfigError, match=message):
         repeat(partial(search, table, accuracies(table), **settings), 1, seed=0)
     with pytest.raises(ConfigError, match=r"one score for each of the 625 .* shape \(3,\)"):
@@ -277,6 +278,8 @@ def test_bad_repeats_and_budgets_are_one_sentence(small: SearchTable) -> None:
         repeat(search, 0, seed=0)
     with pytest.raises(ConfigError, match=r"seed .* 0 or more, got -1"):
         repeat(search, 1, seed=-1)
+    with pytest.raises(ConfigError, match="limits neither"):
+        Budget()
     for settings in ({"evaluations": 0}, {"seconds": float("nan")}):
         with pytest.raises(ConfigError, match="must be positive"):
             Budget(**settings)  # type: ignore[arg-type]

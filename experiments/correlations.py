@@ -1,0 +1,433 @@
+"""Rank correlation of every published estimator with NAS-Bench-201 accuracies, beside the published figures.
+
+The same cells (drawn uniformly from all 15,625), initialisation (PyTorch's, also for those that were published with
+another and do not bring their own) and batch for all. Scores go into one CSV file per
+condition and estimator under ``runs/correlations``, so that a killed run goes on where it was, more cells or a new
+estimator add to what is there, and every condition can be analysed again without scoring. Correlations are signed, in
+the direction the authors gave, failures rank last; each is shown over all cells and over the "live" ones, in which
+every operation other than ``none`` lies on a path from input to output.
+
+Writes ``runs/correlations/correlations.json`` and, where ``experiments/estimator_costs.py`` has been run,
+``runs/correlations/estimators.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eznas.architectures import Architecture, nb201
+from eznas.benchmarks import DATASETS, FULL_TRAINING, N_CLASSES, Split, default_image_source, load_nb201
+from eznas.errors import ConfigError, EznasError
+from eznas.files import replace_file
+from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failures_last, spearman
+from eznas.progress import make_observer
+from eznas.proxies import KNOWN_PROGRAMS, PUBLISHED
+from eznas.randomness import stream
+from eznas.study import Machine
+from eznas.study.scoring import score_into_file
+from eznas.tables import render_table
+
+HERE = Path(__file__).parent
+FOLDER = Path("runs") / "correlations"
+COSTS = Path("runs") / "costs" / "costs.json"
+JOINED = 16
+"""Points of distance beyond which a label is joined to its mark by a line."""
+MIN_NETWORKS = 5
+"""Below which no correlation is quoted."""
+TITLES = {**{name: known.title for name, known in KNOWN_PROGRAMS.items()}, **{e.name: e.title for e in PUBLISHED}}
+"""By name, programs and estimators; parameters and MACs are both, with one score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How networks are built and excited."""
+
+    skeleton: str  # reduced: one cell per stage, 16x16; full: five cells, the data set's own size
+    dataset: str  # whose images and, unless one logit is asked, number of classes
+    batch_size: int
+    seed: int = 0  # of initialisation and batch
+    n_logits: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        logits = "" if self.n_logits is None else f"-{self.n_logits}logit"
+        return f"{self.skeleton}-{self.dataset}-b{self.batch_size}{logits}-seed{self.seed}"
+
+    @property
+    def overrides(self) -> list[str]:
+        """As settings of ``eznas score``."""
+        is_full = self.skeleton == "full"
+        size = 32 if is_full and self.dataset != "imagenet16" else 16
+        n_classes = N_CLASSES[self.dataset] if self.n_logits is None else self.n_logits
+        return [
+            f'benchmark.datasets=["{self.dataset}"]', f"seed={self.seed}", 'networks.scheme="default"',
+            f"networks.cells_per_stage={5 if is_full else 1}", f"networks.n_classes={n_classes}",
+            f"probe.input_size={size}", f"probe.batch_size={self.batch_size}",
+            f"report.baseline_batch_size={self.batch_size}",
+        ]  # fmt: skip
+
+
+def draw_cells(n: int) -> list[int]:
+    """Official indices of `n` cells, uniformly without replacement; fewer are the beginning of more."""
+    if not 5 <= n <= nb201.N_CELLS:
+        raise ConfigError(f"--n must be 5 to {nb201.N_CELLS} cells, got {n}")
+    return stream(0, "correlations", "cells").permutation(nb201.N_CELLS)[:n].tolist()
+
+
+def is_live(arch: Architecture) -> bool:
+    """Whether every operation other than ``none`` lies on a path from input to output (9,445 cells)."""
+    edges = [e for e, name in zip(nb201.EDGES, nb201.operations(arch), strict=True) if name != "none"]
+    from_input, to_output = {0}, {3}
+    for source, target in sorted(edges):
+        if source in from_input:
+            from_input.add(target)
+    for source, target in sorted(edges, reverse=True):
+        if target in to_output:
+            to_output.add(source)
+    return all(source in from_input and target in to_output for source, target in edges)
+
+
+def score(condition: Condition, names: Sequence[str], cells: Sequence[int], workers: int) -> None:
+    """Score what is missing in the files of a condition.
+
+    Raises:
+        EznasError: as `score_into_file`.
+    """
+    networks = f"nb201:{','.join(map(str, cells))}"
+    with make_observer(quiet=False) as observer:
+        for name in names:
+            score_into_file(
+                FOLDER / condition.name / f"{name}.csv", [name], networks, overrides=condition.overrides,
+                machine=Machine(workers=workers), observer=observer,
+            )  # fmt: skip
+
+
+def read(condition: Condition, name: str, cells: Sequence[int]) -> tuple[np.ndarray, float]:
+    """(n_cells,) scores in the direction of the estimator, NaN where it failed; mean seconds per network."""
+    with (FOLDER / condition.name / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        rows = {int(row["index"]): row for row in csv.DictReader(file)}
+    found = [rows[index] for index in cells]
+    scores = np.array([float(row[name]) if row[name] else np.nan for row in found])
+    return scores, float(np.mean([float(row["seconds"]) for row in found]))
+
+
+def measure(scores: np.ndarray, accuracies: np.ndarray, *purpose: str) -> dict[str, Any]:
+    """Correlations of one estimator with one list of accuracies, failures last."""
+    failed = ~np.isfinite(scores)
+    ranked = scores_with_failures_last(scores, failed, 1)
+    n = len(ranked)
+    _, counts = np.unique(ranked, return_counts=True)
+    top = accuracies >= np.quantile(accuracies, 0.9)
+    found: dict[str, Any] = {
+        "n": n, "n_failed": int(failed.sum()),
+        "share_tied": float((counts * (counts - 1)).sum() / (n * (n - 1))) if n > 1 else None,
+    }  # fmt: skip
+    for name, statistic, function in (("tau", "kendall", kendall_tau_b), ("rho", "spearman", spearman)):
+        is_defined = n >= MIN_NETWORKS and min(len(counts), len(np.unique(accuracies))) > 1
+        interval: tuple[float | None, ...] = (None, None)
+        if is_defined:
+            rng = stream(0, "correlations", "bootstrap", statistic, *purpose)
+            interval = bootstrap_interval(ranked, accuracies, statistic=statistic, rng=rng)  # type: ignore[arg-type]
+        found |= {
+            name: function(ranked, accuracies) if is_defined else None,
+            f"{name}_low": interval[0], f"{name}_high": interval[1],
+        }  # fmt: skip
+    in_top = kendall_tau_b(ranked[top], accuracies[top]) if top.sum() >= MIN_NETWORKS else math.nan
+    return found | {"tau_top_decile": in_top if math.isfinite(in_top) else None, "n_top_decile": int(top.sum())}
+
+
+def published(name: str, dataset: str, split: str, cells: str, known: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Figures that were published of an estimator on these labels and this set of cells, with their protocols."""
+    place, found = DATASETS.index(dataset), []
+    for row in known.values():
+        values = {
+            kind: row[kind][name][place] for kind in ("tau", "rho")
+            if name in row.get(kind, {}) and math.isfinite(row[kind][name][place])
+        }  # fmt: skip
+        if values and (row["split"], row["cells"]) == (split, cells):
+            found.append({**values, "protocol": row["protocol"], "source": row["source"]})
+    return found
+
+
+def _labels(cells: Sequence[int], datasets: Sequence[str]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Data set, split and (n_cells,) accuracies in percent of whatever is recorded."""
+    benchmark = load_nb201()
+    architectures = [nb201.from_index(index) for index in cells]
+    for dataset in datasets:
+        for split in (Split.TEST, Split.VALIDATION):
+            if benchmark.has(dataset, split):
+                yield dataset, split.value, benchmark.accuracies(architectures, dataset, split, FULL_TRAINING)
+
+
+def _expected() -> dict[str, Any]:
+    return tomllib.loads((HERE / "expected" / "correlations.toml").read_text(encoding="utf-8"))
+
+
+def analyse(condition: Condition, names: Sequence[str], cells: Sequence[int]) -> list[dict[str, Any]]:
+    """One row per estimator, data set, split and set of cells."""
+    live = np.array([is_live(nb201.from_index(index)) for index in cells])
+    labels, known, rows = list(_labels(cells, DATASETS)), _expected(), []
+    for name in names:
+        scores, seconds = read(condition, name, cells)
+        for dataset, split, accuracies in labels:
+            for which, kept in (("all", np.ones(len(cells), dtype=bool)), ("live", live)):
+                rows.append({
+                    "estimator": name, "title": TITLES[name], "dataset": dataset, "split": split, "cells": which,
+                    **measure(scores[kept], accuracies[kept], name, dataset, split, which),
+                    "seconds_per_network": seconds, "published": published(name, dataset, split, which, known),
+                })  # fmt: skip
+    return rows
+
+
+def analyse_naswot(condition: Condition, cells: Sequence[int]) -> list[dict[str, Any]]:
+    """NASWOT under its own protocol, with its filter and without, on the labels of the condition's data set."""
+    (scores, seconds), known, rows = read(condition, "naswot", cells), _expected(), []
+    for dataset, split, accuracies in _labels(cells, [condition.dataset]):
+        learned = (accuracies > 15) & np.isfinite(scores)
+        for which, kept in (("naswot", learned), ("all", np.ones(len(cells), dtype=bool))):
+            of_protocol = published("naswot", dataset, split, which, known) if which == "naswot" else []
+            rows.append({
+                "estimator": "naswot", "title": TITLES["naswot"], "dataset": dataset, "split": split,
+                "cells": "above 15 %, failures left out" if which == "naswot" else "all, failures last",
+                **measure(scores[kept], accuracies[kept], "naswot protocol", dataset, split, which),
+                "seconds_per_network": seconds, "published": of_protocol,
+            })  # fmt: skip
+    return rows
+
+
+def record(condition: Condition, n: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put the rows of a condition into the JSON file, whose other conditions stay; returns its whole content."""
+    path = FOLDER / "correlations.json"
+    reports = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    reports[condition.name] = {
+        "skeleton": condition.skeleton, "images_of": condition.dataset,
+        "images": default_image_source(condition.dataset), "batch_size": condition.batch_size,
+        "seed": condition.seed, "n_logits": condition.n_logits, "n": n, "benchmark": load_nb201().provenance,
+        "rows": list(rows),
+    }  # fmt: skip
+    replace_file(path, json.dumps(reports, indent=1) + "\n")
+    return reports
+
+
+def printed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Lines for people: best first, with the tau of the first published protocol, or its rho."""
+    lines = []
+    for row in sorted(rows, key=lambda row: -(row["tau"] if row["tau"] is not None else -2)):
+        known = next(iter(sorted(row["published"], key=lambda known: "tau" not in known)), None)
+        kind = "tau" if known and "tau" in known else "rho"
+        lines.append({
+            "estimator": row["estimator"], "n": row["n"], "failed": row["n_failed"],
+            "tied": _decimals(row["share_tied"]), "tau [95 %]": _interval(row, "tau"),
+            "rho [95 %]": _interval(row, "rho"),
+            "top decile": _decimals(row["tau_top_decile"]), "s/network": f"{row['seconds_per_network']:.3g}",
+            "published": f"{kind} {known[kind]:.3f}: {known['protocol']}" if known else "",
+        })  # fmt: skip
+    return lines
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "-"
+    return f"{row[name]:.3f} [{_decimals(row[f'{name}_low'])}, {_decimals(row[f'{name}_high'])}]"
+
+
+def _decimals(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+# --- figure -----------------------------------------------------------------------------------------------------------
+
+
+def plot(report: Mapping[str, Any], costs: Mapping[str, Any], path: Path) -> None:
+    """tau on CIFAR-10 test accuracies against milliseconds per network, each estimator a labelled point."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from eznas.reporting.figures import INKS
+
+    column = f"ms_{report['skeleton']}"
+    kinds = {row["estimator"]: row for row in costs["estimators"]}
+    points = [
+        (row, kinds[row["estimator"]][column]) for row in report["rows"]
+        if (row["dataset"], row["split"], row["cells"]) == ("cifar10", "test", "all")
+        and row["tau"] is not None and kinds.get(row["estimator"], {}).get(column)
+    ]  # fmt: skip
+    if not points:
+        raise ConfigError("There is no estimator with both a correlation and a cost to draw")
+    figure = Figure(figsize=(9.2, 5.6), layout="constrained")
+    FigureCanvasAgg(figure)  # measures the labels
+    ax = figure.subplots()
+    ax.set_xscale("log")
+    ax.grid(color=INKS["grid"], linewidth=0.8)
+    ax.set_axisbelow(True)
+    for row, ms in points:
+        kind = _kind(kinds[row["estimator"]])
+        ink, marker = {"neither": ("known", "s"), "gradients": ("found", "o"), "labels": ("pick", "D")}[kind]
+        if row["tau_low"] is not None:
+            ax.plot([ms, ms], [row["tau_low"], row["tau_high"]], color=INKS[ink], linewidth=1, alpha=0.35)
+        ax.plot(ms, row["tau"], marker, color=INKS[ink], markersize=6.5, markeredgecolor=INKS["paper"], zorder=3)
+    for label, (ink, marker) in {
+        "neither labels nor gradients": ("known", "s"), "gradients": ("found", "o"), "labels and gradients":
+        ("pick", "D"),
+    }.items():  # fmt: skip
+        ax.plot([], [], marker, color=INKS[ink], markersize=6.5, label=label)
+    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    n = points[0][0]["n"]
+    size = "one cell per stage, 16x16" if report["skeleton"] == "reduced" else "five cells per stage, 32x32"
+    ax.set_xlabel(f"milliseconds per network, one core ({size}, batch of {costs['batch_size']})")
+    ax.set_ylabel("Kendall's tau-b with CIFAR-10 test accuracy")
+    ax.set_title(f"{n} cells of NAS-Bench-201, 200 epochs; bars: 95 %", loc="right", fontsize=9.5, color=INKS["muted"])
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(colors=INKS["muted"], labelsize=9.5)
+    ax.margins(x=0.12, y=0.08)
+    _label(ax, [(ms, row["tau"], row["title"].replace("$", r"\$")) for row, ms in points], INKS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "eznas"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _kind(cost: Mapping[str, Any]) -> str:
+    return "labels" if cost["labels"] else "gradients" if cost["gradients"] else "neither"
+
+
+def _label(ax: Any, points: Sequence[tuple[float, float, str]], inks: Mapping[str, str]) -> None:
+    """Each label at the nearest free place around its point, joined to it by a line where it is not beside it."""
+    from matplotlib.transforms import Bbox
+
+    figure = ax.figure
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # places are found once and must not move again
+    renderer = figure.canvas.get_renderer()
+    inside = ax.get_window_extent(renderer)
+    places = ax.transData.transform([(x, y) for x, y, _ in points])
+    radius = 5 * figure.dpi / 72
+    taken = [Bbox.from_bounds(x - radius, y - radius, 2 * radius, 2 * radius) for x, y in places]
+    taken.append(ax.get_legend().get_window_extent(renderer))
+    for place in np.argsort(-places[:, 1]):
+        x, y, name = points[place]
+        best: tuple[float, Any, Any, tuple[float, float]] | None = None
+        for distance in (7, 16, 26, 38, 52, 68, 86, 106):
+            for angle in np.deg2rad(np.arange(0, 360, 15)):
+                shift = (distance * math.cos(angle), distance * math.sin(angle))
+                side = "center" if abs(shift[0]) < 0.3 * distance else "left" if shift[0] > 0 else "right"
+                text = ax.annotate(
+                    name, (x, y), xytext=shift, textcoords="offset points", ha=side, va="center", fontsize=9,
+                    color=inks["ink"], zorder=4,
+                )  # fmt: skip
+                box = text.get_window_extent(renderer)
+                is_free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+                is_free = is_free and not any(box.overlaps(other) for other in taken)
+                if is_free and (distance > JOINED or int(np.argmin(_distances(box, places))) == place):
+                    best = (distance, text, box, shift)
+                    break
+                text.remove()
+            if best:
+                break
+        if best is None:  # no room at all: beside the point, over whatever is there
+            ax.annotate(name, (x, y), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9)
+            continue
+        distance, _, box, shift = best
+        taken.append(box.expanded(1.0, 1.05))
+        if distance > JOINED:
+            ax.annotate(
+                "", (x, y), xytext=(shift[0] * 0.94, shift[1] * 0.94), textcoords="offset points", zorder=2,
+                arrowprops={"arrowstyle": "-", "color": inks["known"], "linewidth": 0.7, "shrinkB": 3, "shrinkA": 0},
+            )  # fmt: skip
+
+
+def _distances(box: Any, places: np.ndarray) -> np.ndarray:
+    """(n,) distance of each place from the nearest point of a box."""
+    low, high = np.array([box.x0, box.y0]), np.array([box.x1, box.y1])
+    return np.linalg.norm(np.maximum(np.maximum(low - places, places - high), 0), axis=1)
+
+
+# --- command ----------------------------------------------------------------------------------------------------------
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--protocol", choices=("ours", "naswot"), default="ours",
+                        help="naswot: full skeleton, one logit, batch of 128, every data set")  # fmt: skip
+    parser.add_argument("--n", type=int, help="cells (500; 1,000 for naswot)")
+    parser.add_argument("--skeleton", choices=("reduced", "full"), default="reduced")
+    parser.add_argument("--batch", type=int, help="images (32; 128 for naswot)")
+    parser.add_argument("--dataset", choices=DATASETS, help="images and number of classes (cifar10; naswot: all three)")
+    parser.add_argument("--estimators", help="names separated by commas; all without it")
+    parser.add_argument("--seed", type=int, default=0, help="of initialisation and batch")
+    parser.add_argument("--workers", type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def _names(asked: str | None) -> list[str]:
+    names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *KNOWN_PROGRAMS]))
+    chosen = names if asked is None else list(dict.fromkeys(asked.split(",")))
+    unknown = [name for name in chosen if name not in names]
+    if unknown:
+        raise ConfigError(f"--estimators names {', '.join(unknown)}; expected some of {', '.join(names)}")
+    return chosen
+
+
+def run_ours(options: argparse.Namespace) -> None:
+    """Every estimator in one condition."""
+    names, cells = _names(options.estimators), draw_cells(options.n or 500)
+    condition = Condition(
+        skeleton=options.skeleton, dataset=options.dataset or "cifar10", batch_size=options.batch or 32,
+        seed=options.seed,
+    )  # fmt: skip
+    score(condition, names, cells, options.workers)
+    rows = analyse(condition, names, cells)
+    reports = record(condition, len(cells), rows)
+    for dataset, split in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
+        for which in ("all", "live"):
+            shown = [r for r in rows if (r["dataset"], r["split"], r["cells"]) == (dataset, split, which)]
+            print(f"\n{dataset} {split} accuracies, {which} cells, {condition.name}")
+            print(render_table(printed(shown), "table", width=200), end="")
+    if COSTS.exists():
+        plot(reports[condition.name], json.loads(COSTS.read_text(encoding="utf-8")), FOLDER / "estimators.svg")
+    else:
+        print(f"\nThere is no {COSTS}: run experiments/estimator_costs.py, then this again, for the figure.")
+
+
+def run_naswot(options: argparse.Namespace) -> None:
+    """NASWOT as it was published, on every data set."""
+    cells, rows = draw_cells(options.n or 1000), []
+    for dataset in (options.dataset,) if options.dataset else DATASETS:
+        condition = Condition(
+            skeleton="full", dataset=dataset, batch_size=options.batch or 128, seed=options.seed, n_logits=1
+        )
+        score(condition, ["naswot"], cells, options.workers)
+        found = analyse_naswot(condition, cells)
+        record(condition, len(cells), found)
+        rows += found
+    for row in rows:
+        (line,) = printed([row])
+        print(f"{row['dataset']} {row['split']}, {row['cells']}: n {row['n']}, failed {row['n_failed']}, tau "
+              f"{line['tau [95 %]']}, rho {line['rho [95 %]']}; published: {line['published'] or '-'}")  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _options(argv)
+    try:
+        run_naswot(options) if options.protocol == "naswot" else run_ours(options)
+    except EznasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
