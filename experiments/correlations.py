@@ -373,7 +373,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _names(asked: str | None) -> list[str]:
-    names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *KNOWN_PROGRAMS]))
+    programs = [name for name, known in KNOWN_PROGRAMS.items() if known.estimator is None]  # the others are estimators
+    names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *programs]))
     chosen = names if asked is None else list(dict.fromkeys(asked.split(",")))
     unknown = [name for name in chosen if name not in names]
     if unknown:
