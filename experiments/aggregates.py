@@ -33,7 +33,7 @@ SUMS = (
     "jacob_cov+parameter_count+naswot+synflow",
     *("+".join(name for name, _ in RECIPES[recipe].terms) for recipe in ("az_nas", "vkdnw_agg")),
 )
-"""Pairs of free estimators, and the published aggregates."""
+"""Free estimators together, and the published aggregates of log ranks."""
 MEMBERS = tuple(dict.fromkeys(name for text in SUMS for name, _ in parse_sum(text)))
 
 

@@ -181,9 +181,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if unknown := [name for name in asked if name not in names]:
                 raise ConfigError(f"--estimators names {', '.join(unknown)}; expected some of {', '.join(names)}")
             names = [name for name in names if name in asked]
+        counts = options.workers.split(",")
+        if not all(text.isdigit() for text in counts) or min(options.batch, options.repeats, options.n) < 1:
+            raise ConfigError("--workers takes numbers separated by commas, --batch, --repeats and --n at least 1")
         with single_threaded():
             rows = table(measure(names, options.batch, options.repeats))
-            rates = throughput(options.n, [int(text) for text in options.workers.split(",")], options.batch)
+            rates = throughput(options.n, [int(text) for text in counts], options.batch)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -114,6 +114,11 @@ class Graph:
         """
         last = self.n_vertices - 1
         feeding = [vertex for vertex in range(1, last) if self.matrix[vertex][last]]
+        if len(feeding) > out:
+            raise ArchitectureError(
+                f"{len(feeding)} vertices of this NAS-Bench-101 cell share {out} channels, one each at least; set "
+                f"networks.channels to {len(feeding)} or more."
+            )
         found = {last: out}
         for position, vertex in enumerate(feeding):
             found[vertex] = out // len(feeding) + (position < out % len(feeding))

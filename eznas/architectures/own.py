@@ -2,25 +2,31 @@
 
 The specification ``package.module:function`` names a function without arguments that returns a mapping from names to
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
-network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have.
-Importing runs the module: name one you trust, as you would to Python itself.
+network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have;
+what they draw from the generators of torch, NumPy and Python as they are made is the same in every process, because
+those are seeded meanwhile and put back afterwards. Importing runs the module: name one you trust, as you would to
+Python itself.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
+import torch
 from torch import nn
 
 from eznas.architectures.architecture import Architecture
 from eznas.architectures.skeleton import Skeleton
 from eznas.errors import ArchitectureError
+from eznas.randomness import derived_seed
 
 SPACE: Final = "python"
 _EXAMPLE: Final = "python:package.module:function"
@@ -51,7 +57,13 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
     del skeleton  # these networks bring their own
     where, _, name = arch.spec.partition("#")
     found = _found(_networks(where), where, name)
-    network = found if isinstance(found, nn.Module) else found()
+    try:
+        with _seeded("network", name):
+            network = found if isinstance(found, nn.Module) else found()
+    except Exception as error:  # a foreign function may raise anything; the cause stays attached
+        raise ArchitectureError(
+            f"Making network {name!r} of {where} raised {type(error).__name__}: {error}; correct that function."
+        ) from error
     if not isinstance(network, nn.Module):
         raise ArchitectureError(
             f"Network {name!r} of {where} must be a torch.nn.Module or a function that makes one, but it gave "
@@ -71,10 +83,12 @@ def _found(networks: Mapping[str, Any], where: str, name: str) -> Any:
 @lru_cache(maxsize=1)
 def _networks(where: str) -> Mapping[str, Any]:
     """What the function gives, by name; it is called once in each process."""
-    function = _imported(where)
+    with _seeded("import"):
+        function = _imported(where)
     try:
-        given = function()
-        pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
+        with _seeded("function"):
+            given = function()
+            pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
     except ArchitectureError:
         raise
     except Exception as error:  # a foreign function may raise anything; the cause stays attached
@@ -83,6 +97,8 @@ def _networks(where: str) -> Mapping[str, Any]:
     for name, network in pairs:
         if not isinstance(name, str) or not name or name in found or not callable(network):
             problem = "names it twice" if isinstance(name, str) and name in found else f"gives {type(network).__name__}"
+            if not isinstance(name, str) or not name:
+                problem = "has no text as a name"
             raise ArchitectureError(
                 f"{where} must give each network once under a name of its own, but for {name!r} it {problem}; return "
                 "(name, torch.nn.Module) pairs."
@@ -124,6 +140,22 @@ def _imported(where: str) -> Callable[[], Any]:
             f"{where} must be a function that returns networks by name, but it is a {type(function).__name__}."
         )
     return function  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _seeded(*purpose: str) -> Iterator[None]:
+    """The global generators seeded for one purpose inside, and as they were found afterwards."""
+    seed = derived_seed(0, "own", *purpose) % 2**32
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (foreign code draws from it)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 @contextmanager

@@ -49,12 +49,12 @@ def edges() -> st.SearchStrategy[tuple[darts.Edge, ...]]:
 
 @settings(max_examples=25, deadline=None)
 @given(edges(), edges())
-def test_every_genotype_is_a_network_of_the_size_in_closed_form(
+def test_every_pair_of_cells_is_a_network_of_the_size_in_closed_form(
     normal: tuple[darts.Edge, ...], reduce: tuple[darts.Edge, ...]
 ) -> None:
-    arch = darts.architecture(darts.Genotype(normal, reduce))
+    arch = darts.architecture(darts.CellPair(normal, reduce))
     assert darts.architecture(arch.spec) == arch
-    assert darts.genotype(arch) == darts.Genotype(normal, reduce)
+    assert darts.cell_pair(arch) == darts.CellPair(normal, reduce)
     network = build_network(arch, SMALL, scheme="default", seed=1)
     assert sum(p.numel() for p in network.parameters()) == darts.parameter_count(arch, SMALL)
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -99,7 +99,7 @@ def test_a_factorised_reduction_reads_even_and_odd_places() -> None:
         (SPEC.replace("sep_conv_5x5", "conv_5x5"), r"applies one of max_pool_3x3, .*conv_5x5~2"),
     ],
 )
-def test_what_is_no_genotype_is_refused_in_a_sentence(text: str, message: str) -> None:
+def test_what_is_no_pair_of_cells_is_refused_in_a_sentence(text: str, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         darts.architecture(text)
 
@@ -112,4 +112,4 @@ def test_what_is_no_code_is_refused_in_a_sentence(code: str) -> None:
 
 def test_architectures_of_other_spaces_are_refused() -> None:
     with pytest.raises(ArchitectureError, match=r"of the search space 'darts', but 'x' is of 'nb201'"):
-        darts.genotype(Architecture("nb201", "x"))
+        darts.cell_pair(Architecture("nb201", "x"))

@@ -138,3 +138,9 @@ def test_a_specification_names_several() -> None:
     assert networks_named(f"nb101:{DOCUMENTED};{RECORDED};{DOCUMENTED}") == (
         nb101.architecture(DOCUMENTED), nb101.architecture(RECORDED),
     )  # fmt: skip
+
+
+def test_more_vertices_than_channels_are_refused_in_a_sentence() -> None:
+    cell = nb101.architecture("01110.00001.00001.00001.00000:conv3x3,conv3x3,conv3x3")
+    with pytest.raises(ArchitectureError, match=r"3 vertices of this .* cell share 2 channels.* to 3 or more"):
+        build_network(cell, Skeleton(channels=2), seed=0)

@@ -53,7 +53,24 @@ def one():
 
 
 def wrong():
-    return {"a": lambda: 3}
+    return {"a": lambda: 3, "b": lambda x: 3, "c": lambda: 1 / 0}
+
+
+def unnamed():
+    return {1: classifier(4, nn.ReLU)}
+
+
+def drawn():
+    return {
+        "first": nn.Sequential(nn.Flatten(), nn.Linear(768, 10)),
+        "lazy": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 10)),
+        "picky": lambda: Picky(),
+    }
+
+
+class Picky(nn.Module):
+    def forward(self, images):
+        assert images.shape[-1] == 32, "Wrong image height"
 
 
 def raises():
@@ -120,6 +137,7 @@ def test_a_network_without_relu_has_no_naswot_and_says_so(capsys: pytest.Capture
         ("my_models:constant", r"must be a function that returns networks by name, but it is a int"),
         ("my_models:nothing", r"my_models:nothing gave no networks; expected at least one"),
         ("my_models:twice", r"each network once under a name of its own, but for 'a' it names it twice"),
+        ("my_models:unnamed", r"once under a name of its own, but for 1 it has no text as a name"),
         ("my_models:numbers", r"must give \(name, network\) pairs, but it gave int"),
         ("my_models:one", r"must return a mapping or \(name, network\) pairs, but it returned Sequential"),
         ("my_models:raises", r"my_models:raises raised KeyError: 'no'; correct that function"),
@@ -132,7 +150,43 @@ def test_what_gives_no_networks_is_refused_in_a_sentence(spec: str, message: str
 
 
 @pytest.mark.usefixtures("my_models")
-def test_a_maker_that_makes_no_network_is_refused_in_a_sentence() -> None:
-    (arch,) = networks_named("python:my_models:wrong")
-    with pytest.raises(ArchitectureError, match=r"Network 'a' of my_models:wrong must be .*, but it gave int"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a", r"Network 'a' of my_models:wrong must be .*, but it gave int"),
+        ("b", r"Making network 'b' of my_models:wrong raised TypeError: .* missing 1 required"),
+        ("c", r"Making network 'c' of my_models:wrong raised ZeroDivisionError"),
+    ],
+)
+def test_a_maker_that_makes_no_network_is_refused_in_a_sentence(name: str, message: str) -> None:
+    (arch,) = networks_named(f"python:my_models:wrong#{name}")
+    with pytest.raises(ArchitectureError, match=message):
         build_network(arch, Skeleton(), seed=0)
+
+
+@pytest.mark.usefixtures("my_models")
+def test_what_networks_draw_is_the_same_in_every_process() -> None:
+    """However many were made before, and the generators are left alone."""
+    found = networks_named("python:my_models:drawn")
+
+    def weights() -> list[torch.Tensor]:
+        return [build_network(arch, Skeleton(), seed=0).get_parameter("1.weight").clone() for arch in found[:2]]
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    once = weights()
+    assert torch.equal(torch.get_rng_state(), before)
+    own._networks.cache_clear()
+    sys.modules.pop("my_models")
+    torch.manual_seed(2)
+    again = [build_network(arch, Skeleton(), seed=0).get_parameter("1.weight") for arch in reversed(found[:2])][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+@pytest.mark.usefixtures("my_models")
+@pytest.mark.parametrize("proxy", ["naswot", "snip", "eznas_a_code", "az_expressivity"])
+def test_whatever_a_network_raises_is_one_sentence(proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", proxy, "--networks", "python:my_models:drawn#picky", "-q"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: Network my_models:drawn#picky of python: ")
+    assert "Wrong image height" in error
