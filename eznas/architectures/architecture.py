@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eznas.errors import ArchitectureError
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -16,3 +18,12 @@ class Architecture:
 
     space: str
     spec: str
+
+
+def check_space(arch: Architecture, space: str) -> None:
+    """Raises `ArchitectureError` unless an architecture is of that search space."""
+    if arch.space != space:
+        raise ArchitectureError(
+            f"Expected an architecture of the search space {space!r}, but {arch.spec!r} is of {arch.space!r}; use the "
+            "module of that space."
+        )

@@ -22,7 +22,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from eznas.architectures.architecture import Architecture
+from eznas.architectures.architecture import Architecture, check_space
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
 from eznas.architectures.skeleton import Skeleton
 from eznas.errors import ArchitectureError
@@ -149,11 +149,7 @@ def graph(arch: Architecture) -> Graph:
     Raises:
         ArchitectureError: if `arch` is of another search space or its text is not a cell.
     """
-    if arch.space != SPACE:
-        raise ArchitectureError(
-            f"Expected an architecture of the search space {SPACE!r}, but {arch.spec!r} is of {arch.space!r}; use the "
-            "module of that space."
-        )
+    check_space(arch, SPACE)
     return _parse(arch.spec)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from eznas.architectures.architecture import Architecture
+from eznas.architectures.architecture import Architecture, check_space
 from eznas.architectures.initialise import initialise_
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
 from eznas.architectures.skeleton import N_STAGES, Skeleton, check_positive
@@ -75,11 +75,7 @@ def operations(arch: Architecture) -> tuple[str, ...]:
     Raises:
         ArchitectureError: if `arch` is of another search space or its text is not a cell.
     """
-    if arch.space != SPACE:
-        raise ArchitectureError(
-            f"Expected an architecture of the search space {SPACE!r}, but {arch.spec!r} is of {arch.space!r}; "
-            "use the module of that space."
-        )
+    check_space(arch, SPACE)
     return _parse(arch.spec)
 
 

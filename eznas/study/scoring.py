@@ -57,7 +57,7 @@ class ScoredNetworks:
         architectures: the networks.
         proxies: what the user called them.
         scores: (n_proxies, n_networks); higher predicts a higher accuracy; NaN where a proxy failed.
-        seconds: mean time of one network, all proxies together.
+        seconds: mean time of one network once it is built, all proxies together.
         member_failures: for each ``PROXY[MEMBER]`` of an aggregate the (n_networks,) Booleans whether it failed, and so
             has the lowest place of that member.
         notes: what a reader of the scores must know, a sentence each.
@@ -123,7 +123,7 @@ def score_into_file(
     """Write scores into a CSV file, some networks at a time, or go on with one that was begun with the same settings.
 
     Columns: ``index``, ``network``, one for each proxy (empty where it failed), ``failed`` (their names, separated by
-    semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and ``seconds`` (of the network, on one worker). What
+    semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and ``seconds`` (of the network once built, on one worker). What
     the scores were made with lies beside, in ``<path>.settings.json``. Memory does not grow with the number of
     networks.
 
