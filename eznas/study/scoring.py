@@ -123,9 +123,9 @@ def score_into_file(
     """Write scores into a CSV file, some networks at a time, or go on with one that was begun with the same settings.
 
     Columns: ``index``, ``network``, one for each proxy (empty where it failed), ``failed`` (their names, separated by
-    semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and ``seconds`` (of the network once built, on one worker). What
-    the scores were made with lies beside, in ``<path>.settings.json``. Memory does not grow with the number of
-    networks.
+    semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and ``seconds`` (of the network once built, on one
+    worker). What the scores were made with lies beside, in ``<path>.settings.json``. Memory does not grow with the
+    number of networks.
 
     Args:
         path: of the file; made with its folder.
