@@ -2,7 +2,8 @@
 
 The specification ``package.module:function`` names a function without arguments that returns a mapping from names to
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
-network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have.
+network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have;
+torch's generator is seeded while they are made, and put back afterwards, so that every worker sees the same ones.
 Importing runs the module: name one you trust, as you would to Python itself.
 """
 
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+import torch
 from torch import nn
 
 from eznas.architectures.architecture import Architecture
@@ -24,6 +26,7 @@ from eznas.errors import ArchitectureError
 
 SPACE: Final = "python"
 _EXAMPLE: Final = "python:package.module:function"
+_SEED: Final = 0
 
 
 def named(text: str) -> tuple[Architecture, ...]:
@@ -51,7 +54,13 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
     del skeleton  # these networks bring their own
     where, _, name = arch.spec.partition("#")
     found = _found(_networks(where), where, name)
-    network = found if isinstance(found, nn.Module) else found()
+    try:
+        with _working_folder_on_path(), _own_draws():
+            network = found if isinstance(found, nn.Module) else found()
+    except Exception as error:  # a foreign function may raise anything; the cause stays attached
+        raise ArchitectureError(
+            f"Making network {name!r} of {where} raised {type(error).__name__}: {error}; correct that function."
+        ) from error
     if not isinstance(network, nn.Module):
         raise ArchitectureError(
             f"Network {name!r} of {where} must be a torch.nn.Module or a function that makes one, but it gave "
@@ -73,8 +82,9 @@ def _networks(where: str) -> Mapping[str, Any]:
     """What the function gives, by name; it is called once in each process."""
     function = _imported(where)
     try:
-        given = function()
-        pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
+        with _working_folder_on_path(), _own_draws():
+            given = function()
+            pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
     except ArchitectureError:
         raise
     except Exception as error:  # a foreign function may raise anything; the cause stays attached
@@ -137,4 +147,13 @@ def _working_folder_on_path() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(here)
+        if here in sys.path:  # the foreign code may have taken it away
+            sys.path.remove(here)
+
+
+@contextmanager
+def _own_draws() -> Iterator[None]:
+    """Seeded draws inside, torch's generator as it was found afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_SEED)
+        yield
