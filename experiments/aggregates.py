@@ -19,19 +19,22 @@ from eznas.benchmarks import FULL_TRAINING, Split, load_nb201
 from eznas.errors import EznasError
 from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
 from eznas.progress import make_observer
+from eznas.proxies import RECIPES
 from eznas.randomness import stream
 from eznas.study import Machine
 from eznas.study.scoring import ScoredNetworks, score_networks
 from eznas.tables import render_table
 
 SEED = 0
-MEMBERS = ("jacob_cov", "parameter_count", "naswot", "synflow")
 SUMS = (
     "jacob_cov+parameter_count",
     "jacob_cov+synflow",
     "naswot+parameter_count",
     "jacob_cov+parameter_count+naswot+synflow",
+    *("+".join(name for name, _ in RECIPES[recipe].terms) for recipe in ("az_nas", "vkdnw_agg")),
 )
+"""Free estimators together, and the published aggregates of log ranks."""
+MEMBERS = tuple(dict.fromkeys(name for text in SUMS for name, _ in parse_sum(text)))
 
 
 def rank(scored: ScoredNetworks, n_ranked: int) -> list[dict[str, Any]]:

@@ -373,7 +373,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _names(asked: str | None) -> list[str]:
-    names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *KNOWN_PROGRAMS]))
+    programs = [name for name, known in KNOWN_PROGRAMS.items() if known.estimator is None]  # the others are estimators
+    names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *programs]))
     chosen = names if asked is None else list(dict.fromkeys(asked.split(",")))
     unknown = [name for name in chosen if name not in names]
     if unknown:
@@ -383,10 +384,10 @@ def _names(asked: str | None) -> list[str]:
 
 def run_ours(options: argparse.Namespace) -> None:
     """Every estimator in one condition."""
-    names, cells = _names(options.estimators), draw_cells(options.n or 500)
+    names, cells = _names(options.estimators), draw_cells(500 if options.n is None else options.n)
     condition = Condition(
-        skeleton=options.skeleton, dataset=options.dataset or "cifar10", batch_size=options.batch or 32,
-        seed=options.seed,
+        skeleton=options.skeleton, dataset=options.dataset or "cifar10",
+        batch_size=32 if options.batch is None else options.batch, seed=options.seed,
     )  # fmt: skip
     score(condition, names, cells, options.workers)
     rows = analyse(condition, names, cells)
@@ -404,11 +405,12 @@ def run_ours(options: argparse.Namespace) -> None:
 
 def run_naswot(options: argparse.Namespace) -> None:
     """NASWOT as it was published, on every data set."""
-    cells, rows = draw_cells(options.n or 1000), []
+    cells, rows = draw_cells(1000 if options.n is None else options.n), []
     for dataset in (options.dataset,) if options.dataset else DATASETS:
         condition = Condition(
-            skeleton="full", dataset=dataset, batch_size=options.batch or 128, seed=options.seed, n_logits=1
-        )
+            skeleton="full", dataset=dataset, batch_size=128 if options.batch is None else options.batch,
+            seed=options.seed, n_logits=1,
+        )  # fmt: skip
         score(condition, ["naswot"], cells, options.workers)
         found = analyse_naswot(condition, cells)
         record(condition, len(cells), found)

@@ -14,7 +14,6 @@ import argparse
 import json
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,13 @@ from eznas.benchmarks import default_image_source, image_batch
 from eznas.errors import ConfigError, EznasError
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.files import replace_file
-from eznas.proxies import KNOWN_PROGRAMS, PUBLISHED, Conditions, score_architectures
+from eznas.proxies import KNOWN_PROGRAMS, PUBLISHED, Conditions, KnownProgram, score_architectures
 from eznas.randomness import derived_seed, stream
 from eznas.statistics import capture, pack
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import open_pool
 
-HERE = Path(__file__).parent
 SKELETONS = {"reduced": (1, 16), "full": (5, 32)}
 """Cells per stage, and height and width of the images."""
 SHARES = (0.1, 0.5, 0.9)
@@ -51,6 +49,7 @@ def conditions(skeleton: str, batch_size: int) -> Conditions:
     return Conditions(
         skeleton=Skeleton(cells_per_stage=cells_per_stage), scheme="default",
         seed=derived_seed(SEED, "networks") % 2**31, inputs=images, estimator_inputs=images, estimator_targets=targets,
+        targets=targets,
     )  # fmt: skip
 
 
@@ -70,16 +69,16 @@ def scorers(given: Conditions, names: Sequence[str]) -> Iterator[tuple[str, Call
             )
     for name, known in KNOWN_PROGRAMS.items():
         if name in names and name not in {estimator.name for estimator in PUBLISHED}:
-            yield name, _program_scorer(known.text, given)
+            yield name, _program_scorer(known, given)
 
 
-def _program_scorer(text: str, given: Conditions) -> Callable[[nn.Module], object]:
-    from eznas.programs import parse
-
-    plan = make_plan([parse(text).canonical])
+def _program_scorer(known: KnownProgram, given: Conditions) -> Callable[[nn.Module], object]:
+    plan = make_plan([known.program])
 
     def run(network: nn.Module) -> object:
-        shown = capture(network, given.inputs, seed=given.seed, statistics=plan.statistics)
+        shown = capture(
+            network, given.inputs, seed=given.seed, statistics=plan.statistics, targets=given.targets, units=known.units
+        )
         return ShardExecutor(pack([shown]), cache_bytes=0).run(plan)
 
     return run
@@ -135,14 +134,13 @@ def throughput(n: int, workers: Sequence[int], batch_size: int) -> list[dict[str
 
 def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, Any]]:
     """One row per estimator: what it needs and what it costs."""
-    passes = tomllib.loads((HERE / "expected" / "estimator_costs.toml").read_text(encoding="utf-8"))["passes"]
-    needs = {e.name: (e.title, e.needs_targets, e.needs_gradients) for e in PUBLISHED}
+    needs = {e.name: (e.title, e.needs_targets, e.needs_gradients, e.passes) for e in PUBLISHED}
     for name, known in KNOWN_PROGRAMS.items():
-        needs.setdefault(name, (known.title, False, "_grad" in known.text))
+        needs.setdefault(name, (known.title, known.program.needs_classes, "_grad" in known.text, ""))
     return [
         {
             "estimator": name, "title": needs[name][0], "labels": needs[name][1], "gradients": needs[name][2],
-            "passes": passes.get(name), **{f"ms_{s}": costs["process_ms"] for s, costs in of_one.items()},
+            "passes": needs[name][3], **{f"ms_{s}": costs["process_ms"] for s, costs in of_one.items()},
             **{f"{s}_{key}": value for s, costs in of_one.items() for key, value in costs.items()},
         }
         for name, of_one in found.items()
@@ -183,9 +181,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if unknown := [name for name in asked if name not in names]:
                 raise ConfigError(f"--estimators names {', '.join(unknown)}; expected some of {', '.join(names)}")
             names = [name for name in names if name in asked]
+        counts = options.workers.split(",")
+        if not all(text.isdigit() for text in counts) or min(options.batch, options.repeats, options.n) < 1:
+            raise ConfigError("--workers takes numbers separated by commas, --batch, --repeats and --n at least 1")
         with single_threaded():
             rows = table(measure(names, options.batch, options.repeats))
-            rates = throughput(options.n, [int(text) for text in options.workers.split(",")], options.batch)
+            rates = throughput(options.n, [int(text) for text in counts], options.batch)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

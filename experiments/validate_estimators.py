@@ -306,6 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--counts", type=int, help="rows whose operations are counted; all of a table without")
     parser.add_argument("--no-retest", action="store_true", help="do not score a second time")
     arguments = parser.parse_args(argv)
+    if arguments.n < 2 or arguments.batch < 2:
+        parser.error(f"--n and --batch take at least 2, got {arguments.n} and {arguments.batch}")
     folder = Path(os.environ.get(DATA_VARIABLE, "."))
     counts, rows = [], []
     pool = open_pool(arguments.workers)

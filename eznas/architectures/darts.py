@@ -48,7 +48,7 @@ Edge = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Genotype:
+class CellPair:
     """Both cells.
 
     Attributes:
@@ -82,7 +82,7 @@ class Genotype:
 
 
 @lru_cache(maxsize=4096)
-def _parse(spec: str) -> Genotype:
+def _parse(spec: str) -> CellPair:
     cells = spec.split("/")
     found = []
     for cell in cells if len(cells) == 2 and len(spec) < 1000 else ():
@@ -95,10 +95,10 @@ def _parse(spec: str) -> Genotype:
             f"Expected the normal and the reduction cell of a DARTS network in the form {_EXAMPLE!r}, but got "
             f"{spec[:80]!r}; give two operations for each of {N_NODES} nodes."
         )
-    return Genotype(*found)
+    return CellPair(*found)
 
 
-def genotype(arch: Architecture) -> Genotype:
+def cell_pair(arch: Architecture) -> CellPair:
     """The cells of an architecture.
 
     Raises:
@@ -112,7 +112,7 @@ def genotype(arch: Architecture) -> Genotype:
     return _parse(arch.spec)
 
 
-def architecture(cells: str | Genotype) -> Architecture:
+def architecture(cells: str | CellPair) -> Architecture:
     """The architecture with the given cells or the given text.
 
     Raises:
@@ -141,7 +141,7 @@ def from_code(code: str) -> Architecture:
             f"{len(OPERATIONS) - 1}), but got {code[:80]!r}; copy it as it stands in the table."
         )
     edges = tuple((OPERATIONS[int(operation)], int(source)) for source, operation in pairs)
-    return architecture(Genotype(edges[: 2 * N_NODES], edges[2 * N_NODES :]))
+    return architecture(CellPair(edges[: 2 * N_NODES], edges[2 * N_NODES :]))
 
 
 def named(text: str) -> tuple[Architecture, ...]:
@@ -193,7 +193,7 @@ def parameter_count(arch: Architecture, skeleton: Skeleton = FULL_SKELETON) -> i
     Raises:
         ArchitectureError: if `arch` is not of this space.
     """
-    cells = genotype(arch)
+    cells = cell_pair(arch)
     stem, head = _STEM_FACTOR * skeleton.channels, N_NODES * skeleton.stage_channels[-1]
     total = 27 * stem + 2 * stem + (head + 1) * skeleton.n_classes
     for place in _places(skeleton):
@@ -286,7 +286,7 @@ def _operation(name: str, c: int, stride: int) -> nn.Module:
 class Cell(nn.Module):
     """One cell: two inputs -> (batch, 4 x width, height', width')."""
 
-    def __init__(self, cells: Genotype, place: _Place) -> None:
+    def __init__(self, cells: CellPair, place: _Place) -> None:
         super().__init__()
         width = place.width
         self.first: nn.Module = (
@@ -316,7 +316,7 @@ class Network(nn.Module):
     Its parameters are allocated but not drawn; use `eznas.architectures.build_network`.
     """
 
-    def __init__(self, cells: Genotype, skeleton: Skeleton) -> None:
+    def __init__(self, cells: CellPair, skeleton: Skeleton) -> None:
         super().__init__()
         stem = _STEM_FACTOR * skeleton.channels
         self.stem = nn.Sequential(Conv2d(3, stem, 3, padding=1, bias=False), BatchNorm2d(stem))
@@ -339,4 +339,4 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
     Raises:
         ArchitectureError: if `arch` is not of this space.
     """
-    return Network(genotype(arch), skeleton)
+    return Network(cell_pair(arch), skeleton)

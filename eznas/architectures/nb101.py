@@ -119,8 +119,8 @@ class Graph:
         feeding = [vertex for vertex in range(1, last) if self.matrix[vertex][last]]
         if len(feeding) > out:
             raise ArchitectureError(
-                f"{len(feeding)} vertices of a NAS-Bench-101 cell share the channels of its output, but there are only "
-                f"{out}; use a skeleton of at least {len(feeding)} channels."
+                f"{len(feeding)} vertices of this NAS-Bench-101 cell share {out} channels, one each at least; set "
+                f"networks.channels to {len(feeding)} or more."
             )
         found = {last: out}
         for position, vertex in enumerate(feeding):

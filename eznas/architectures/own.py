@@ -3,30 +3,33 @@
 The specification ``package.module:function`` names a function without arguments that returns a mapping from names to
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
 network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have;
-torch's generator is seeded while they are made, and put back afterwards, so that every worker sees the same ones.
-Importing runs the module: name one you trust, as you would to Python itself.
+what they draw from the generators of torch, NumPy and Python as they are made is the same in every process, because
+those are seeded meanwhile and put back afterwards. Importing runs the module: name one you trust, as you would to
+Python itself.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import nn
 
 from eznas.architectures.architecture import Architecture
 from eznas.architectures.skeleton import Skeleton
 from eznas.errors import ArchitectureError
+from eznas.randomness import derived_seed
 
 SPACE: Final = "python"
 _EXAMPLE: Final = "python:package.module:function"
-_SEED: Final = 0
 
 
 def named(text: str) -> tuple[Architecture, ...]:
@@ -55,7 +58,7 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
     where, _, name = arch.spec.partition("#")
     found = _found(_networks(where), where, name)
     try:
-        with _working_folder_on_path(), _own_draws():
+        with _seeded("network", name):
             network = found if isinstance(found, nn.Module) else found()
     except Exception as error:  # a foreign function may raise anything; the cause stays attached
         raise ArchitectureError(
@@ -80,9 +83,10 @@ def _found(networks: Mapping[str, Any], where: str, name: str) -> Any:
 @lru_cache(maxsize=1)
 def _networks(where: str) -> Mapping[str, Any]:
     """What the function gives, by name; it is called once in each process."""
-    function = _imported(where)
+    with _seeded("import"):
+        function = _imported(where)
     try:
-        with _working_folder_on_path(), _own_draws():
+        with _seeded("function"):
             given = function()
             pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
     except ArchitectureError:
@@ -93,6 +97,8 @@ def _networks(where: str) -> Mapping[str, Any]:
     for name, network in pairs:
         if not isinstance(name, str) or not name or name in found or not callable(network):
             problem = "names it twice" if isinstance(name, str) and name in found else f"gives {type(network).__name__}"
+            if not isinstance(name, str) or not name:
+                problem = "has no text as a name"
             raise ArchitectureError(
                 f"{where} must give each network once under a name of its own, but for {name!r} it {problem}; return "
                 "(name, torch.nn.Module) pairs."
@@ -137,6 +143,22 @@ def _imported(where: str) -> Callable[[], Any]:
 
 
 @contextmanager
+def _seeded(*purpose: str) -> Iterator[None]:
+    """The global generators seeded for one purpose inside, and as they were found afterwards."""
+    seed = derived_seed(0, "own", *purpose) % 2**32
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 (foreign code draws from it)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
 def _working_folder_on_path() -> Iterator[None]:
     """As ``python -m`` has it: modules of the working folder can be imported."""
     here = os.getcwd()
@@ -147,13 +169,4 @@ def _working_folder_on_path() -> Iterator[None]:
     try:
         yield
     finally:
-        if here in sys.path:  # the foreign code may have taken it away
-            sys.path.remove(here)
-
-
-@contextmanager
-def _own_draws() -> Iterator[None]:
-    """Seeded draws inside, torch's generator as it was found afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_SEED)
-        yield
+        sys.path.remove(here)

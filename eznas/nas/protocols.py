@@ -31,10 +31,12 @@ class Guide:
     Attributes:
         scores: (n,) scores of all architectures, not finite where it failed.
         seconds: that scoring one architecture takes; 0 for a closed form, or if it is not known.
+        source: the file that the scores are from; those of one file were scored together, in these seconds.
     """
 
     scores: Floats
     seconds: float = 0.0
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +138,10 @@ def guides_named(names: Sequence[str], table: SearchTable) -> Mapping[str, Guide
     for name in dict.fromkeys(names):
         if name in CLOSED_FORM:
             scores: Mapping[str, Floats] = {name: CLOSED_FORM[name](table.architectures)}
-            seconds = 0.0
+            seconds, source = 0.0, ""
         elif name.endswith(".csv"):
             scores = read_scores(Path(name), table.architectures)
-            seconds = read_scoring_seconds(Path(name))
+            seconds, source = read_scoring_seconds(Path(name)), name
         else:
             raise ConfigError(
                 f"--proxy takes {', '.join(CLOSED_FORM)} or a .csv file with scores of all cells, got {name!r}; write "
@@ -148,7 +150,7 @@ def guides_named(names: Sequence[str], table: SearchTable) -> Mapping[str, Guide
         for proxy, values in scores.items():
             if proxy in found:
                 raise ConfigError(f"--proxy {name} scores with {proxy!r}, as another --proxy does; rename its column")
-            found[proxy] = Guide(values, seconds)
+            found[proxy] = Guide(values, seconds, source)
     return found
 
 
@@ -172,7 +174,8 @@ def log_rank_sum(text: str, guides: Mapping[str, Guide]) -> Guide:
             )
     values = np.stack([guides[name].scores for name, _ in terms])
     scores = aggregate_scores(values, sorted_reference(values), weights=[weight for _, weight in terms])
-    return Guide(scores, sum(guides[name].seconds for name, _ in terms))
+    seconds = {guides[name].source or name: guides[name].seconds for name, _ in terms}
+    return Guide(scores, sum(seconds.values()))
 
 
 def compare(

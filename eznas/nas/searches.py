@@ -10,6 +10,7 @@ Source: `Mellor et al. 2021 <https://arxiv.org/abs/2006.04647>`_ (score-only sea
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -49,8 +50,8 @@ class Budget:
         if all(limit is None for limit in limits.values()):
             raise ConfigError("The budget of a search must limit seconds, evaluations or both, but it limits neither")
         for name, limit in limits.items():
-            if limit is not None and not limit > 0:
-                raise ConfigError(f"The budget of a search must be positive, but {name} is {limit}")
+            if limit is not None and not 0 < limit < math.inf:
+                raise ConfigError(f"The budget of a search must be positive and finite, but {name} is {limit}")
 
     def is_timed(self, table: SearchTable, training: Training) -> bool:
         """Whether seconds limit a search that pays for this training.

@@ -47,6 +47,12 @@ class Member:
         """Whether its score depends on the batch; what a program counts does not."""
         return self.program is None or bool(self.program.layer_statistics) or self.program.needs_classes
 
+    @property
+    def counts_parameters(self) -> bool:
+        """Whether its score is the same on any images of any size."""
+        counted = set(() if self.program is None else self.program.statistics)
+        return not self.reads_images and counted <= {"parameter_count", "unit_count"}
+
     def score(self, network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = 0) -> float:
         """Score of a network as it is, in the direction of the proxy: higher predicts a higher accuracy.
 
@@ -216,8 +222,10 @@ class RankAggregate:
         seen = self.reference.conditions
         for member in self.members:
             size = seen.estimator_batch_size if member.program is None else seen.batch_size
-            expected, got = (size, seen.input_size, seen.input_size), (inputs.shape[0], *inputs.shape[2:])
-            if member.reads_images and got != expected:
+            is_fit = tuple(inputs.shape[2:]) == (seen.input_size, seen.input_size)
+            if member.reads_images:  # multiply-accumulates depend on the size of an image, not on their number
+                is_fit = is_fit and len(inputs) == size
+            if not is_fit and not member.counts_parameters:
                 raise ConfigError(
                     f"{member.name!r} of {self.name!r} ranks among scores on {size} images of {seen.input_size} x "
                     f"{seen.input_size}, got inputs of shape {tuple(inputs.shape)}; give such a batch, or make a "
@@ -291,7 +299,7 @@ def recipe_for(text: str, mode: Mode | None = None) -> Recipe:
     for name, weight in parse_sum(text):
         inner = RECIPES.get(name)
         if inner is not None and inner.mode != mode:
-            raise ConfigError(f"{name!r} sums otherwise ({inner.mode}) than {text!r} ({mode}); choose that mode")
+            raise ConfigError(f"{name!r} sums otherwise ({inner.mode}) than {text!r} ({mode}); write its members out")
         for member, share in inner.terms if inner else ((name, 1.0),):
             if member in terms:
                 raise ConfigError(f"{member!r} occurs twice in {text!r}; write its members out, with weights")

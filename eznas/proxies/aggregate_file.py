@@ -31,7 +31,10 @@ MAX_BYTES: Final = 48_000_000
 """Largest aggregate file that is read: room for the scores of all members on all networks."""
 MAX_TEXT: Final = 4_000
 MAX_SETTINGS: Final = 50
-MAX_SETTING: Final = 100_000
+MAX_SETTING: Final = 2_000
+"""Largest setting of networks, such as their channels."""
+MAX_BATCH_VALUES: Final = 2**28
+"""Most values of a batch of images that a file may ask for: a gibibyte of them."""
 _LARGEST: Final = {
     "seed": 2**128, "probe_seed": 2**63, "input_size": 10_000, "batch_size": 100_000, "estimator_batch_size": 100_000,
 }  # fmt: skip
@@ -187,6 +190,12 @@ def _conditions(data: Any) -> ReferenceConditions:
         for field in fields(ReferenceConditions)
         if field.name != "networks"
     }
+    n_values = 3 * values["input_size"] ** 2 * max(values["batch_size"], values["estimator_batch_size"])
+    if n_values > MAX_BATCH_VALUES:
+        raise ProgramError(
+            f"The batch of a reference may have at most {MAX_BATCH_VALUES:,} values, but these conditions ask for "
+            f"{n_values:,}; make the file anew with a smaller batch"
+        )
     return ReferenceConditions(networks=_settings(data["networks"]), **values)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from eznas.errors import CaptureError, ConfigError
+from eznas.errors import CaptureError, ConfigError, EznasError
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
 """``(network, inputs, targets) -> score``: inputs (batch, channels, height, width), targets (batch,) or None."""
@@ -59,7 +59,9 @@ class Estimator:
         _check_inputs(network, inputs)
         try:
             return self.function(network, inputs, targets)
-        except RuntimeError as error:  # of torch, outside a pass
+        except EznasError:
+            raise
+        except Exception as error:  # of torch outside a pass, or of what a foreign network shows
             raise CaptureError(
                 f"The estimator {self.name!r} could not score {type(network).__name__} from images of {inputs.dtype} "
                 f"and shape {tuple(inputs.shape)}: {error}"

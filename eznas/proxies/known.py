@@ -2,10 +2,11 @@
 
 Programs named ``<estimator>_program`` equal the direct definition of that estimator on networks of convolutions, linear
 layers, ReLUs and batch normalisation, to rounding; tests hold it. They read all convolutions and linear layers. What a
-program reads is what a forward and a backward pass show, so these estimators have none: those that draw the weights
-anew (`zen`, `swap`, `vkdnw` and the parts of AZ-NAS), need derivatives of second order (`grasp`) or of the weights for
-single images (`gradsign`, `ntk`), several batches (`zico`), the outputs of every module (`meco`), or distinct patterns
-(`linear_regions`). NASWOT over units lacks the activations that no convolution or linear layer follows at once.
+program reads is what a forward and a backward pass show, so that others have none: those that draw the weights anew
+(`zen`, `swap`, `vkdnw`, the terms of AZ-NAS), need derivatives of second order (`grasp`) or of the weights for single
+images (`gradsign`, `ntk`), several batches (`zico`), the outputs of every module (`meco`), distinct patterns
+(`linear_regions`), a normalised linearised network (`synflow_bn`), or counts that the language lacks. NASWOT over units
+lacks the activations that no convolution or linear layer follows at once.
 
 The released code of EZNAS holds five programs, whose arguments are numbers. ``_code`` is the statistic that the code
 looks up for a number; ``_order`` is the one at this place of a second list in the same file, which it does not use.

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from eznas.errors import CaptureError, ConfigError
+from eznas.errors import CaptureError, ConfigError, EznasError
 from eznas.statistics.tracing import DROPOUT
 
 Function = Callable[..., Any]
@@ -264,10 +264,12 @@ def hooked(modules: Iterable[nn.Module], hook: Any, *, before: Any = None) -> It
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turns what torch raises in a forward or backward pass into one sentence."""
+    """Turns what a forward or backward pass raises into one sentence; a foreign network may raise anything."""
     try:
         yield
-    except (TypeError, ValueError, RuntimeError) as error:
+    except EznasError:
+        raise
+    except Exception as error:
         raise CaptureError(f"The network could not be scored, because a pass through it failed: {error}") from error
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.architectures import Architecture, Skeleton, build_network
+from eznas.errors import CaptureError
 from eznas.evaluation import Plan, ShardExecutor, make_plan
 from eznas.programs import Program, parse
 from eznas.proxies.published import by_name
@@ -89,23 +91,34 @@ class NetworkScorer:
         start = time.perf_counter()
         for rows, units, plan in self._plans:
             for column, network in enumerate(networks):
-                shown = capture(
-                    network,
-                    conditions.inputs,
-                    seed=conditions.seed,
-                    statistics=plan.statistics,
-                    targets=conditions.targets,
-                    units=units,
-                )
+                with _naming(architectures[column]):
+                    shown = capture(
+                        network,
+                        conditions.inputs,
+                        seed=conditions.seed,
+                        statistics=plan.statistics,
+                        targets=conditions.targets,
+                        units=units,
+                    )
                 scores[rows, column] = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
         seconds[: self._n_programs] = time.perf_counter() - start
         for row, estimator in enumerate(self._estimators, start=self._n_programs):
             start = time.perf_counter()
             for column, network in enumerate(networks):
-                value = estimator(network, conditions.estimator_inputs, conditions.estimator_targets)
+                with _naming(architectures[column]):
+                    value = estimator(network, conditions.estimator_inputs, conditions.estimator_targets)
                 scores[row, column] = value if math.isfinite(value) else math.nan
             seconds[row] = time.perf_counter() - start
         return scores, seconds
+
+
+@contextmanager
+def _naming(architecture: tuple[str, str]) -> Iterator[None]:
+    """Says of which network it is that something cannot be scored."""
+    try:
+        yield
+    except CaptureError as error:
+        raise CaptureError(f"Network {architecture[1]} of {architecture[0]}: {error}") from error
 
 
 def score_architectures(

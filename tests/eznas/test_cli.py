@@ -24,6 +24,7 @@ import pytest
 from eznas.benchmarks.nb201 import TABLE_FILE
 from eznas.cli import main
 from eznas.programs import load, parse, to_json
+from eznas.proxies import RECIPES
 from eznas.study import scoring
 from tests.eznas.runs import evolve, options
 
@@ -295,6 +296,15 @@ def test_an_aggregate_scores_under_the_conditions_of_its_reference_alone(
     assert "other conditions" in complaint(capsys, 2, "score", f"{tiny_run}:best", str(pair_file), *at)
     monkeypatch.setattr("eznas.study.problem.derived_seed", lambda *_: 5)
     assert "probe_seed" in complaint(capsys, 2, *same)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_published_aggregate_ranks_reduced_networks(name: str, capsys: Capsys) -> None:
+    arguments = ["score", name, "--networks", "nb201:6111,3000,11,1462", "-q", "--format", "json", *FEW[1:]]
+    assert main(arguments) == 0
+    scores = [row[name] for row in json.loads(capsys.readouterr().out)]
+    assert len(set(scores)) > 1
+    assert all(isinstance(score, float) and math.isfinite(score) for score in scores)
 
 
 def test_a_sum_or_a_published_aggregate_ranks_the_candidates(tmp_path: Path, capsys: Capsys) -> None:

@@ -21,6 +21,7 @@ from eznas.nas import (
     SearchTable,
     area,
     clock_of,
+    log_rank_sum,
     move_proposal,
     read_scoring_seconds,
     regularised_evolution,
@@ -175,7 +176,8 @@ def test_the_command_searches_by_the_clock(
     [
         (["area", "--seconds", "12000"], "12000 seconds needs recorded training times"),
         (["area", "--seconds", "12000", "--evaluations", "5"], "give one of them"),
-        (["area", "--seconds", "0"], "must be positive, but seconds is 0"),
+        (["area", "--seconds", "0"], "must be positive and finite, but seconds is 0"),
+        (["area", "--seconds", "inf"], "must be positive and finite, but seconds is inf"),
         (["score", "--seconds", "12000"], "The search 'score' does not take --seconds"),
     ],
 )
@@ -186,3 +188,11 @@ def test_bad_clocks_are_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_two_columns_of_one_file_were_scored_together_and_are_paid_once() -> None:
+    scores = np.arange(4.0)
+    guides = {"a": Guide(scores, 0.3, "x.csv"), "b": Guide(-scores, 0.3, "x.csv"), "c": Guide(scores, 0.2, "y.csv")}
+    guides["params"] = Guide(scores)
+    assert log_rank_sum("a+b+params", guides).seconds == pytest.approx(0.3)
+    assert log_rank_sum("a+c", guides).seconds == pytest.approx(0.5)

@@ -109,7 +109,7 @@ def test_columns_of_a_file_are_aggregated_into_one_more_row(capsys: Capsys, tmp_
         (["score", "--n", "0"], "at least one architecture, got 0"),
         (["score", "--repeats", "0"], "at least once, got 0"),
         (["score", "--seed", "-1"], "0 or more, got -1"),
-        (["random", "--evaluations", "0"], "must be positive, but evaluations is 0"),
+        (["random", "--evaluations", "0"], "must be positive and finite, but evaluations is 0"),
         (["warm-up", "--n", "20000"], "1 to 15625 architectures"),
     ],
 )

@@ -282,7 +282,11 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "batch": (lambda d: d["reference"]["conditions"].update(batch_size=0), "batch_size is a whole number from 1"),
     "seed": (lambda d: d["reference"]["conditions"].update(seed=-1), "seed is a whole number from 0"),
     "networks": (lambda d: d["reference"]["conditions"].update(networks={}), "have 1 to 50 settings"),
-    "wide": (lambda d: d["reference"]["conditions"]["networks"].update(channels=10**6), "from 0 to 100000"),
+    "wide": (lambda d: d["reference"]["conditions"]["networks"].update(channels=10**6), "from 0 to 2000"),
+    "heavy": (
+        lambda d: d["reference"]["conditions"].update(input_size=10_000, batch_size=1_500),
+        "at most 268,435,456 values, but these conditions ask for 450,000,000,000",
+    ),
     "setting": (lambda d: d["reference"]["conditions"]["networks"].update(channels=[1]), "whole number"),
 }
 

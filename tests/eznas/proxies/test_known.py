@@ -12,7 +12,7 @@ from eznas.evaluation import ShardExecutor, make_plan
 from eznas.programs import parse
 from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
 from eznas.statistics import capture, pack
-from tests.eznas.proxies.small_networks import noise
+from tests.eznas.proxies.small_networks import labels, noise
 
 EACH = pytest.mark.parametrize("known", KNOWN_PROGRAMS.values(), ids=KNOWN_PROGRAMS)
 
@@ -24,7 +24,7 @@ def score(text: str, index: int) -> float:
     """The score that a program gives a reduced NAS-Bench-201 network."""
     plan = make_plan([parse(text)])
     network = build_network(nb201.from_index(index), SKELETON, seed=0)
-    shown = capture(network, noise(4, 3, 16, 16), seed=0, statistics=plan.statistics)
+    shown = capture(network, noise(4, 3, 16, 16), seed=0, statistics=plan.statistics, targets=labels(4, 2))
     return float(ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[0, 0])
 
 
