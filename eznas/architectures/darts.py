@@ -208,7 +208,7 @@ def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
         ArchitectureError: if `arch` is not of this space, or `input_size` is not a positive multiple of 4.
     """
     check_halved_twice("a DARTS network", input_size)
-    cells = genotype(arch)
+    cells = cell_pair(arch)
     stem, head = _STEM_FACTOR * skeleton.channels, N_NODES * skeleton.stage_channels[-1]
     total = 27 * stem * input_size**2 + (head + 1) * skeleton.n_classes
     for place in _places(skeleton):
@@ -218,7 +218,7 @@ def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
     return total
 
 
-def _cell_weights(cells: Genotype, place: _Place) -> int:
+def _cell_weights(cells: CellPair, place: _Place) -> int:
     """Weights of all convolutions in the operations of a cell."""
     edges = cells.reduce if place.reduces else cells.normal
     return sum(_weights(operation, place.width, strided=place.reduces and source < 2) for operation, source in edges)

@@ -23,18 +23,18 @@ FIRST_TEXT = (
 )
 
 
-def genotypes() -> st.SearchStrategy[darts.Genotype]:
+def genotypes() -> st.SearchStrategy[darts.CellPair]:
     def edge(position: int) -> st.SearchStrategy[tuple[str, int]]:
         return st.tuples(st.sampled_from(darts.OPERATIONS), st.integers(0, position // 2 + 1))
 
     cell = st.tuples(*(edge(position) for position in range(8)))
-    return st.builds(darts.Genotype, cell, cell)
+    return st.builds(darts.CellPair, cell, cell)
 
 
 def same(operation: str) -> Architecture:
     """The network whose every edge is one operation on an input of the cell."""
     cell = tuple((operation, position % 2) for position in range(8))
-    return darts.architecture(darts.Genotype(cell, cell))
+    return darts.architecture(darts.CellPair(cell, cell))
 
 
 # Text forms -----------------------------------------------------------------------------------------------------------
@@ -45,9 +45,9 @@ def test_the_code_of_a_table_and_the_text() -> None:
 
 
 @given(genotypes())
-def test_text_and_genotype_and_code_are_one(genotype: darts.Genotype) -> None:
+def test_text_and_genotype_and_code_are_one(genotype: darts.CellPair) -> None:
     arch = darts.architecture(genotype)
-    assert darts.genotype(arch) == genotype
+    assert darts.cell_pair(arch) == genotype
     assert darts.architecture(arch.spec) == arch
     code = tuple(
         tuple((source, darts.OPERATIONS.index(operation)) for operation, source in cell)
@@ -78,7 +78,7 @@ def test_built_networks_have_the_counted_sizes(operation: str, skeleton: Skeleto
 
 @settings(max_examples=25, deadline=None)
 @given(genotypes())
-def test_any_network_has_the_counted_sizes(genotype: darts.Genotype) -> None:
+def test_any_network_has_the_counted_sizes(genotype: darts.CellPair) -> None:
     check_sizes(darts.architecture(genotype), SMALL, 12)
 
 
@@ -162,7 +162,7 @@ def test_network_computes_the_published_definition() -> None:
     follows = False
     for position in range(5):
         reduces = position in (1, 3)
-        edges = darts.genotype(arch).reduce if reduces else darts.genotype(arch).normal
+        edges = darts.cell_pair(arch).reduce if reduces else darts.cell_pair(arch).normal
         nodes = [halve(before) if follows else scale * convolution(before.relu())]
         nodes.append(scale * convolution(last.relu()))
         for node in range(4):
@@ -217,7 +217,7 @@ def test_a_code_that_reads_a_later_node() -> None:
 
 def test_architecture_of_another_space() -> None:
     with pytest.raises(ArchitectureError, match=r"Expected an architecture of the search space 'darts'.*is of 'nb101'"):
-        darts.genotype(Architecture("nb101", "x"))
+        darts.cell_pair(Architecture("nb101", "x"))
 
 
 def test_bad_input_size() -> None:
