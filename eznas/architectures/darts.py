@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from eznas.architectures.architecture import Architecture, check_space
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
-from eznas.architectures.skeleton import Skeleton
+from eznas.architectures.skeleton import Skeleton, check_halved_twice
 from eznas.errors import ArchitectureError
 
 SPACE: Final = "darts"
@@ -154,8 +154,18 @@ def named(text: str) -> tuple[Architecture, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a cell stands: channels of both inputs and of its nodes, whether it reduces, whether the one before did."""
+    """Where a cell stands.
 
+    Attributes:
+        stage: how often the images have been halved in its output.
+        first: channels of its input from the cell before the last.
+        second: channels of its input from the last cell.
+        width: channels of its nodes.
+        reduces: whether it halves the resolution.
+        after_reduction: whether the last cell did, so that its first input has twice the resolution of its second.
+    """
+
+    stage: int
     first: int
     second: int
     width: int
@@ -169,7 +179,7 @@ def _places(skeleton: Skeleton) -> Iterator[_Place]:
     for stage, width in enumerate(skeleton.stage_channels):
         kinds = [True] * (stage > 0) + [False] * skeleton.cells_per_stage
         for reduces in kinds:
-            yield _Place(first, second, width, reduces, after_reduction)
+            yield _Place(stage, first, second, width, reduces, after_reduction)
             first, second, after_reduction = second, N_NODES * width, reduces
 
 
@@ -183,14 +193,34 @@ def parameter_count(arch: Architecture, skeleton: Skeleton = FULL_SKELETON) -> i
     stem, head = _STEM_FACTOR * skeleton.channels, N_NODES * skeleton.stage_channels[-1]
     total = 27 * stem + 2 * stem + (head + 1) * skeleton.n_classes
     for place in _places(skeleton):
-        c = place.width
-        total += (place.first + place.second) * c + 4 * c
-        for operation, source in cells.reduce if place.reduces else cells.normal:
-            total += _operation_parameters(operation, c, strided=place.reduces and source < 2)
+        total += (place.first + place.second) * place.width + 4 * place.width + _cell_weights(cells, place)
     return total
 
 
-def _operation_parameters(operation: str, c: int, *, strided: bool) -> int:
+def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
+    """Multiply-accumulates of one image: convolutions and the classifier with its bias, as in `nb201.mac_count`.
+
+    Raises:
+        ArchitectureError: if `arch` is not of this space, or `input_size` is not a positive multiple of 4.
+    """
+    check_halved_twice("a DARTS network", input_size)
+    cells = cell_pair(arch)
+    stem, head = _STEM_FACTOR * skeleton.channels, N_NODES * skeleton.stage_channels[-1]
+    total = 27 * stem * input_size**2 + (head + 1) * skeleton.n_classes
+    for place in _places(skeleton):
+        n_pixels = (input_size // 2**place.stage) ** 2  # at which every operation's convolutions give their outputs
+        n_read = 4 * n_pixels if place.reduces else n_pixels
+        total += n_read * (place.first + place.second) * place.width + n_pixels * _cell_weights(cells, place)
+    return total
+
+
+def _cell_weights(cells: CellPair, place: _Place) -> int:
+    """Weights of all convolutions in the operations of a cell."""
+    edges = cells.reduce if place.reduces else cells.normal
+    return sum(_weights(operation, place.width, strided=place.reduces and source < 2) for operation, source in edges)
+
+
+def _weights(operation: str, c: int, *, strided: bool) -> int:
     kernel = 5 if operation.endswith("5x5") else 3
     if operation.startswith("sep_conv"):
         return 2 * (kernel**2 * c + c**2)

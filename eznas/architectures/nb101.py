@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from eznas.architectures.architecture import Architecture, check_space
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
-from eznas.architectures.skeleton import Skeleton
+from eznas.architectures.skeleton import Skeleton, check_halved_twice
 from eznas.errors import ArchitectureError
 
 SPACE: Final = "nb101"
@@ -111,6 +111,9 @@ class Graph:
 
         The vertices that feed the output share its channels, the first of them one more each where they do not divide;
         another vertex has the most that any vertex it feeds has.
+
+        Raises:
+            ArchitectureError: if there are fewer channels than vertices that share them.
         """
         last = self.n_vertices - 1
         feeding = [vertex for vertex in range(1, last) if self.matrix[vertex][last]]
@@ -194,35 +197,54 @@ def named(text: str) -> tuple[Architecture, ...]:
     return tuple(dict.fromkeys(architecture(part) for part in text.split(";")))
 
 
-# Closed-form size -----------------------------------------------------------------------------------------------------
+# Closed-form sizes ----------------------------------------------------------------------------------------------------
 
 
 def parameter_count(arch: Architecture, skeleton: Skeleton = FULL_SKELETON) -> int:
     """Trainable parameters of the network, batch normalisation included.
 
     Raises:
-        ArchitectureError: if `arch` is not a cell of this space.
+        ArchitectureError: if `arch` is not a cell of this space, or the skeleton is too narrow for it.
     """
     cell = graph(arch).pruned()
     stem, head = skeleton.stage_channels[0], skeleton.stage_channels[-1]
     total = 27 * stem + 2 * stem + (head + 1) * skeleton.n_classes
-    before = stem
-    for width in skeleton.stage_channels:
+    for before, width, _ in _places(skeleton):
+        total += sum(weights + 2 * channels for weights, channels in _convolutions(cell, before, width))
+    return total
+
+
+def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
+    """Multiply-accumulates of one image: convolutions and the classifier with its bias, as in `nb201.mac_count`.
+
+    Raises:
+        ArchitectureError: as `parameter_count`, or if `input_size` is not a positive multiple of 4.
+    """
+    check_halved_twice("a NAS-Bench-101 network", input_size)
+    cell = graph(arch).pruned()
+    total = 27 * skeleton.channels * input_size**2 + (skeleton.stage_channels[-1] + 1) * skeleton.n_classes
+    for before, width, stage in _places(skeleton):
+        n_pixels = (input_size // 2**stage) ** 2
+        total += n_pixels * sum(weights for weights, _ in _convolutions(cell, before, width))
+    return total
+
+
+def _places(skeleton: Skeleton) -> Iterator[tuple[int, int, int]]:
+    """For each cell the channels before it, its own, and its stage."""
+    before = skeleton.channels
+    for stage, width in enumerate(skeleton.stage_channels):
         for _ in range(skeleton.cells_per_stage):
-            total += _cell_parameters(cell, before, width)
+            yield before, width, stage
             before = width
-    return total
 
 
-def _cell_parameters(cell: Graph, before: int, width: int) -> int:
-    total = 0
+def _convolutions(cell: Graph, before: int, width: int) -> Iterator[tuple[int, int]]:
+    """For each convolution of a pruned cell its weights and its output channels."""
     for vertex, channels in enumerate(cell.channels(width), start=1):
-        if vertex < cell.n_vertices - 1:
-            area = {"conv1x1": 1, "conv3x3": 9, "maxpool3x3": 0}[cell.operations[vertex - 1]]
-            total += area * channels**2 + 2 * channels * (area > 0)
+        if vertex < cell.n_vertices - 1 and cell.operations[vertex - 1] != "maxpool3x3":
+            yield (9 if cell.operations[vertex - 1] == "conv3x3" else 1) * channels**2, channels
         if cell.matrix[0][vertex]:
-            total += before * channels + 2 * channels
-    return total
+            yield before * channels, channels
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -289,18 +311,17 @@ class Network(nn.Module):
 
     def __init__(self, graph: Graph, skeleton: Skeleton) -> None:
         super().__init__()
-        before = skeleton.stage_channels[0]
-        self.stem = _conv_norm_relu(3, before, 3)
+        self.stem = _conv_norm_relu(3, skeleton.channels, 3)
         blocks: list[nn.Module] = []
-        for stage, width in enumerate(skeleton.stage_channels):
-            if stage:
+        last_stage = 0
+        for before, width, stage in _places(skeleton):
+            if stage > last_stage:
                 blocks.append(nn.MaxPool2d(2, stride=2))
-            for _ in range(skeleton.cells_per_stage):
-                blocks.append(Cell(graph, before, width))
-                before = width
+            blocks.append(Cell(graph, before, width))
+            last_stage = stage
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = Linear(before, skeleton.n_classes)
+        self.classifier = Linear(skeleton.stage_channels[-1], skeleton.n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, 3, size, size), size at least 4 -> logits (batch, n_classes)."""
@@ -312,6 +333,6 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
     """The network of a cell, in train mode, its parameters allocated but **not yet drawn**: `initialise_` draws them.
 
     Raises:
-        ArchitectureError: if `arch` is not a cell of this space.
+        ArchitectureError: if `arch` is not a cell of this space, or the skeleton is too narrow for it.
     """
     return Network(graph(arch).pruned(), skeleton)

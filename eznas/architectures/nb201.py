@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from eznas.architectures.architecture import Architecture, check_space
 from eznas.architectures.initialise import initialise_
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
-from eznas.architectures.skeleton import N_STAGES, Skeleton, check_positive
+from eznas.architectures.skeleton import N_STAGES, Skeleton, check_halved_twice
 from eznas.errors import ArchitectureError
 from eznas.randomness import stream, torch_stream
 
@@ -326,12 +326,7 @@ def check_input_size(input_size: int) -> None:
     Raises:
         ArchitectureError: if `input_size` is not a positive multiple of 4.
     """
-    check_positive("The input size of a NAS-Bench-201 network", input_size)
-    if input_size % 4:
-        raise ArchitectureError(
-            f"The input size of a NAS-Bench-201 network must be a multiple of 4, because it is halved twice, but it is "
-            f"{input_size}; use {input_size + 4 - input_size % 4}."
-        )
+    check_halved_twice("a NAS-Bench-201 network", input_size)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------

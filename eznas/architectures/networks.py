@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -58,7 +59,7 @@ SPACES: Final[Mapping[str, SearchSpace]] = MappingProxyType(
             ),
             SearchSpace(
                 name=own.SPACE, allocate=own.allocate, named=own.named, full_skeleton=None, is_drawn=True,
-                forms="python:package.module:function",
+                forms="python:package.module:function[#name]",
             ),
         )
     }
@@ -67,23 +68,43 @@ SPACES: Final[Mapping[str, SearchSpace]] = MappingProxyType(
 
 
 def networks_named(spec: str) -> tuple[Architecture, ...]:
-    """The architectures a specification names.
+    """The architectures a specification names, each once.
 
     Args:
         spec: ``nb201:all``; ``nb201:random:N`` or ``nb201:random:N:SEED`` (uniform, without replacement);
             ``nb201:3,10-12`` (official indices); one text of a NAS-Bench-201 cell; ``nb101:`` or ``darts:`` with texts
-            separated by semicolons; or ``python:package.module:function`` for networks of your own.
+            separated by semicolons; ``python:package.module:function`` for networks of your own, or one of them with
+            ``#name``; or ``@FILE``, a text file with one of these per line (empty lines, and those that begin with
+            ``#``, say nothing).
 
     Raises:
         ArchitectureError: if it names none.
     """
+    if spec.startswith("@"):
+        return tuple(dict.fromkeys(arch for line in _lines(Path(spec[1:])) for arch in networks_named(line)))
     if spec.startswith("|"):
         return (nb201.architecture(spec),)
     name, _, rest = spec.partition(":")
     if name not in SPACES or not rest:
         forms = ", ".join(space.forms for space in SPACES.values())
-        raise ArchitectureError(f"--networks takes {forms}, or a NAS-Bench-201 cell, got {spec!r}")
+        raise ArchitectureError(f"--networks takes {forms}, a NAS-Bench-201 cell or @FILE, got {spec[:200]!r}")
     return SPACES[name].named(rest)
+
+
+def _lines(path: Path) -> list[str]:
+    """What a file of specifications says."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ArchitectureError(f"--networks @{path} cannot be read: {reason}; name a text file of networks.") from None
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found or any(line.startswith("@") for line in found):
+        raise ArchitectureError(
+            f"--networks @{path} must hold one specification of networks per line, and no other @FILE, but it "
+            f"{'names another file' if found else 'holds none'}; correct it."
+        )
+    return found
 
 
 def index_of(arch: Architecture) -> int | None:

@@ -42,6 +42,16 @@ class Skeleton:
         return tuple(self.channels * 2**stage for stage in range(N_STAGES))
 
 
+def check_halved_twice(what: str, input_size: int) -> None:
+    """Raises `ArchitectureError` unless images of this size can be halved exactly between the three stages."""
+    check_positive(f"The input size of {what}", input_size)
+    if input_size % 4:
+        raise ArchitectureError(
+            f"The input size of {what} must be a multiple of 4, because it is halved twice, but it is "
+            f"{input_size}; use {input_size + 4 - input_size % 4}."
+        )
+
+
 def check_positive(name: str, value: object) -> None:
     """Raises `ArchitectureError` unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
