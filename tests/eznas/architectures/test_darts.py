@@ -45,13 +45,13 @@ def test_the_code_of_a_table_and_the_text() -> None:
 
 
 @given(genotypes())
-def test_text_and_genotype_and_code_are_one(genotype: darts.CellPair) -> None:
-    arch = darts.architecture(genotype)
-    assert darts.cell_pair(arch) == genotype
+def test_text_and_cells_and_code_are_one(cells: darts.CellPair) -> None:
+    arch = darts.architecture(cells)
+    assert darts.cell_pair(arch) == cells
     assert darts.architecture(arch.spec) == arch
     code = tuple(
         tuple((source, darts.OPERATIONS.index(operation)) for operation, source in cell)
-        for cell in (genotype.normal, genotype.reduce)
+        for cell in (cells.normal, cells.reduce)
     )
     assert darts.from_code(str(code)) == arch
 
@@ -78,8 +78,8 @@ def test_built_networks_have_the_counted_sizes(operation: str, skeleton: Skeleto
 
 @settings(max_examples=25, deadline=None)
 @given(genotypes())
-def test_any_network_has_the_counted_sizes(genotype: darts.CellPair) -> None:
-    check_sizes(darts.architecture(genotype), SMALL, 12)
+def test_any_network_has_the_counted_sizes(cells: darts.CellPair) -> None:
+    check_sizes(darts.architecture(cells), SMALL, 12)
 
 
 def check_sizes(arch: Architecture, skeleton: Skeleton, size: int) -> None:
