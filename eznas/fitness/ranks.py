@@ -55,7 +55,7 @@ def kendall_tau_b(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
         ValueError: if the two differ in shape, hold NaN, or hold fewer than two networks.
     """
     x, y = _pair(x, y)
-    return float(scipy.stats.kendalltau(x, y, variant="b", method="asymptotic").statistic)
+    return float(scipy.stats.kendalltau(x, y, variant="b", method="auto").statistic)
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike) -> float:

@@ -89,6 +89,11 @@ def test_memory_settings_change_no_value(max_elements: int) -> None:
     assert len(intervals) == 1
 
 
+def test_two_networks_agree_or_do_not() -> None:
+    assert [kendall_tau_b([1, 2], y) for y in ([3, 4], [4, 3])] == [1, -1]
+    assert np.isnan(kendall_tau_b([1, 1], [3, 4]))
+
+
 def test_a_constant_list_has_no_correlation() -> None:
     y = np.arange(6.0)
     assert np.isnan(kendall_tau_b(np.ones(6), y))
