@@ -1,8 +1,9 @@
 """Published estimators beside the scores that their own code gave the same networks, in three search spaces.
 
 Needs EZNAS_DATA with the reference scores and the images. Networks are the benchmarks' own (full skeleton, 32x32; 16x16
-for ImageNet16-120) under PyTorch's initialisation, scored on one batch of real images. Besides, of every row of every
-table: do the parameters agree, and do the multiply-accumulates in the convention of the tool that counted them there?
+for ImageNet16-120) under the initialisation that the l2_norm of the table shows: PyTorch's, for NAS-Bench-101 normal
+with fan-out. All networks of a table see one batch of real images. Besides, of every row of every table: do the
+parameters agree, and do the multiply-accumulates in the convention of the tool that counted them there?
 
     python experiments/validate_estimators.py [--n CELLS] [--batch IMAGES] [--only SPACE/DATASET]
         [--workers N] [--counts ROWS] [--no-retest]
@@ -65,6 +66,7 @@ class Reference:
         input_size: height and width of the images in pixels.
         zen: column of the Zen score in a table of its own; None if there is none.
         pooled_norm: whether the counted networks have a normalisation after each pooling in a cell.
+        scheme: of initialisation, as the l2_norm of the table shows.
     """
 
     space: str
@@ -75,6 +77,7 @@ class Reference:
     input_size: int = 32
     zen: str | None = None
     pooled_norm: bool = False
+    scheme: str = "default"
 
     @property
     def name(self) -> str:
@@ -105,7 +108,7 @@ REFERENCES = (
     ),
     Reference(
         space="nb101", dataset="cifar10", file="nb101_reference_scores.csv.gz",
-        read=lambda row: nb101.from_code(row["arch"]),
+        read=lambda row: nb101.from_code(row["arch"]), scheme="eznas",
     ),
     Reference(
         space="darts", dataset="cifar10", file="nb301_reference_scores.csv.gz",
@@ -225,7 +228,7 @@ def conditions(reference: Reference, batch_size: int, seed: int) -> Conditions:
     rng = stream(seed, "validate", "images")
     images, targets = image_batch(reference.dataset, batch_size=batch_size, input_size=reference.input_size, rng=rng)
     return Conditions(
-        skeleton=reference.skeleton, scheme="default", seed=derived_seed(seed, "networks") % 2**31, inputs=images[:1],
+        skeleton=reference.skeleton, scheme=reference.scheme, seed=derived_seed(seed, "networks") % 2**31, inputs=images[:1],
         estimator_inputs=images, estimator_targets=targets,
     )  # fmt: skip
 
