@@ -228,8 +228,8 @@ def conditions(reference: Reference, batch_size: int, seed: int) -> Conditions:
     rng = stream(seed, "validate", "images")
     images, targets = image_batch(reference.dataset, batch_size=batch_size, input_size=reference.input_size, rng=rng)
     return Conditions(
-        skeleton=reference.skeleton, scheme=reference.scheme, seed=derived_seed(seed, "networks") % 2**31, inputs=images[:1],
-        estimator_inputs=images, estimator_targets=targets,
+        skeleton=reference.skeleton, scheme=reference.scheme, seed=derived_seed(seed, "networks") % 2**31,
+        inputs=images[:1], estimator_inputs=images, estimator_targets=targets,
     )  # fmt: skip
 
 
