@@ -307,7 +307,7 @@ def validate(
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Published estimators beside the scores of their own code.")
-    parser.add_argument("--n", type=int, default=60, help="networks of each table")
+    parser.add_argument("--n", type=int, default=40, help="networks of each table")
     parser.add_argument("--batch", type=int, default=32, help="images")
     parser.add_argument("--only", choices=[reference.name for reference in REFERENCES], help="one table alone")
     parser.add_argument("--workers", type=int, default=0, help="Ray workers; 0 works in this process")

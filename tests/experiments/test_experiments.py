@@ -19,6 +19,7 @@ import torch
 
 from eznas.architectures import nb201
 from eznas.config import load_config
+from eznas.proxies import PUBLISHED
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "benchmark" in tomllib.loads(p.read_text()))
@@ -302,6 +303,22 @@ def test_estimators_are_compared_with_the_scores_of_their_own_code(
     assert (counts["table"], counts["parameters_exact"]) == ("nb201/cifar10", "693/693")
     assert counts["operations_exact"] == "10/10"
     assert "zen" in capsys.readouterr().out
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+@pytest.mark.parametrize("table", ["nb201/cifar10", "nb101/cifar10", "darts/cifar10"])
+def test_scores_that_need_no_images_have_the_published_values(table: str) -> None:
+    """Initialised in another way, the weights of NAS-Bench-101 networks would have half the norm."""
+    module = script("validate_estimators")
+    (reference,) = (reference for reference in module.REFERENCES if reference.name == table)
+    rows = module.published(reference, Path(os.environ["EZNAS_DATA"]))
+    given = module.conditions(reference, 2, 0)
+    estimators = {estimator.name: estimator for estimator in PUBLISHED}
+    for arch in list(rows)[10:12]:
+        network = given.network(arch)
+        for name, tolerance in (("l2_norm", 0.01), ("synflow", 0.01)):
+            found = estimators[name](network, given.estimator_inputs)
+            assert found == pytest.approx(rows[arch][name], rel=tolerance), name
 
 
 def test_without_reference_scores_the_validation_is_one_sentence(
