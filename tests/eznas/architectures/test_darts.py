@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from eznas.architectures import Architecture, Skeleton, build_network, darts
 from eznas.errors import ArchitectureError
 from tests.eznas.architectures.reference import rows
+from tests.eznas.architectures.sizes import check_sizes
 
 FULL = darts.FULL_SKELETON
 SMALL = Skeleton(cells_per_stage=1, channels=4)
@@ -73,33 +74,13 @@ def test_parameters_of_one_recorded_network() -> None:
 @pytest.mark.parametrize("operation", darts.OPERATIONS)
 @pytest.mark.parametrize("skeleton", [FULL, SMALL, Skeleton(cells_per_stage=3, channels=5, n_classes=7)], ids=str)
 def test_built_networks_have_the_counted_sizes(operation: str, skeleton: Skeleton) -> None:
-    check_sizes(same(operation), skeleton, 8)
+    check_sizes(darts, same(operation), skeleton, 8)
 
 
 @settings(max_examples=25, deadline=None)
 @given(genotypes())
 def test_any_network_has_the_counted_sizes(cells: darts.CellPair) -> None:
-    check_sizes(darts.architecture(cells), SMALL, 12)
-
-
-def check_sizes(arch: Architecture, skeleton: Skeleton, size: int) -> None:
-    performed = 0
-
-    def count(module: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal performed
-        match module:
-            case nn.Conv2d():
-                performed += output[0].numel() * module.weight[0].numel()
-            case nn.Linear():
-                performed += (module.in_features + 1) * module.out_features
-
-    with torch.device("meta"):
-        network = darts.allocate(arch, skeleton)
-        for module in network.modules():
-            module.register_forward_hook(count)
-        assert network(torch.empty(2, 3, size, size)).shape == (2, skeleton.n_classes)
-    assert sum(p.numel() for p in network.parameters()) == darts.parameter_count(arch, skeleton)
-    assert performed == darts.mac_count(arch, skeleton, size)
+    check_sizes(darts, darts.architecture(cells), SMALL, 12)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------

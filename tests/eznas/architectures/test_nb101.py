@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from eznas.architectures import Architecture, Skeleton, build_network, nb101
 from eznas.errors import ArchitectureError
 from tests.eznas.architectures.reference import rows
+from tests.eznas.architectures.sizes import check_sizes
 
 FULL = nb101.FULL_SKELETON
 SMALL = Skeleton(cells_per_stage=1, channels=8)
@@ -112,33 +113,13 @@ def test_parameters_of_every_row_of_the_reference_table() -> None:
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
 @pytest.mark.parametrize("text", SAMPLED)
 def test_built_networks_have_the_counted_sizes(text: str, skeleton: Skeleton) -> None:
-    check_sizes(nb101.architecture(text), skeleton, 8)
+    check_sizes(nb101, nb101.architecture(text), skeleton, 8)
 
 
 @settings(max_examples=40, deadline=None)
 @given(cells())
 def test_any_network_has_the_counted_sizes(text: str) -> None:
-    check_sizes(nb101.architecture(text), SKELETONS[2], 12)
-
-
-def check_sizes(arch: Architecture, skeleton: Skeleton, size: int) -> None:
-    performed = 0
-
-    def count(module: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal performed
-        match module:
-            case nn.Conv2d():
-                performed += output[0].numel() * module.weight[0].numel()
-            case nn.Linear():
-                performed += (module.in_features + 1) * module.out_features
-
-    with torch.device("meta"):
-        network = nb101.allocate(arch, skeleton)
-        for module in network.modules():
-            module.register_forward_hook(count)
-        assert network(torch.empty(2, 3, size, size)).shape == (2, skeleton.n_classes)
-    assert sum(p.numel() for p in network.parameters()) == nb101.parameter_count(arch, skeleton)
-    assert performed == nb101.mac_count(arch, skeleton, size)
+    check_sizes(nb101, nb101.architecture(text), SKELETONS[2], 12)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from torch import nn
 
 from eznas.architectures import Architecture, Skeleton, build_network, nb201
 from eznas.errors import ArchitectureError
+from tests.eznas.architectures.sizes import check_sizes
 
 FULL = Skeleton()
 REDUCED = Skeleton(cells_per_stage=1)
@@ -159,23 +160,7 @@ def test_built_networks_have_the_counted_size(index: int, skeleton: Skeleton) ->
 @pytest.mark.parametrize(("skeleton", "size"), [(FULL, 8), (REDUCED, 16), (SKELETONS[2], 12)], ids=str)
 @pytest.mark.parametrize("index", [0, 11, 1462, 1651])
 def test_counted_macs_are_performed(index: int, skeleton: Skeleton, size: int) -> None:
-    arch = nb201.from_index(index)
-    network = build_network(arch, skeleton, seed=0)
-    performed = 0
-
-    def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
-        nonlocal performed
-        match module:
-            case nn.Conv2d():
-                performed += output[0].numel() * module.weight[0].numel()
-            case nn.Linear():
-                performed += (module.in_features + 1) * module.out_features
-
-    for module in network.modules():
-        module.register_forward_hook(count)
-    logits = network(torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
-    assert logits.shape == (2, skeleton.n_classes)
-    assert performed == nb201.mac_count(arch, skeleton, size)
+    check_sizes(nb201, nb201.from_index(index), skeleton, size)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
