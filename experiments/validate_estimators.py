@@ -35,7 +35,7 @@ from eznas.benchmarks.location import DATA_VARIABLE
 from eznas.errors import BenchmarkError, EznasError
 from eznas.fitness import bootstrap_interval, spearman
 from eznas.progress import make_observer
-from eznas.proxies import Conditions, score_architectures
+from eznas.proxies import Conditions, ProxyScores, score_architectures
 from eznas.randomness import derived_seed, stream
 from eznas.study import single_threaded
 from eznas.tables import render_table
@@ -50,6 +50,8 @@ COLUMNS = {
 """By estimator: its column in the reference tables."""
 FAILED = -1e8
 """What the reference writes where a score is not finite; it counts as the lowest on both sides."""
+SAME_DRAW = 4
+"""Networks that share images and random weights when all are scored once more; in the tables none do."""
 SEED = 0
 
 
@@ -237,8 +239,8 @@ def compare(
     reference: Reference,
     chosen: Sequence[Architecture],
     theirs: Mapping[Architecture, Mapping[str, float]],
-    ours: Sequence[np.ndarray],
-    seconds: Sequence[float],
+    ours: ProxyScores,
+    again: np.ndarray | None,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """One row per estimator: rank agreement with the table, with a 95 % bootstrap interval over the networks.
@@ -247,31 +249,35 @@ def compare(
         reference: which table.
         chosen: (n,) networks.
         theirs: their published scores.
-        ours: one or two (estimators, n) arrays: runs with other images and another initialisation.
-        seconds: (estimators,) time per network.
+        ours: scores of all networks with the same images and the same random numbers for their weights.
+        again: (estimators, n) scores with others for every few networks, as in the tables; None without.
         names: of the estimators.
     """
     expected = tomllib.loads((HERE / "expected" / "validate_estimators.toml").read_text(encoding="utf-8"))
     ceilings = expected.get(reference.name, {}).get("ceiling", {})
     rows = []
     for position, name in enumerate(names):
-        runs = [np.where(np.isfinite(run[position]), run[position], FAILED) for run in ours]
+        scores = _failed_last(ours.scores[position])
         is_known = np.array([COLUMNS[name] in theirs[arch] for arch in chosen])
         known = np.array([theirs[arch].get(COLUMNS[name], FAILED) for arch in chosen])
-        known = np.where(np.isfinite(known), known, FAILED)
+        known = _failed_last(known)
         rng = stream(SEED, "validate", "bootstrap", name)
-        low, high = bootstrap_interval(runs[0][is_known], known[is_known], statistic="spearman", rng=rng)
-        rho = spearman(runs[0][is_known], known[is_known])
-        retest = _rounded(spearman(*runs)) if len(runs) == 2 else None
+        low, high = bootstrap_interval(scores[is_known], known[is_known], statistic="spearman", rng=rng)
+        rho = spearman(scores[is_known], known[is_known])
+        retest = None if again is None else _rounded(spearman(scores, _failed_last(again[position])))
         bar = ceilings.get(name, retest)
         rows.append({
             "estimator": name, "space": reference.space, "dataset": reference.dataset, "n": int(is_known.sum()),
             "spearman_with_reference": _rounded(rho), "low": _rounded(low), "high": _rounded(high),
             "ceiling": ceilings.get(name), "own_retest": retest,
             "within_tolerance": None if bar is None else bool(rho >= bar - expected["tolerance"]),
-            "seconds_per_network": float(f"{seconds[position]:.3g}"),
+            "seconds_per_network": float(f"{ours.seconds[position]:.3g}"),
         })  # fmt: skip
     return rows
+
+
+def _failed_last(scores: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(scores), scores, FAILED)
 
 
 def _rounded(value: float) -> float | None:
@@ -291,18 +297,22 @@ def validate(
     whole = [arch for arch, row in theirs.items() if all(COLUMNS[name] in row for name in names)]
     rng = stream(SEED, "validate", reference.name)
     chosen = [whole[i] for i in sorted(rng.choice(len(whole), min(n, len(whole)), replace=False).tolist())]
-    runs, seconds = [], None
     with make_observer(quiet=False) as observer:
-        for seed in (SEED, SEED + 1)[: 1 + retest]:
-            observer.stage(f"Scoring {len(chosen)} networks of {reference.name}")
-            found = score_architectures(
-                chosen, conditions(reference, batch_size, seed), programs=[], estimators=names, pool=pool,
+
+        def score(architectures: Sequence[Architecture], seed: int) -> ProxyScores:
+            return score_architectures(
+                architectures, conditions(reference, batch_size, seed), programs=[], estimators=names, pool=pool,
                 progress=observer.advance,
             )  # fmt: skip
-            runs.append(found.scores)
-            seconds = found.seconds if seconds is None else seconds
-    assert seconds is not None
-    return counts, compare(reference, chosen, theirs, runs, [float(s) for s in seconds], names)
+
+        observer.stage(f"Scoring {len(chosen)} networks of {reference.name}")
+        found = score(chosen, SEED)
+        again = np.empty_like(found.scores) if retest else None
+        n_draws = math.ceil(len(chosen) / SAME_DRAW)
+        for draw in range(n_draws if again is not None else 0):
+            observer.stage(f"{reference.name} once more, images and weights {draw + 1} of {n_draws}")
+            again[:, draw::n_draws] = score(chosen[draw::n_draws], SEED + 1 + draw).scores
+    return counts, compare(reference, chosen, theirs, found, again, names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

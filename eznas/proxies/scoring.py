@@ -151,10 +151,10 @@ def score_architectures(
     layers = [conditions.units] * len(programs) if units is None else units
     texts = [(program.canonical.text, read) for program, read in zip(programs, layers, strict=True)]
     pool.deploy(NetworkScorer, [(_packed(conditions), texts, tuple(estimators))] * pool.n_workers)
-    chunks = [architectures[start : start + CHUNK] for start in range(0, len(architectures), CHUNK)]
-    items = [([(a.space, a.spec) for a in chunk],) for chunk in chunks]
     n_all = len(architectures)
-    done = (lambda n: progress(min(n * CHUNK, n_all), n_all)) if progress else None
+    size = max(1, min(CHUNK, n_all // (4 * pool.n_workers)))  # small enough that no worker is left with the last ones
+    items = [([(a.space, a.spec) for a in architectures[start : start + size]],) for start in range(0, n_all, size)]
+    done = (lambda n: progress(min(n * size, n_all), n_all)) if progress else None
     parts = pool.map("score", items, done)
     if not parts:
         return ProxyScores(np.empty((len(programs) + len(estimators), 0)), np.zeros(len(programs) + len(estimators)))
