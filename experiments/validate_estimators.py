@@ -33,6 +33,7 @@ from eznas.architectures import SPACES, Architecture, Skeleton, darts, nb101, nb
 from eznas.benchmarks import image_batch
 from eznas.benchmarks.location import DATA_VARIABLE
 from eznas.errors import BenchmarkError, EznasError
+from eznas.files import replace_file
 from eznas.fitness import bootstrap_interval, spearman
 from eznas.progress import make_observer
 from eznas.proxies import Conditions, ProxyScores, score_architectures
@@ -167,7 +168,7 @@ def count_agreement(
     counted = [*theirs][:: 1 if n_counted is None else max(1, len(theirs) // n_counted)][:n_counted]
     operations = [tool_count(reference, arch) == round(theirs[arch]["flops"] * 1e6) for arch in counted]
     return {
-        "table": reference.name,
+        "space": reference.space, "dataset": reference.dataset,
         "parameters_exact": f"{sum(parameters)}/{len(parameters)}",
         "operations_exact": f"{sum(operations)}/{len(operations)}",
         "macs_below_by": f"{min(macs):.2%} to {max(macs):.2%}",
@@ -242,6 +243,7 @@ def compare(
     ours: ProxyScores,
     again: np.ndarray | None,
     names: Sequence[str],
+    batch_size: int,
 ) -> list[dict[str, Any]]:
     """One row per estimator: rank agreement with the table, with a 95 % bootstrap interval over the networks.
 
@@ -252,6 +254,7 @@ def compare(
         ours: scores of all networks with the same images and the same random numbers for their weights.
         again: (estimators, n) scores with others for every few networks, as in the tables; None without.
         names: of the estimators.
+        batch_size: images.
     """
     expected = tomllib.loads((HERE / "expected" / "validate_estimators.toml").read_text(encoding="utf-8"))
     ceilings = expected.get(reference.name, {}).get("ceiling", {})
@@ -268,7 +271,8 @@ def compare(
         bar = ceilings.get(name, retest)
         rows.append({
             "estimator": name, "space": reference.space, "dataset": reference.dataset, "n": int(is_known.sum()),
-            "spearman_with_reference": _rounded(rho), "low": _rounded(low), "high": _rounded(high),
+            "batch_size": batch_size, "spearman_with_reference": _rounded(rho),
+            "low": _rounded(low), "high": _rounded(high),
             "ceiling": ceilings.get(name), "own_retest": retest,
             "within_tolerance": None if bar is None else bool(rho >= bar - expected["tolerance"]),
             "seconds_per_network": float(f"{ours.seconds[position]:.3g}"),
@@ -312,7 +316,7 @@ def validate(
         for draw in range(n_draws if again is not None else 0):
             observer.stage(f"{reference.name} once more, images and weights {draw + 1} of {n_draws}")
             again[:, draw::n_draws] = score(chosen[draw::n_draws], SEED + 1 + draw).scores
-    return counts, compare(reference, chosen, theirs, found, again, names)
+    return counts, compare(reference, chosen, theirs, found, again, names, batch_size)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -338,7 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     )
                     counts.append(count)
                     rows += found
-                    _write(counts, rows)
+                    record(reference, count, found)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -349,11 +353,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _write(counts: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+def record(reference: Reference, counts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was found of a table; what the files say of other tables stays."""
     folder = Path("runs") / "validation"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("estimators.json", rows), ("counts.json", counts)):
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for name, found in (("estimators.json", rows), ("counts.json", [counts])):
+        path = folder / name
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        kept = [row for row in before if (row["space"], row["dataset"]) != (reference.space, reference.dataset)]
+        replace_file(path, json.dumps([*kept, *found], indent=1) + "\n")
 
 
 if __name__ == "__main__":

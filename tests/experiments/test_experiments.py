@@ -300,9 +300,19 @@ def test_estimators_are_compared_with_the_scores_of_their_own_code(
         assert -1 <= row["own_retest"] <= 1
         assert row["within_tolerance"] == (row["spearman_with_reference"] >= row["ceiling"] - 0.03)
     (counts,) = json.loads((elsewhere / "runs/validation/counts.json").read_text())
-    assert (counts["table"], counts["parameters_exact"]) == ("nb201/cifar10", "693/693")
+    assert (counts["space"], counts["dataset"], counts["parameters_exact"]) == ("nb201", "cifar10", "693/693")
     assert counts["operations_exact"] == "10/10"
     assert "zen" in capsys.readouterr().out
+
+
+def test_tables_validated_one_by_one_stand_side_by_side(elsewhere: Path) -> None:
+    module = script("validate_estimators")
+    for reference, n in zip((*module.REFERENCES, *module.REFERENCES[:2]), (1, 2, 3, 4, 5, 6, 7), strict=True):
+        row = {"space": reference.space, "dataset": reference.dataset, "n": n}
+        module.record(reference, row, [row, row])
+    for name, each in (("estimators.json", 2), ("counts.json", 1)):
+        rows = json.loads((elsewhere / "runs/validation" / name).read_text())
+        assert sorted(row["n"] for row in rows) == sorted([3, 4, 5, 6, 7] * each)
 
 
 @pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
