@@ -2,11 +2,12 @@
 
 Needs EZNAS_DATA with the reference scores and the images. Networks are the benchmarks' own (full skeleton, 32x32; 16x16
 for ImageNet16-120) under the initialisation that the l2_norm of the table shows: PyTorch's, for NAS-Bench-101 normal
-with fan-out. All networks of a table see one batch of real images. Besides, of every row of every table: do the
+with fan-out; DARTS networks normalise after each pooling, as those behind the table do. All networks of a table see one
+batch of real images; a second time others for every few networks. Besides, of every row of every table: do the
 parameters agree, and do the multiply-accumulates in the convention of the tool that counted them there?
 
     python experiments/validate_estimators.py [--n CELLS] [--batch IMAGES] [--only SPACE/DATASET]
-        [--workers N] [--counts ROWS] [--no-retest]
+        [--estimators NAME,...] [--workers N] [--counts ROWS] [--no-retest]
 """
 
 from __future__ import annotations
@@ -68,7 +69,6 @@ class Reference:
         n_classes: of the networks.
         input_size: height and width of the images in pixels.
         zen: column of the Zen score in a table of its own; None if there is none.
-        pooled_norm: whether the counted networks have a normalisation after each pooling in a cell.
         scheme: of initialisation, as the l2_norm of the table shows.
     """
 
@@ -79,7 +79,6 @@ class Reference:
     n_classes: int = 10
     input_size: int = 32
     zen: str | None = None
-    pooled_norm: bool = False
     scheme: str = "default"
 
     @property
@@ -115,7 +114,7 @@ REFERENCES = (
     ),
     Reference(
         space="darts", dataset="cifar10", file="nb301_reference_scores.csv.gz",
-        read=lambda row: darts.from_code(row["arch"]), pooled_norm=True,
+        read=lambda row: darts.from_code(row["arch"], normalised_pooling=True),
     ),
 )  # fmt: skip
 _DATASETS = {"imagenet16": ("imagenet16", "ImageNet16-120", "im16")}
@@ -165,7 +164,7 @@ def count_agreement(
     module, skeleton, size = _MODULES[reference.space], reference.skeleton, reference.input_size
     parameters = [module.parameter_count(arch, skeleton) == round(row["params"] * 1e6) for arch, row in theirs.items()]
     macs = [1 - module.mac_count(arch, skeleton, size) / (row["flops"] * 1e6) for arch, row in theirs.items()]
-    counted = [*theirs][:: 1 if n_counted is None else max(1, len(theirs) // n_counted)][:n_counted]
+    counted = [*theirs][:: 1 if not n_counted else max(1, len(theirs) // n_counted)][:n_counted]
     operations = [tool_count(reference, arch) == round(theirs[arch]["flops"] * 1e6) for arch in counted]
     return {
         "space": reference.space, "dataset": reference.dataset,
@@ -180,7 +179,7 @@ def tool_count(reference: Reference, arch: Architecture) -> int:
 
     Multiply-accumulates of convolutions and linear layers without biases, and per element of the output 1 for a ReLU, 2
     for a batch normalisation with affine parameters and 1 without, k^2 for a k x k pooling; global pooling of s x s
-    places, where it is a module, adds (s + 1)^2. The networks counted for DARTS cells normalise after each pooling.
+    places, where it is a module, adds (s + 1)^2.
     """
     total: int = _MODULES[reference.space].mac_count(arch, reference.skeleton, reference.input_size)
     return total - reference.n_classes + _beside_macs(reference, _like(arch))
@@ -216,7 +215,7 @@ def _tool_extra(reference: Reference, module: nn.Module, source: Tensor, output:
         case nn.BatchNorm2d():
             return n * (2 if module.affine else 1)
         case nn.MaxPool2d() | nn.AvgPool2d():
-            return n * (int(module.kernel_size) ** 2 + reference.pooled_norm)  # type: ignore[call-overload]
+            return n * int(module.kernel_size) ** 2  # type: ignore[call-overload]
         case nn.AdaptiveAvgPool2d():
             return 0 if reference.space == "nb101" else (source.shape[-1] + 1) ** 2 * n
         case _:
@@ -267,13 +266,17 @@ def compare(
         rng = stream(SEED, "validate", "bootstrap", name)
         low, high = bootstrap_interval(scores[is_known], known[is_known], statistic="spearman", rng=rng)
         rho = spearman(scores[is_known], known[is_known])
-        retest = None if again is None else _rounded(spearman(scores, _failed_last(again[position])))
+        retest = with_known = None
+        if again is not None:
+            second = _failed_last(again[position])
+            retest = _rounded(spearman(scores, second))
+            with_known = _rounded(spearman(second[is_known], known[is_known]))
         bar = ceilings.get(name, retest)
         rows.append({
             "estimator": name, "space": reference.space, "dataset": reference.dataset, "n": int(is_known.sum()),
             "batch_size": batch_size, "spearman_with_reference": _rounded(rho),
             "low": _rounded(low), "high": _rounded(high),
-            "ceiling": ceilings.get(name), "own_retest": retest,
+            "ceiling": ceilings.get(name), "own_retest": retest, "retest_with_reference": with_known,
             "within_tolerance": None if bar is None else bool(rho >= bar - expected["tolerance"]),
             "seconds_per_network": float(f"{ours.seconds[position]:.3g}"),
         })  # fmt: skip
@@ -290,9 +293,16 @@ def _rounded(value: float) -> float | None:
 
 
 def validate(
-    reference: Reference, folder: Path, n: int, batch_size: int, n_counted: int | None, retest: bool, pool: Pool
+    reference: Reference,
+    folder: Path,
+    n: int,
+    batch_size: int,
+    n_counted: int | None,
+    retest: bool,
+    estimators: Sequence[str] | None,
+    pool: Pool,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The agreement of counts, and one row per estimator."""
+    """The agreement of counts, and one row for each of the estimators (None: all) of which the table has scores."""
     theirs = published(reference, folder)
     if not theirs:
         raise BenchmarkError(f"{folder / reference.file} has no rows of {reference.name}")
@@ -301,6 +311,7 @@ def validate(
     whole = [arch for arch, row in theirs.items() if all(COLUMNS[name] in row for name in names)]
     rng = stream(SEED, "validate", reference.name)
     chosen = [whole[i] for i in sorted(rng.choice(len(whole), min(n, len(whole)), replace=False).tolist())]
+    names = [name for name in names if estimators is None or name in estimators]
     with make_observer(quiet=False) as observer:
 
         def score(architectures: Sequence[Architecture], seed: int) -> ProxyScores:
@@ -324,12 +335,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=40, help="networks of each table")
     parser.add_argument("--batch", type=int, default=32, help="images")
     parser.add_argument("--only", choices=[reference.name for reference in REFERENCES], help="one table alone")
+    parser.add_argument("--estimators", help="names separated by commas; all without")
     parser.add_argument("--workers", type=int, default=0, help="Ray workers; 0 works in this process")
-    parser.add_argument("--counts", type=int, help="rows whose operations are counted; all of a table without")
+    parser.add_argument("--counts", type=int, help="rows whose operations are counted; all without")
     parser.add_argument("--no-retest", action="store_true", help="do not score a second time")
     arguments = parser.parse_args(argv)
     if arguments.n < 2 or arguments.batch < 2:
         parser.error(f"--n and --batch take at least 2, got {arguments.n} and {arguments.batch}")
+    estimators = arguments.estimators and arguments.estimators.split(",")
+    unknown = [name for name in estimators or () if name not in COLUMNS]
+    if unknown:
+        parser.error(f"--estimators takes some of {', '.join(COLUMNS)}, got {', '.join(unknown)}")
     folder = Path(os.environ.get(DATA_VARIABLE, "."))
     counts, rows = [], []
     pool = open_pool(arguments.workers)
@@ -338,29 +354,35 @@ def main(argv: Sequence[str] | None = None) -> int:
             for reference in REFERENCES:
                 if arguments.only in (None, reference.name):
                     count, found = validate(
-                        reference, folder, arguments.n, arguments.batch, arguments.counts, not arguments.no_retest, pool
-                    )
+                        reference, folder, arguments.n, arguments.batch, arguments.counts, not arguments.no_retest,
+                        estimators, pool,
+                    )  # fmt: skip
                     counts.append(count)
                     rows += found
-                    record(reference, count, found)
+                    record([] if arguments.counts == 0 else [count], found)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
         pool.close()
     print(render_table(counts, "table", width=100), end="")
-    print(render_table(rows, "table", width=170))
+    print(render_table(rows, "table", width=190))
     return 0
 
 
-def record(reference: Reference, counts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write what was found of a table; what the files say of other tables stays."""
+def record(counts: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write what was found of a table; what the files say of other tables and estimators stays."""
     folder = Path("runs") / "validation"
-    for name, found in (("estimators.json", rows), ("counts.json", [counts])):
+    for name, found in (("estimators.json", rows), ("counts.json", counts)):
         path = folder / name
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        kept = [row for row in before if (row["space"], row["dataset"]) != (reference.space, reference.dataset)]
+        replaced = {_key(row) for row in found}
+        kept = [row for row in before if _key(row) not in replaced]
         replace_file(path, json.dumps([*kept, *found], indent=1) + "\n")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    return row["space"], row["dataset"], row.get("estimator")
 
 
 if __name__ == "__main__":

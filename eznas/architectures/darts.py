@@ -4,6 +4,8 @@ A cell has two inputs, the outputs of the two cells before it, and four nodes; e
 earlier ones, and the cell's output is the concatenation of its nodes. Of the cells of a network the first after a third
 and the first after two thirds reduce: they halve the resolution, in the operations that read an input, and double the
 channels. Batch normalisation has affine parameters in the stem and where a cell reads its inputs, not in operations.
+Poolings are not normalised in the networks that are trained; in those of the search, and in those behind the tables of
+NAS-Bench-Suite-Zero, they are: ``max_pool_3x3_bn`` and ``avg_pool_3x3_bn``.
 
 The text form is the normal and the reduction cell, each in the manner of NAS-Bench-201: for each node its operations
 with the node they read, ``|skip_connect~0|sep_conv_3x3~1|+|...|...|+|...|...|+|...|...|/|...``.
@@ -18,6 +20,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import torch
@@ -29,10 +32,13 @@ from eznas.architectures.skeleton import Skeleton, check_halved_twice
 from eznas.errors import ArchitectureError
 
 SPACE: Final = "darts"
-OPERATIONS: Final = (
+CODES: Final = (
     "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
 )  # fmt: skip
-"""In the order of the codes of NAS-Bench-301's tables."""
+"""Operations of NAS-Bench-301, in the order of the codes in its tables."""
+NORMALISED: Final = MappingProxyType({name: f"{name}_bn" for name in CODES if "pool" in name})
+"""Poolings with batch normalisation after them, by the pooling."""
+OPERATIONS: Final = (*CODES, *NORMALISED.values())
 N_NODES: Final = 4
 FULL_SKELETON: Final = Skeleton(cells_per_stage=2, channels=32)
 """NAS-Bench-301's CIFAR-10 networks."""
@@ -123,20 +129,26 @@ def _text(cell: tuple[Edge, ...]) -> str:
     return "+".join(f"|{first}|{second}|" for first, second in zip(edges[::2], edges[1::2], strict=True))
 
 
-def from_code(code: str) -> Architecture:
+def from_code(code: str, *, normalised_pooling: bool = False) -> Architecture:
     """The architecture of a code of NAS-Bench-Suite-Zero: ``(((0,3),(1,0),...),((0,1),...))``, pairs (node, operation).
+
+    Args:
+        code: as it stands in the table.
+        normalised_pooling: whether poolings have a normalisation after them, as in the networks scored there; the
+            accuracies beside are of networks without.
 
     Raises:
         ArchitectureError: if it is not such a code.
     """
     packed = "".join(code.split())
     pairs = _PAIR.findall(packed) if len(packed) < 1000 and _CODE.fullmatch(packed) else []
-    if len(pairs) != 4 * N_NODES or any(int(operation) >= len(OPERATIONS) for _, operation in pairs):
+    if len(pairs) != 4 * N_NODES or any(int(operation) >= len(CODES) for _, operation in pairs):
         raise ArchitectureError(
             f"Expected a NAS-Bench-301 code, two cells of eight pairs (node, operation from 0 to "
-            f"{len(OPERATIONS) - 1}), but got {code[:80]!r}; copy it as it stands in the table."
+            f"{len(CODES) - 1}), but got {code[:80]!r}; copy it as it stands in the table."
         )
-    edges = tuple((OPERATIONS[int(operation)], int(source)) for source, operation in pairs)
+    names = [NORMALISED.get(name, name) for name in CODES] if normalised_pooling else CODES
+    edges = tuple((names[int(operation)], int(source)) for source, operation in pairs)
     return architecture(CellPair(edges[: 2 * N_NODES], edges[2 * N_NODES :]))
 
 
@@ -271,6 +283,8 @@ def _operation(name: str, c: int, stride: int) -> nn.Module:
             return nn.MaxPool2d(3, stride=stride, padding=1)
         case "avg_pool_3x3":
             return nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
+        case "max_pool_3x3_bn" | "avg_pool_3x3_bn":
+            return nn.Sequential(_operation(name.removesuffix("_bn"), c, stride), BatchNorm2d(c, affine=False))
         case "skip_connect":
             return nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine=False)
         case "sep_conv_3x3" | "sep_conv_5x5":

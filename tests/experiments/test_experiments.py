@@ -298,21 +298,30 @@ def test_estimators_are_compared_with_the_scores_of_their_own_code(
         assert row["n"] == 4
         assert row["seconds_per_network"] > 0
         assert -1 <= row["own_retest"] <= 1
+        assert -1 <= row["retest_with_reference"] <= 1
         assert row["within_tolerance"] == (row["spearman_with_reference"] >= row["ceiling"] - 0.03)
     (counts,) = json.loads((elsewhere / "runs/validation/counts.json").read_text())
     assert (counts["space"], counts["dataset"], counts["parameters_exact"]) == ("nb201", "cifar10", "693/693")
     assert counts["operations_exact"] == "10/10"
     assert "zen" in capsys.readouterr().out
+    few = ["--estimators", "l2_norm,synflow", "--counts", "0", "--no-retest"]
+    assert script("validate_estimators").main(["--n", "5", "--batch", "2", "--only", "nb201/cifar10", *few]) == 0
+    again = json.loads((elsewhere / "runs/validation/estimators.json").read_text())
+    assert {row["estimator"]: row["n"] for row in again} == {name: 5 if name in few[1] else 4 for name in rows}
+    assert json.loads((elsewhere / "runs/validation/counts.json").read_text()) == [counts]
+    with pytest.raises(SystemExit):
+        script("validate_estimators").main(["--estimators", "nwot"])
+    assert "got nwot" in capsys.readouterr().err
 
 
 def test_tables_validated_one_by_one_stand_side_by_side(elsewhere: Path) -> None:
     module = script("validate_estimators")
     for reference, n in zip((*module.REFERENCES, *module.REFERENCES[:2]), (1, 2, 3, 4, 5, 6, 7), strict=True):
         row = {"space": reference.space, "dataset": reference.dataset, "n": n}
-        module.record(reference, row, [row, row])
-    for name, each in (("estimators.json", 2), ("counts.json", 1)):
+        module.record([row], [row | {"estimator": name} for name in (["plain", "snip"] if n < 7 else ["snip"])])
+    for name, expected in (("estimators.json", [2, 3, 3, 4, 4, 5, 5, 6, 6, 7]), ("counts.json", [3, 4, 5, 6, 7])):
         rows = json.loads((elsewhere / "runs/validation" / name).read_text())
-        assert sorted(row["n"] for row in rows) == sorted([3, 4, 5, 6, 7] * each)
+        assert sorted(row["n"] for row in rows) == expected
 
 
 @pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,9 +26,9 @@ FIRST_TEXT = (
 )
 
 
-def genotypes() -> st.SearchStrategy[darts.CellPair]:
+def genotypes(operations: Sequence[str] = darts.OPERATIONS) -> st.SearchStrategy[darts.CellPair]:
     def edge(position: int) -> st.SearchStrategy[tuple[str, int]]:
-        return st.tuples(st.sampled_from(darts.OPERATIONS), st.integers(0, position // 2 + 1))
+        return st.tuples(st.sampled_from(operations), st.integers(0, position // 2 + 1))
 
     cell = st.tuples(*(edge(position) for position in range(8)))
     return st.builds(darts.CellPair, cell, cell)
@@ -50,11 +52,16 @@ def test_text_and_cells_and_code_are_one(cells: darts.CellPair) -> None:
     arch = darts.architecture(cells)
     assert darts.cell_pair(arch) == cells
     assert darts.architecture(arch.spec) == arch
-    code = tuple(
-        tuple((source, darts.OPERATIONS.index(operation)) for operation, source in cell)
-        for cell in (cells.normal, cells.reduce)
-    )
-    assert darts.from_code(str(code)) == arch
+
+
+@given(genotypes(darts.CODES), st.booleans())
+def test_the_code_of_any_cells(cells: darts.CellPair, normalised: bool) -> None:
+    code, text = [], []
+    for cell in (cells.normal, cells.reduce):
+        code.append(tuple((source, darts.CODES.index(operation)) for operation, source in cell))
+        ends = ["_bn" if normalised and "pool" in operation else "" for operation, _ in cell]
+        text.append(tuple((operation + end, source) for (operation, source), end in zip(cell, ends, strict=True)))
+    assert darts.from_code(str(tuple(code)), normalised_pooling=normalised) == darts.architecture(darts.CellPair(*text))
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------
@@ -107,12 +114,28 @@ def test_affine_normalisation_is_in_stem_and_preprocessing_alone() -> None:
     assert not any(module.inplace for module in network.modules() if isinstance(module, nn.ReLU))
 
 
-def test_network_computes_the_published_definition() -> None:
+def test_normalised_pooling_has_unit_variance_and_no_parameters() -> None:
+    arch = darts.from_code(FIRST_CODE, normalised_pooling=True)
+    assert darts.parameter_count(arch) == darts.parameter_count(darts.from_code(FIRST_CODE))
+    poolings = [
+        module for module in build_network(arch, SMALL, seed=0).modules()
+        if isinstance(module, nn.Sequential) and isinstance(module[0], (nn.MaxPool2d, nn.AvgPool2d))
+    ]  # fmt: skip
+    n_normal, n_reduce = (cell.count("pool") for cell in FIRST_TEXT.split("/"))
+    assert len(poolings) == 3 * n_normal + 2 * n_reduce
+    for pooling in poolings:
+        images = torch.randn(8, pooling[1].num_features, 8, 8, generator=torch.Generator().manual_seed(1))
+        assert pooling(images).std(dim=(0, 2, 3), correction=0).sub(1).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_network_computes_the_published_definition(normalised: bool) -> None:
     """A forward pass written out once more with functional calls, in evaluation mode."""
-    arch = darts.from_code(FIRST_CODE)
+    arch = darts.from_code(FIRST_CODE, normalised_pooling=normalised)
     network = build_network(arch, SMALL, seed=3).double().eval()
     remaining = iter(parameter for parameter in network.parameters() if parameter.dim() == 4)
     scale = 1 / (1 + 1e-5) ** 0.5  # evaluation-mode batch normalisation at initialisation
+    after_pooling = scale if normalised else 1
 
     def convolution(x: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         weight = next(remaining)
@@ -127,9 +150,9 @@ def test_network_computes_the_published_definition() -> None:
     def apply(operation: str, x: Tensor, stride: int) -> Tensor:
         match operation.split("_")[0]:
             case "max":
-                return F.max_pool2d(x, 3, stride, padding=1)
+                return after_pooling * F.max_pool2d(x, 3, stride, padding=1)
             case "avg":
-                return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+                return after_pooling * F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
             case "skip":
                 return halve(x) if stride == 2 else x
             case "sep":
