@@ -66,7 +66,7 @@ seeds: setup  ## the quickstart on five other seeds (a quarter of an hour)
 early-decisions: setup  ## with and without early decisions in the same time, on five seeds (ten minutes)
 	$(BIN)/python experiments/early_decisions.py
 
-validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (half an hour)
+validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (an hour)
 	$(BIN)/python experiments/validate_estimators.py --workers $(WORKERS) $(OPTIONS)
 
 correlations: setup  ## every published estimator's rank correlation beside the published ones; OPTIONS="--n 1000" (half an hour)

@@ -337,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=[reference.name for reference in REFERENCES], help="one table alone")
     parser.add_argument("--estimators", help="names separated by commas; all without")
     parser.add_argument("--workers", type=int, default=0, help="Ray workers; 0 works in this process")
-    parser.add_argument("--counts", type=int, help="rows whose operations are counted; all without")
+    parser.add_argument("--counts", type=int, help="rows to count operations of; all without, 0 keeps the last")
     parser.add_argument("--no-retest", action="store_true", help="do not score a second time")
     arguments = parser.parse_args(argv)
     if arguments.n < 2 or arguments.batch < 2:
