@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from eznas.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.benchmarks import FULL_TRAINING, Split, load_nb201
 from eznas.errors import EznasError
 from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
+from eznas.fitness.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.progress import make_observer
 from eznas.proxies import RECIPES
 from eznas.randomness import stream

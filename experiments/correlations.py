@@ -26,14 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from eznas.architectures import Architecture, nb201
-from eznas.benchmarks import DATASETS, FULL_TRAINING, N_CLASSES, Split, default_image_source, load_nb201
+from eznas.benchmarks import DATASETS, FULL_TRAINING, Split, load_nb201
+from eznas.conditions import N_CLASSES, default_image_source
 from eznas.errors import ConfigError, EznasError
+from eznas.estimators import PUBLISHED
 from eznas.files import replace_file
 from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failures_last, spearman
 from eznas.progress import make_observer
-from eznas.proxies import KNOWN_PROGRAMS, PUBLISHED
+from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import stream
+from eznas.spaces import Architecture, nb201
 from eznas.study import Machine
 from eznas.study.scoring import score_into_file
 from eznas.tables import render_table

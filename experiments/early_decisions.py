@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from eznas.config import load_config
 from eznas.errors import EznasError
-from eznas.reporting import load_front
+from eznas.runs.config import load_config
+from eznas.runs.front import load_front
 from eznas.study import evolve
 from eznas.tables import render_table
 

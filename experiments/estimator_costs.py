@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from eznas.architectures import Architecture, Skeleton, nb201
-from eznas.benchmarks import default_image_source, image_batch
+from eznas.conditions import default_image_source, image_batch
 from eznas.errors import ConfigError, EznasError
+from eznas.estimators import PUBLISHED
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.files import replace_file
-from eznas.proxies import KNOWN_PROGRAMS, PUBLISHED, Conditions, KnownProgram, score_architectures
+from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
 from eznas.randomness import derived_seed, stream
+from eznas.scoring import Conditions, score_architectures
+from eznas.spaces import Architecture, Skeleton, nb201
 from eznas.statistics import capture, pack
 from eznas.study import single_threaded
 from eznas.tables import render_table

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eznas.config import load_config
 from eznas.errors import EznasError
 from eznas.progress import make_observer
-from eznas.reporting import load_front
+from eznas.runs.config import load_config
+from eznas.runs.front import load_front
 from eznas.study import Machine, evolve
 from eznas.tables import render_table
 

@@ -30,15 +30,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eznas.architectures import SPACES, Architecture, Skeleton, darts, nb101, nb201
-from eznas.benchmarks import image_batch
-from eznas.benchmarks.location import DATA_VARIABLE
+from eznas.conditions import image_batch
 from eznas.errors import BenchmarkError, EznasError
 from eznas.files import replace_file
 from eznas.fitness import bootstrap_interval, spearman
+from eznas.location import DATA_VARIABLE
 from eznas.progress import make_observer
-from eznas.proxies import Conditions, ProxyScores, score_architectures
 from eznas.randomness import derived_seed, stream
+from eznas.scoring import Conditions, ProxyScores, score_architectures
+from eznas.spaces import SPACES, Architecture, Skeleton, darts, nb101, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import Pool, open_pool

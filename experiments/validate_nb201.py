@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from eznas.architectures import Architecture, Skeleton, nb201
-from eznas.benchmarks import Split, image_batch, load_nb201
+from eznas.benchmarks import Split, load_nb201
+from eznas.conditions import image_batch
 from eznas.errors import EznasError
 from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failures_last, spearman
-from eznas.proxies import KNOWN_PROGRAMS, Conditions, score_architectures
+from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import derived_seed, stream
+from eznas.scoring import Conditions, score_architectures
+from eznas.spaces import Architecture, Skeleton, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import open_pool

@@ -12,18 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eznas.config import RunConfig, load_config
     from eznas.errors import EznasError
+    from eznas.runs.config import RunConfig, load_config
     from eznas.study import Machine, Proxy, Study, evolve, load_proxy, resume
 
 _HOMES = {
     "EznasError": "eznas.errors",
     "Machine": "eznas.study",
     "Proxy": "eznas.study",
-    "RunConfig": "eznas.config",
+    "RunConfig": "eznas.runs.config",
     "Study": "eznas.study",
     "evolve": "eznas.study",
-    "load_config": "eznas.config",
+    "load_config": "eznas.runs.config",
     "load_proxy": "eznas.study",
     "resume": "eznas.study",
 }

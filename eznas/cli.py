@@ -101,7 +101,7 @@ def evolve(
     quiet: Quiet = False,
 ) -> None:
     """Evolve proxies, choose the best, and measure it on networks it has never seen."""
-    from eznas.config import load_config
+    from eznas.runs.config import load_config
 
     settings = load_config(config, overrides or ())
     _finish(lambda **how: _study().evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
@@ -128,7 +128,8 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
     if not study.is_finished:
         typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
         raise typer.Exit(INTERRUPTED)
-    from eznas.reporting import front_table, load_front
+    from eznas.reporting import front_table
+    from eznas.runs.front import load_front
 
     typer.echo(front_table(load_front(study.run_dir), width=_width()))
     typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
@@ -173,7 +174,8 @@ def front(
     figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
 ) -> None:
     """The Pareto front of a run beside published proxies, on held-out networks."""
-    from eznas.reporting import front_csv, front_json, front_table, load_front, write_front_figure
+    from eznas.reporting import front_csv, front_json, front_table, write_front_figure
+    from eznas.runs.front import load_front
 
     if figure is not None:
         typer.echo(str(write_front_figure(run, figure)), err=True)
@@ -191,7 +193,8 @@ def front(
 @app.command()
 def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None:
     """One proxy of a run: formula, where it came from, how well it ranks."""
-    from eznas.reporting import entry_json, entry_text, load_front
+    from eznas.reporting import entry_json, entry_text
+    from eznas.runs.front import load_front
 
     found = load_front(run)
     entry = _entry(found, proxy)
@@ -218,7 +221,7 @@ def export(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
 ) -> None:
     """Take a proxy away: a Python file that needs torch alone, a program file, LaTeX or SymPy."""
-    from eznas.reporting import load_front
+    from eznas.runs.front import load_front
 
     held = _study().Proxy(_entry(load_front(run), proxy), run)
     text = {
@@ -228,7 +231,7 @@ def export(
     if output is None:
         typer.echo(text, nl=False)
         return
-    from eznas.evolution import RunFolder
+    from eznas.runs import RunFolder
 
     RunFolder(output.resolve().parent).replace(output.name, text)
     typer.echo(str(output), err=True)
@@ -312,7 +315,7 @@ def score(
 @app.command("estimators")
 def estimators_command(form: TableFormat = Format.TABLE) -> None:
     """The published estimators that eznas score knows by name, and what each needs."""
-    from eznas.proxies import estimators_table
+    from eznas.estimators import estimators_table
     from eznas.tables import render_table
 
     typer.echo(render_table(estimators_table(), form.value, width=_width()), nl=False)

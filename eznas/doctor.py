@@ -78,7 +78,7 @@ def _accuracies() -> str:
 
 
 def _images() -> str:
-    from eznas.benchmarks import default_image_source, image_batch
+    from eznas.conditions import default_image_source, image_batch
     from eznas.randomness import stream
 
     source = default_image_source("cifar10")
@@ -111,9 +111,9 @@ def _capture() -> str:
 
     import torch
 
-    from eznas.architectures import Skeleton, build_network, nb201
-    from eznas.evaluation import Invalid, evaluate
-    from eznas.programs import parse
+    from eznas.evaluation import evaluate
+    from eznas.programs import Invalid, parse
+    from eznas.spaces import Skeleton, build_network, nb201
     from eznas.statistics import capture
     from eznas.study import single_threaded
 

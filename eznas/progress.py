@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 from eznas.study.observer import Silent
 
 if TYPE_CHECKING:
-    from eznas.config import EvolutionSettings
-    from eznas.evolution import GenerationSummary, SearchState
+    from eznas.evolution import GenerationSummary
+    from eznas.runs import SearchState
+    from eznas.runs.config import EvolutionSettings
     from eznas.study.observer import Observer
 
 LINE_SECONDS = 10.0

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from eznas.benchmarks.location import DATA_VARIABLE
-from eznas.config import EvolutionSettings, RunConfig, config_from
-from eznas.evolution import Assessor, Grammar, Search, Stopped, Variation
-from eznas.evolution.journal import SearchState
+from eznas.evolution import Assessor, Grammar, Search, Variation
+from eznas.location import DATA_VARIABLE
 from eznas.programs import Program
 from eznas.randomness import stream
+from eznas.runs.config import EvolutionSettings, RunConfig, config_from
+from eznas.runs.journal import SearchState, Stopped
 from eznas.statistics import StatisticsStore, ensure_store
 from eznas.study import Machine, Problem, cache_folder, make_assessor, prepare
 from eznas.workers import Pool, open_pool

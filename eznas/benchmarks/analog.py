@@ -17,10 +17,10 @@ from typing import BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import Architecture, nb201
 from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture, nb201
 
 PACKAGE: Final = "analog-nasbench"
 _MODULE: Final = "analognasbench"

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import Architecture
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture
 
 DATASETS: Final = ("cifar10", "cifar100", "imagenet16")
 FULL_TRAINING: Final = 200  # epochs; the benchmarks also record short trainings, which rank networks differently

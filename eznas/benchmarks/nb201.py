@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import nb201
 from eznas.benchmarks.analog import load_analog
 from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark, Column
-from eznas.benchmarks.location import DATA_VARIABLE, data_folder
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
+from eznas.location import DATA_VARIABLE, data_folder
+from eznas.spaces import nb201
 
 TABLE_FILE: Final = "nb201.csv.gz"
 SHORT_TRAINING: Final = 12  # epochs; ranks networks differently from the full training (Spearman about .81)

@@ -10,10 +10,10 @@ from typing import Literal
 
 from eznas.benchmarks.analog import PACKAGE, analog_file, load_analog
 from eznas.benchmarks.benchmark import Benchmark
-from eznas.benchmarks.images import DIGITS, IMAGE_FILES, N_CLASSES, load_image_file
-from eznas.benchmarks.location import DATA_VARIABLE, data_folder
 from eznas.benchmarks.nb201 import TABLE_FILE, load_table
+from eznas.conditions.images import DIGITS, IMAGE_FILES, N_CLASSES, load_image_file
 from eznas.errors import BenchmarkError
+from eznas.location import DATA_VARIABLE, data_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import Architecture, nb201
 from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
+from eznas.spaces import Architecture, nb201
 
 Strategy = Literal["uniform", "stratified"]
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import Architecture
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,10 +19,10 @@ import numpy as np
 from eznas.errors import WorkerError
 from eznas.evaluation.execute import TILE_BYTES, ResultCache, ShardExecutor
 from eznas.evaluation.interpreter import evaluate
-from eznas.evaluation.invalid import Invalid
 from eznas.evaluation.plan import Plan, make_plan
 from eznas.evaluation.scores import ScoreMatrix
 from eznas.programs import Program, parse
+from eznas.programs.invalid import Invalid
 from eznas.statistics import NetworkStatistics, Shard, StatisticsStore
 from eznas.workers import Arguments, Died, Pool
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from eznas.errors import ProgramError
-from eznas.evaluation.invalid import Invalid
 from eznas.programs import Constant, Node, Program, arity
+from eznas.programs.invalid import Invalid
 from eznas.statistics import NetworkStatistics
 from primitives import Layers, Level, Primitive, Statistic
 

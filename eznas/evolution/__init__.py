@@ -1,15 +1,12 @@
 """Evolution: programs drawn, varied, selected and recorded.
 
-`Search` is the loop, `Assessor` ranks its populations, `Journal` and `RunFolder` keep it on disk; `Grammar`,
-`Variation` and the selection functions are its parts. DEAP stays behind `_deap`.
+`Search` is the loop, `Assessor` ranks its populations; `Grammar`, `Variation` and the selection functions are its
+parts. DEAP stays behind `_deap`.
 """
 
-from eznas.evolution.assessor import Assessor, Stopped
-from eznas.evolution.candidate import Candidate
+from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.journal import Journal, SearchState, hall_of_fame
-from eznas.evolution.run_folder import RunFolder
 from eznas.evolution.search import GenerationSummary, Search, is_finished
 from eznas.evolution.selection import (
     hypervolume,
@@ -22,7 +19,6 @@ from eznas.evolution.selection import (
 from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
-    "Assessor", "Candidate", "Combiner", "GenerationSummary", "Grammar", "Journal", "Offspring", "RunFolder", "Search",
-    "SearchState", "Stopped", "Variation", "hall_of_fame", "hypervolume", "is_finished", "niches", "non_dominated",
-    "select_nsga2", "select_survivors", "select_tournament",
+    "Assessor", "Combiner", "GenerationSummary", "Grammar", "Offspring", "Search", "Variation", "hypervolume",
+    "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors", "select_tournament",
 ]  # fmt: skip

@@ -8,24 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eznas.evaluation import Invalid, PopulationEvaluator
+from eznas.evaluation import PopulationEvaluator
 from eznas.fitness import Aggregate, Fitness, Labels, Unrankable, assess_population, rank_agreement, upper_bounds
-from eznas.programs import Program, cost
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """A program that was not looked at further, because it could not matter any more.
-
-    Attributes:
-        after: networks it was seen on.
-        bound: correlation it stays below on all networks, with the confidence of the run.
-        needed: correlation from which it would have mattered.
-    """
-
-    after: int
-    bound: float
-    needed: float
+from eznas.programs import Invalid, Program, cost
+from eznas.runs.journal import Stopped
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 
 from eznas.evolution._deap import Nodes
-from eznas.evolution.candidate import Candidate
 from eznas.evolution.grammar import Grammar, below
+from eznas.runs.candidate import Candidate
 from primitives import Primitive
 
 N_TRIALS: Final = 240

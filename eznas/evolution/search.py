@@ -12,18 +12,17 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from eznas.config import EvolutionSettings
 from eznas.errors import RunError
-from eznas.evaluation import Invalid
-from eznas.evolution.assessor import Assessor, Stopped
-from eznas.evolution.candidate import Candidate
+from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.journal import Journal, SearchState
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
 from eznas.evolution.variation import Offspring, Variation
-from eznas.programs import Program, cost
+from eznas.programs import Invalid, Program, cost
 from eznas.randomness import stream
+from eznas.runs.candidate import Candidate
+from eznas.runs.config import EvolutionSettings
+from eznas.runs.journal import Journal, SearchState, Stopped
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from eznas.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.errors import ConfigError
+from eznas.fitness.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.nas import searches
 from eznas.nas.repeats import Repeats, Search, repeat
 from eznas.nas.scores import convolution_counts, parameter_counts, read_scores, read_scoring_seconds
@@ -158,7 +158,7 @@ def log_rank_sum(text: str, guides: Mapping[str, Guide]) -> Guide:
     """Scores of all architectures by a sum such as ``jacob_cov+params``, whose logarithmic ranks are added.
 
     Args:
-        text: see `eznas.aggregation.parse_sum`.
+        text: see `eznas.fitness.aggregation.parse_sum`.
         guides: scores of all architectures by proxy; they are ranked among all.
 
     Raises:

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from eznas.architectures import Architecture, Skeleton, nb201
 from eznas.errors import ArchitectureError, BenchmarkError
 from eznas.nas.table import Floats, Indices
+from eznas.spaces import Architecture, Skeleton, nb201
 
 NO_PROXY: Final = frozenset(("index", "network", "failed", "seconds"))
 """Columns of a file of scores that hold no scores."""

@@ -10,10 +10,10 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eznas.architectures import Architecture, nb201
 from eznas.benchmarks import FULL_TRAINING, Benchmark, Split, learning_split
 from eznas.benchmarks.nb201 import SHORT_TRAINING
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture, nb201
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

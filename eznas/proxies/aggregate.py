@@ -2,7 +2,7 @@
 
 A rank needs others to rank among. Published aggregates rank the candidates of a search among themselves, so that one
 network alone has no score; here the reference is part of the proxy, which makes it a function of one network.
-The arithmetic is in `eznas.aggregation`, the stored form in `aggregate_file`.
+The arithmetic is in `eznas.fitness.aggregation`, the stored form in `aggregate_file`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from eznas.aggregation import MAX_TERMS, MODES, Floats, Mode, aggregate_scores, parse_sum, sorted_reference
 from eznas.errors import ConfigError
-from eznas.evaluation import Invalid, evaluate
-from eznas.programs import Program
+from eznas.estimators.published import by_name
+from eznas.evaluation import evaluate
+from eznas.fitness.aggregation import MAX_TERMS, MODES, Floats, Mode, aggregate_scores, parse_sum, sorted_reference
+from eznas.programs import Invalid, Program
 from eznas.proxies.known import KNOWN_PROGRAMS
-from eznas.proxies.published import by_name
 from eznas.statistics import capture
 
 

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from eznas.aggregation import MAX_TERMS, MODES, Floats
 from eznas.errors import ConfigError, ProgramError
+from eznas.estimators.published import by_name
+from eznas.fitness.aggregation import MAX_TERMS, MODES, Floats
 from eznas.programs import from_tree, to_tree
 from eznas.proxies.aggregate import Member, RankAggregate, Reference, ReferenceConditions
-from eznas.proxies.published import by_name
 from eznas.statistics import UNITS
 
 FORMAT: Final = "eznas-aggregate"

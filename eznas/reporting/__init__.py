@@ -1,9 +1,7 @@
-"""What a run found, for people: the front as a table, figures, one HTML page, and proxies to take away.
+"""What a run found, for people: the front as a table, figures, one HTML page.
 
-* `front`: the front read back from a run folder, and its table, JSON and CSV.
+* `front`: the front as a table, JSON and CSV.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
-* `export`: a proxy as one Python file that needs only torch, as JSON, LaTeX or SymPy.
-* `records`: what a run wrote along the way.
 
 Names are loaded when they are first used; matplotlib, jinja2 and rich only by the functions that draw with them.
 """
@@ -15,50 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eznas.reporting.entry import entry_json, entry_text
-    from eznas.reporting.export import (
-        TARGETS,
-        ScoringSettings,
-        export_json,
-        export_latex,
-        export_python,
-        export_sympy,
-        proxy_card,
-    )
     from eznas.reporting.figures import front_figure, history_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
-    from eznas.reporting.front import (
-        Entry,
-        Front,
-        Measurement,
-        RunSummary,
-        Sample,
-        Task,
-        front_csv,
-        front_json,
-        front_table,
-        load_front,
-    )
+    from eznas.reporting.front import front_csv, front_json, front_table
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
     "entry": ("entry_json", "entry_text"),
-    "export": (
-        "TARGETS", "ScoringSettings", "export_json", "export_latex", "export_python", "export_sympy", "proxy_card",
-    ),
     "figures": ("front_figure", "history_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
-    "front": (
-        "Entry", "Front", "Measurement", "RunSummary", "Sample", "Task", "front_csv", "front_json", "front_table",
-        "load_front",
-    ),
+    "front": ("front_csv", "front_json", "front_table"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
 }  # fmt: skip
 
 __all__ = [
-    "TARGETS", "Entry", "Front", "Measurement", "RunSummary", "Sample", "ScoringSettings", "Task", "entry_json",
-    "entry_text", "export_json", "export_latex", "export_python", "export_sympy", "formula_lines", "front_csv",
-    "front_figure", "front_json", "front_table", "history_figure", "latex_svg", "load_front", "proxy_card",
-    "render_report", "scatter_figure", "write_figures", "write_front_figure", "write_report",
+    "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
+    "history_figure", "latex_svg", "render_report", "scatter_figure", "write_figures", "write_front_figure",
+    "write_report",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from eznas.programs import to_latex
-from eznas.reporting.front import Entry, Front, Measurement, Sample, number_text, tau_text
+from eznas.runs.front import Entry, Front, Measurement, Sample, number_text, tau_text
 
 
 def entry_text(front: Front, entry: Entry) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eznas.reporting.front import Entry, Front, Measurement, Task
-from eznas.reporting.records import History, Scores
+from eznas.runs.front import Entry, Front, Measurement, Task
+from eznas.runs.records import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

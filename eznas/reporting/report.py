@@ -11,8 +11,9 @@ from typing import Any
 from eznas.errors import RunError
 from eznas.files import replace_file
 from eznas.programs import Program
-from eznas.reporting import figures, formulas, records
-from eznas.reporting.front import Entry, Front, load_front
+from eznas.reporting import figures, formulas
+from eznas.runs import records
+from eznas.runs.front import Entry, Front, load_front
 from primitives import STATISTICS, Primitive, Probe
 
 MAX_LINEAGE = 12

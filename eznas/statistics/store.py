@@ -48,7 +48,7 @@ from eznas.statistics.shard_file import (
 from eznas.statistics.tracing import ALL_STATISTICS, STATISTICS
 
 if TYPE_CHECKING:
-    from eznas.architectures import Architecture
+    from eznas.spaces import Architecture
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -8,12 +8,13 @@ from dataclasses import asdict
 
 import numpy as np
 
-from eznas.aggregation import sorted_reference
-from eznas.architectures import Architecture
-from eznas.config import RunConfig, config_from
 from eznas.errors import ConfigError
-from eznas.proxies import Conditions, Member, RankAggregate, Recipe, Reference, ReferenceConditions
+from eznas.fitness.aggregation import sorted_reference
+from eznas.proxies import Member, RankAggregate, Recipe, Reference, ReferenceConditions
 from eznas.proxies.aggregate_file import MAX_NETWORKS, MAX_TEXT
+from eznas.runs.config import RunConfig, config_from
+from eznas.scoring import Conditions
+from eznas.spaces import Architecture
 from eznas.statistics import tensor_digest
 
 

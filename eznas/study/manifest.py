@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from eznas.evolution.run_folder import FORMAT, VERSION
+from eznas.runs.folder import FORMAT, VERSION
 from eznas.statistics import tensor_digest
 from eznas.study.problem import Problem
 

@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from eznas.architectures import Architecture
 from eznas.benchmarks import Task
-from eznas.config import RunConfig
 from eznas.errors import RunError
-from eznas.evolution import Candidate, RunFolder, SearchState, hall_of_fame, non_dominated
+from eznas.estimators import by_name
+from eznas.evolution import non_dominated
 from eznas.fitness import Fitness, Unrankable, assess_population, bootstrap_interval, scores_with_failures_last
 from eznas.programs import Program, cost, to_tree
-from eznas.proxies import KNOWN_PROGRAMS, ProxyScores, by_name, score_architectures
+from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import stream
+from eznas.runs import Candidate, RunFolder, SearchState, hall_of_fame
+from eznas.runs.config import RunConfig
+from eznas.scoring import ProxyScores, score_architectures
 from eznas.simplification import certify, simplify
+from eznas.spaces import Architecture
 from eznas.study.observer import Observer
 from eznas.study.problem import Problem, labels_of
 from eznas.workers import Pool

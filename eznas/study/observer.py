@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from eznas.config import EvolutionSettings
-from eznas.evolution import GenerationSummary, SearchState
+from eznas.evolution import GenerationSummary
+from eznas.runs import SearchState
+from eznas.runs.config import EvolutionSettings
 
 
 class Observer(Protocol):

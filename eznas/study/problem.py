@@ -8,23 +8,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from eznas.architectures import Skeleton
-from eznas.benchmarks import (
-    Benchmark,
-    Partition,
-    Split,
-    Task,
-    default_image_source,
-    image_batch,
-    learning_split,
-    load_nb201,
-    make_tasks,
-    partition,
-)
-from eznas.config import RunConfig
+from eznas.benchmarks import Benchmark, Partition, Split, Task, learning_split, load_nb201, make_tasks, partition
+from eznas.conditions import default_image_source, image_batch
 from eznas.fitness import Labels
-from eznas.proxies import Conditions
 from eznas.randomness import derived_seed, stream
+from eznas.runs.config import RunConfig
+from eznas.scoring import Conditions
+from eznas.spaces import Skeleton
 from eznas.statistics import CaptureSettings, tensor_digest
 from primitives import PRIMITIVE_SETS, Level, PrimitiveSet
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from eznas.errors import RunError
-from eznas.evaluation import Invalid, evaluate
-from eznas.evolution import RunFolder
-from eznas.programs import Program, load_directed
+from eznas.evaluation import evaluate
+from eznas.programs import Invalid, Program, load_directed
 from eznas.proxies import Member, RankAggregate, is_aggregate_file, load_aggregate
+from eznas.runs import RunFolder
 from eznas.statistics import capture
 
 if TYPE_CHECKING:
-    from eznas.reporting import Entry
+    from eznas.runs.front import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +88,29 @@ class Proxy:
         return self._export("sympy")
 
     def _export(self, target: str) -> str:
-        from eznas import reporting
+        from eznas import export
+        from eznas.runs.front import load_front
 
         program = self.program
         match target:
             case "json":
-                return reporting.export_json(program, direction=self.entry.direction)
+                return export.export_json(program, direction=self.entry.direction)
             case "latex":
-                return reporting.export_latex(program)
+                return export.export_latex(program)
             case "sympy":
-                return reporting.export_sympy(program)
+                return export.export_sympy(program)
         folder = RunFolder.open(self.run_dir)
         capture = folder.read_json("manifest.json")["capture"]
-        settings = reporting.ScoringSettings(
+        settings = export.ScoringSettings(
             scheme=capture["scheme"],
             initialisation_seed=capture["seed"],
             probe_seed=capture["seed"],
             batch="{batch_size} {images} images of {input_size} x {input_size}".format(**capture),
             units=capture.get("units", "convolutional"),
         )
-        front = reporting.load_front(self.run_dir)
-        card = reporting.proxy_card(front, self.entry)
-        return reporting.export_python(program, direction=self.entry.direction, settings=settings, card=card)
+        front = load_front(self.run_dir)
+        card = export.proxy_card(front, self.entry)
+        return export.export_python(program, direction=self.entry.direction, settings=settings, card=card)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Study:
         Raises:
             RunError: if the run is not finished.
         """
-        from eznas.reporting import load_front
+        from eznas.runs.front import load_front
 
         return tuple(Proxy(e, self.run_dir) for e in load_front(self.run_dir).entries if e.kind == "discovered")
 
@@ -153,7 +154,7 @@ class Study:
         Raises:
             RunError: if there is none.
         """
-        from eznas.reporting import load_front
+        from eznas.runs.front import load_front
 
         return Proxy(load_front(self.run_dir).entry(proxy_id), self.run_dir)
 

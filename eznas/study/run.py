@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
-from eznas.config import RunConfig, load_config, to_toml
 from eznas.errors import RunError
+from eznas.estimators import by_name
 from eznas.evaluation import PopulationEvaluator
-from eznas.evolution import Assessor, Journal, RunFolder, Search, is_finished
-from eznas.proxies import KNOWN_PROGRAMS, by_name
+from eznas.evolution import Assessor, Search, is_finished
+from eznas.proxies import KNOWN_PROGRAMS
+from eznas.runs import Journal, RunFolder
+from eznas.runs.config import RunConfig, load_config, to_toml
 from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
 from eznas.study.machine import Machine, check_machine, single_threaded
 from eznas.study.manifest import make_manifest
@@ -118,7 +120,7 @@ def _run(
 
 def _has_front(folder: RunFolder) -> bool:
     """Whether there is a front to read; a damaged one is measured again."""
-    from eznas.reporting import load_front
+    from eznas.runs.front import load_front
 
     try:
         load_front(folder.path)

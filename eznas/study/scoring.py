@@ -16,16 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eznas.aggregation import Mode, aggregate_scores, sorted_reference
-from eznas.architectures import Architecture, index_of, networks_named
-from eznas.config import RunConfig, changed_config, load_config
 from eznas.errors import ConfigError
-from eznas.evolution import RunFolder
 from eznas.files import replace_file
+from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.programs import Program, load_directed
 from eznas.proxies import (
     RECIPES,
-    Conditions,
     Member,
     RankAggregate,
     Recipe,
@@ -34,8 +30,11 @@ from eznas.proxies import (
     load_aggregate,
     member_named,
     recipe_for,
-    score_architectures,
 )
+from eznas.runs import RunFolder
+from eznas.runs.config import RunConfig, changed_config, load_config
+from eznas.scoring import Conditions, score_architectures
+from eznas.spaces import Architecture, index_of, networks_named
 from eznas.statistics import tensor_digest
 from eznas.study.aggregates import check_conditions, check_space, config_of, reference_conditions, with_reference
 from eznas.study.machine import Machine, check_machine, single_threaded

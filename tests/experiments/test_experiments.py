@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from eznas.architectures import nb201
-from eznas.config import load_config
-from eznas.proxies import PUBLISHED
+from eznas.estimators import PUBLISHED
+from eznas.runs.config import load_config
+from eznas.spaces import nb201
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "benchmark" in tomllib.loads(p.read_text()))

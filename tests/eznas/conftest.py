@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.eznas.runs import evolve, simplify_once
+from tests.eznas.tiny import evolve, simplify_once
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of official data; skips where there is none."""
+    folder = os.environ.get("EZNAS_DATA")
+    if not folder:
+        pytest.skip("EZNAS_DATA is not set")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

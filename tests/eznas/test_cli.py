@@ -26,7 +26,7 @@ from eznas.cli import main
 from eznas.programs import load, parse, to_json
 from eznas.proxies import RECIPES
 from eznas.study import scoring
-from tests.eznas.runs import evolve, options
+from tests.eznas.tiny import evolve, options
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
 Capsys = pytest.CaptureFixture[str]
@@ -104,7 +104,7 @@ EXPORTED = """
 import importlib.util, json, sys
 import torch
 from dataclasses import asdict
-from eznas.architectures import Skeleton, build_network, nb201
+from eznas.spaces import Skeleton, build_network, nb201
 
 torch.set_num_threads(1)
 path, seed, batch, skeleton, specs = json.loads(sys.stdin.read())
@@ -120,7 +120,7 @@ print(json.dumps([proxy.score(network, inputs) for network in networks]))
 
 def test_the_exported_file_scores_as_the_run_does(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
     """In a Python of its own (-I: no project on its path, no environment), on twenty networks outside the run."""
-    from eznas.config import load_config
+    from eznas.runs.config import load_config
     from eznas.study import Proxy, Study, prepare
 
     document = json.loads((tiny_run / "front.json").read_text())
@@ -150,7 +150,7 @@ def test_the_exported_file_scores_as_the_run_does(tiny_run: Path, tmp_path: Path
     assert [f for f, _ in comparable] == pytest.approx([e for _, e in comparable], rel=1e-4)
     held = Proxy(Study(tiny_run).proxy(proxy_id).entry, tiny_run)
     first = next(i for i, e in enumerate(expected) if e is not None)
-    from eznas.architectures import nb201
+    from eznas.spaces import nb201
 
     network = conditions.network(nb201.architecture(specs[first]))
     assert held.score(network, conditions.inputs) == pytest.approx(expected[first], rel=1e-4)
@@ -240,8 +240,8 @@ def pair_file(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 def test_an_aggregate_ranks_among_the_reference_in_its_file(pair_file: Path, tmp_path: Path, capsys: Capsys) -> None:
     """As a file under the conditions it records, beside its members, in a table, in a file, and in Python."""
     from eznas import load_proxy
-    from eznas.architectures import nb201
-    from eznas.config import load_config
+    from eznas.runs.config import load_config
+    from eznas.spaces import nb201
     from eznas.study.problem import conditions_of
 
     members = ["jacob_cov", "parameter_count"]
@@ -659,7 +659,7 @@ def test_a_disk_that_is_full_while_capturing(tmp_path: Path, capsys: Capsys, mon
 @pytest.mark.usefixtures("no_report")
 def test_a_disk_that_is_full_while_evolving(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
     """The first generation fits, the second does not; with room again the run ends as an undisturbed one."""
-    from tests.eznas.runs import result
+    from tests.eznas.tiny import result
 
     run = tmp_path / "run"
     n_bytes = (tiny_run / "programs.jsonl").stat().st_size * 2 // 3

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.benchmarks import Benchmark, Split, load_nb201
 from eznas.benchmarks.analog import load_analog
-
-
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder of official data; skips where there is none."""
-    folder = os.environ.get("EZNAS_DATA")
-    if not folder:
-        pytest.skip("EZNAS_DATA is not set")
-    return Path(folder)
+from eznas.spaces import nb201
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eznas.architectures import Architecture
 from eznas.benchmarks import Benchmark, Split
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture
 
 ARCHS = tuple(Architecture("toy", name) for name in "abc")
 COLUMN = ("cifar10", Split.TEST, 200)

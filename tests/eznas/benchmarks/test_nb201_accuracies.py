@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from eznas.architectures import nb201
 from eznas.benchmarks import DATASETS, Benchmark, Split, data_status, load_nb201
 from eznas.benchmarks import nb201 as loader
 from eznas.benchmarks.analog import analog_file, load_analog, read_table
 from eznas.errors import BenchmarkError
+from eznas.spaces import nb201
 
 VALIDATION, TEST = Split.VALIDATION, Split.TEST
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from eznas.architectures import Architecture, nb201
 from eznas.benchmarks import Benchmark, Partition, Split, Strategy, partition, stratified, uniform
 from eznas.benchmarks.subsets import function_of, is_frequent
 from eznas.errors import BenchmarkError
+from eznas.spaces import Architecture, nb201
 
 POOL = tuple(Architecture("toy", f"{i:02d}") for i in range(40))
 ACCURACIES = np.arange(40.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eznas.architectures import Skeleton, build_network, nb201
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import (
     ALL_STATISTICS,
     CaptureSettings,

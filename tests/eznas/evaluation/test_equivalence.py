@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from eznas.evaluation import Invalid, PopulationEvaluator, ShardExecutor, evaluate, make_plan, network_of
-from eznas.programs import Program, parse
+from eznas.evaluation import PopulationEvaluator, ShardExecutor, evaluate, make_plan, network_of
+from eznas.programs import Invalid, Program, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from eznas.errors import WorkerError
-from eznas.evaluation import Invalid, PopulationEvaluator
-from eznas.programs import parse
+from eznas.evaluation import PopulationEvaluator
+from eznas.programs import Invalid, parse
 from eznas.statistics import StatisticsStore
 from eznas.workers import Arguments, Died, LocalPool, Pool, open_pool
 from primitives import EXTENDED

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from eznas.errors import ProgramError
-from eznas.evaluation import Invalid, PopulationEvaluator, ShardExecutor, evaluate, make_plan
-from eznas.programs import Program, parse
+from eznas.evaluation import PopulationEvaluator, ShardExecutor, evaluate, make_plan
+from eznas.programs import Invalid, Program, parse
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
 from tests.eznas.evaluation.conftest import ARCHITECTURES

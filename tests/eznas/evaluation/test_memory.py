@@ -16,7 +16,7 @@ import functools, re, sys
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np, torch
-from eznas.architectures import Skeleton, build_network, nb201
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Grammar, Variation
 from eznas.randomness import stream

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eznas.config import EvolutionSettings
-from eznas.evaluation import Invalid
-from eznas.evolution import Journal, RunFolder, Search
+from eznas.evolution import Search
 from eznas.fitness import Fitness, TaskFitness
-from eznas.programs import Program, cost
+from eznas.programs import Invalid, Program, cost
+from eznas.runs import Journal, RunFolder
+from eznas.runs.config import EvolutionSettings
 
 SETTINGS = EvolutionSettings(
     population_size=12, initial_size=20, n_generations=5, max_size=12, max_height=5, initial_height=4

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from eznas.evolution import Candidate, Combiner, Grammar, Variation
+from eznas.evolution import Combiner, Grammar, Variation
 from eznas.evolution.combination import MAX_PARTNER_SIZE
 from eznas.fitness import Fitness, TaskFitness
 from eznas.programs import Program, parse
 from eznas.randomness import stream
+from eznas.runs import Candidate
 from primitives import EXTENDED, PAPER, Statistic
 
 N_NETWORKS = 40

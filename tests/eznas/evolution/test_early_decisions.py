@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.config import EvolutionSettings
-from eznas.evaluation import Invalid, ScoreMatrix
-from eznas.evolution import Assessor, Grammar, Journal, RunFolder, Search, Variation
-from eznas.evolution.assessor import Stopped
+from eznas.evaluation import ScoreMatrix
+from eznas.evolution import Assessor, Grammar, Search, Variation
 from eznas.fitness import Fitness, Labels
-from eznas.programs import Program, parse
+from eznas.programs import Invalid, Program, parse
 from eznas.randomness import stream
+from eznas.runs import Journal, RunFolder
+from eznas.runs.config import EvolutionSettings
+from eznas.runs.journal import Stopped
 from primitives import EXTENDED
 
 N = 120

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.config import EvolutionSettings
 from eznas.errors import RunError
-from eznas.evaluation import Invalid
-from eznas.evolution import GenerationSummary, Search, SearchState, is_finished
+from eznas.evolution import GenerationSummary, Search, is_finished
+from eznas.programs import Invalid
+from eznas.runs import SearchState
+from eznas.runs.config import EvolutionSettings
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})

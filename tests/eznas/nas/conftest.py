@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.benchmarks import Benchmark, Split, load_nb201
 from eznas.nas import SearchTable, search_table
+from eznas.spaces import nb201
 
 N = 625  # cells of the small table: all of four edges, the other two without an operation
 

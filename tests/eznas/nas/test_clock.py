@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.benchmarks import Benchmark, Split
 from eznas.cli import main
 from eznas.errors import BenchmarkError, ConfigError
@@ -30,6 +29,7 @@ from eznas.nas import (
     warm_up_random,
 )
 from eznas.randomness import stream
+from eznas.spaces import nb201
 
 Make = Callable[..., SearchTable]
 SHORT = stream(0, "test", "short").uniform(100.0, 150.0, nb201.N_CELLS)  # seconds of 12 epochs

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.benchmarks import Benchmark
 from eznas.benchmarks.analog import load_analog
 from eznas.cli import main
 from eznas.nas import PROTOCOLS
+from eznas.spaces import nb201
 
 pytestmark = pytest.mark.usefixtures("embedded_data", "table_once")
 Capsys = pytest.CaptureFixture[str]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.cli import main
 from eznas.errors import BenchmarkError
 from eznas.nas import best, best_first, convolution_counts, parameter_counts, read_scores
 from eznas.randomness import stream
+from eznas.spaces import nb201
 
 FAILURES = np.array([np.nan, 2.0, -np.inf, -5.0, np.inf, 2.0])
 CELLS = nb201.all_architectures()[:4]

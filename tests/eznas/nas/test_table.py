@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from eznas.architectures import nb201
 from eznas.benchmarks import Benchmark, Split
 from eznas.errors import BenchmarkError
 from eznas.nas import SearchTable, search_table
 from eznas.randomness import stream
+from eznas.spaces import nb201
 
 CELL = nb201.from_index(6111)
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import eznas
-from eznas.aggregation import MODES, Mode, sorted_reference
 from eznas.errors import ConfigError, ProgramError
+from eznas.estimators import PUBLISHED, by_name
+from eznas.fitness.aggregation import MODES, Mode, sorted_reference
 from eznas.programs import Program, parse, to_json
 from eznas.proxies import (
     KNOWN_PROGRAMS,
-    PUBLISHED,
     RECIPES,
     Member,
     RankAggregate,
@@ -31,14 +31,13 @@ from eznas.proxies import (
     ReferenceConditions,
     aggregate_from_json,
     aggregate_to_json,
-    by_name,
     is_aggregate_file,
     load_aggregate,
     member_named,
     recipe_for,
 )
 from eznas.proxies.aggregate_file import MAX_BYTES
-from tests.eznas.proxies.small_networks import convolutional, labels, noise
+from tests.eznas.estimators.small_networks import convolutional, labels, noise
 from tests.strategies import any_programs
 
 CONDITIONS = ReferenceConditions(

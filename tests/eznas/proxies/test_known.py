@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from eznas.architectures import Skeleton, build_network, nb201
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.programs import parse
 from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import capture, pack
-from tests.eznas.proxies.small_networks import labels, noise
+from tests.eznas.estimators.small_networks import labels, noise
 
 EACH = pytest.mark.parametrize("known", KNOWN_PROGRAMS.values(), ids=KNOWN_PROGRAMS)
 

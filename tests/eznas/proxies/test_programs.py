@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eznas.architectures import Skeleton, build_network, nb201
 from eznas.errors import CaptureError
-from eznas.evaluation import Invalid, ShardExecutor, evaluate, make_plan
-from eznas.programs import parse
-from eznas.proxies import KNOWN_PROGRAMS, KnownProgram, by_name
+from eznas.estimators import by_name
+from eznas.evaluation import ShardExecutor, evaluate, make_plan
+from eznas.programs import Invalid, parse
+from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import capture, pack
 
 AS_PROGRAMS = [known for known in KNOWN_PROGRAMS.values() if known.estimator is not None]

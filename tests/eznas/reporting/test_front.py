@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from eznas.errors import RunError
-from eznas.reporting import Front, front_csv, front_json, front_table, load_front
+from eznas.reporting import front_csv, front_json, front_table
+from eznas.runs.front import Front, load_front
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ import pytest
 
 from eznas.errors import RunError
 from eznas.programs import parse
-from eznas.reporting import figures, formula_lines, latex_svg, load_front, records, write_report
+from eznas.reporting import figures, formula_lines, latex_svg, write_report
 from eznas.reporting.report import headline, render_report
+from eznas.runs import records
+from eznas.runs.front import load_front
 from primitives import EXTENDED, PAPER, STATISTICS
 from tests.strategies import random_programs
 
@@ -253,7 +255,7 @@ def test_direction_puts_a_minus_before_the_formula() -> None:
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     code = (
-        "import sys, eznas.reporting as r; light = set(sys.modules); r.load_front; front = set(sys.modules); "
+        "import sys, eznas.reporting as r; light = set(sys.modules); r.front_table; front = set(sys.modules); "
         "print(bool(light & {'torch', 'numpy'}), bool(front & {'matplotlib', 'jinja2', 'rich.table'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())

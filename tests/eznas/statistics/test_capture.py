@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from eznas.architectures import Skeleton, build_network, nb201
 from eznas.errors import CaptureError
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import STATISTICS, capture
 from eznas.statistics.tracing import probe_inputs
 

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from eznas.architectures import Architecture, Skeleton, build_network, nb201
 from eznas.errors import CaptureError, StoreError
+from eznas.spaces import Architecture, Skeleton, build_network, nb201
 from eznas.statistics import (
     CaptureSettings,
     Shard,
@@ -282,7 +282,7 @@ MEMORY = """
 import dataclasses, functools, re, sys
 from pathlib import Path
 import torch
-from eznas.architectures import Skeleton, build_network, nb201
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import CaptureSettings, capture, ensure_store, tensor_digest
 
 def peak():

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eznas.architectures import Skeleton, build_network, nb201
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.statistics import tracing
 from eznas.statistics.tracing import (
     LABELLED_STATISTICS,

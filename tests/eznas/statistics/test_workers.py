@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from eznas.config import RunConfig
 from eznas.errors import CaptureError
+from eznas.runs.config import RunConfig
 from eznas.study import Machine, Problem, Silent, capture_store, prepare
 from eznas.workers import Pool, open_pool
 

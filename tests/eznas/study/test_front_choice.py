@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from eznas.evolution import Candidate
 from eznas.fitness import Fitness, Unrankable
 from eznas.programs import Program, parse
+from eznas.runs import Candidate
 from eznas.study.measure import _choose_front
 
 

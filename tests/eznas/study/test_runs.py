@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from eznas.architectures import Skeleton, build_network, nb201
 from eznas.cli import main
-from eznas.evolution import Journal
-from eznas.evolution.run_folder import RunFolder
+from eznas.runs import Journal
+from eznas.runs.folder import RunFolder
+from eznas.spaces import Skeleton, build_network, nb201
 from eznas.study import Study
 from eznas.workers import open_pool
-from tests.eznas.runs import evolve, options, result
+from tests.eznas.tiny import evolve, options, result
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
 
 KILLED = """
 import os, signal, sys
 from eznas.cli import main
-from eznas.evolution.run_folder import RunFolder
+from eznas.runs.folder import RunFolder
 
 replace = RunFolder.replace
 

@@ -1,0 +1,219 @@
+"""Estimators that look at what a forward pass shows: the patterns of ReLUs and the correlations of features."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from eznas.errors import CaptureError, ConfigError
+from eznas.estimators.passes import copied_state, exact_sum, forward, gaussian_images, gaussian_state, hooked
+
+SWAP_SEED: Final = 0
+"""Of the weights that `swap` draws."""
+SWAP_REPEATS: Final = 32
+"""Draws of the weights that `swap` averages."""
+SWAP_MU: Final = 1531.546
+"""Preferred size of `swap_regularised`: the largest CIFAR-10 network of NAS-Bench-201, in thousands of parameters."""
+SWAP_SIGMA: Final = (1531.546 - 73.306) ** 2
+"""Breadth of that preference: the squared distance to the smallest network."""
+MECO_SEED: Final = 0
+"""Of the image of noise of `meco`."""
+MECO_SIZE: Final = 64
+"""Height and width of that image, in pixels."""
+_WORD_BITS: Final = 62
+
+
+def naswot(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Log determinant of the agreement kernel of a batch's ReLU patterns ("NASWOT v2").
+
+    K[i, j] is the number of ReLU inputs, over the whole network, that are positive for both of images i and j or for
+    neither; the score is ln \\|det K\\|, in nats. It grows with the batch and with the number of ReLUs and is not
+    normalised: compare within one batch size and resolution only. Counts are exact in float32 up to 2^24 per ReLU
+    call, the determinant is in float64.
+
+    Every call of a ReLU counts, functional ones too. The released code drops ReLUs that no gradient reaches, which
+    removes nothing on NAS-Bench-201.
+
+    Returns:
+        The score; ``-inf`` if K is singular: two images have one pattern, or the network has no ReLU.
+
+    Raises:
+        CaptureError: if a ReLU does not see the batch on its first axis.
+
+    Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, section 3, eq. 2.
+    """
+    del targets
+    n_images = len(inputs)
+    kernel = torch.zeros((n_images, n_images), dtype=torch.float64, device=inputs.device)
+
+    def add(relu_input: Tensor) -> None:
+        positive = _positive(network, relu_input, n_images, "naswot")
+        signs = positive.float().mul_(2).sub_(1)
+        kernel.add_((signs @ signs.T + signs.shape[1]) / 2)  # agreements = (n + <s_i, s_j>) / 2 for signs of ±1
+
+    with torch.no_grad():
+        forward(network, inputs, copied_state(network), on_relu=add)
+    return float(torch.linalg.slogdet(kernel).logabsdet)
+
+
+def linear_regions(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Number of linear regions a batch falls into: distinct patterns of all (batch, channels, height, width) ReLUs.
+
+    The pattern of an image has one bit per unit, 1 where the input of the ReLU is positive. At most the size of the
+    batch, which any network of usual width reaches on images: the published search counts 3,000 crops of 3x3 pixels of
+    one channel through thin copies of its networks. Use it with narrow networks, small inputs and large batches.
+
+    Returns:
+        A count of at least 1; 1 for a network without such ReLUs.
+
+    Raises:
+        CaptureError: if a ReLU does not see the batch on its first axis.
+
+    Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
+    """
+    del targets
+    patterns = _patterns(network, inputs, copied_state(network), "linear_regions")
+    return float(len({row.tobytes() for row in patterns.cpu().numpy()}))
+
+
+def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Number of distinct patterns that units show over the batch ("sample-wise activation patterns").
+
+    The pattern of a unit, one channel at one place of a (batch, channels, height, width) ReLU, has one bit per image, 1
+    where the input of the ReLU is positive. Weights of convolutions and linear layers are re-drawn from N(0, 1) on a
+    copy, biases are 0, normalisation is as new; the score is the mean over `SWAP_REPEATS` draws. It saturates at
+    2^batch; the published batch has 16 images.
+
+    Returns:
+        The mean count; 0 for a network without such ReLUs.
+
+    Raises:
+        CaptureError: if a ReLU does not see the batch on its first axis.
+
+    Source: `Peng 2024 <https://arxiv.org/abs/2403.04161>`_, without its regularisation by size.
+    """
+    del targets
+    generator = torch.Generator().manual_seed(SWAP_SEED)
+    counts = []
+    for _ in range(SWAP_REPEATS):
+        patterns = _patterns(network, inputs, gaussian_state(network, generator), "swap")
+        counts.append(_distinct_columns(patterns))
+    return exact_sum(counts) / SWAP_REPEATS
+
+
+def swap_regularised(
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    mu: float = SWAP_MU,
+    sigma: float = SWAP_SIGMA,
+) -> float:
+    """`swap` times a preference for networks of about a certain size: exp(-(P - mu)^2 / sigma) swap.
+
+    P is the number of parameters in thousands. The authors set mu and sigma for each search space. **The defaults are
+    not theirs**: mu is the size of the largest network of NAS-Bench-201 (CIFAR-10, 1,531,546 parameters), and sigma
+    gives the smallest one (73,306) a factor of 1/e, so that within the space a larger network always has the larger
+    factor. Give your own for another space or skeleton.
+
+    Args:
+        network: maps `inputs` to one tensor of logits.
+        inputs: (batch, channels, height, width).
+        targets: not used.
+        mu: preferred size, in thousands of parameters.
+        sigma: breadth of the preference, in thousands of parameters squared.
+
+    Returns:
+        The regularised mean count; 0 for a network without ReLUs of four axes, or far from the preferred size.
+
+    Raises:
+        ConfigError: if `sigma` is not positive.
+        CaptureError: as `swap`.
+
+    Source: `Peng 2024 <https://arxiv.org/abs/2403.04161>`_, the released code.
+    """
+    if not sigma > 0:
+        raise ConfigError(f"The breadth sigma of swap_regularised must be positive, but it is {sigma}.")
+    size = sum(parameter.numel() for parameter in network.parameters()) / 1000
+    return swap(network, inputs, targets) * math.exp(-((size - mu) ** 2) / sigma)
+
+
+def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Sum over modules of the smallest eigenvalue of the correlation of their channels, for one image of noise.
+
+    The output of a module for the image, (channels, ...), gives the Pearson correlation of its channels over places,
+    with entries that are not finite set to 0; a module with at least as many channels as places adds 0. The image is
+    N(0, 1), `MECO_SIZE` pixels high and wide, in train mode; inputs without height and width keep their shape. As in
+    the released code every module counts that returns a tensor, containers and the network itself too, so that the
+    same network in another wrapper has another score.
+
+    Returns:
+        The sum; 0 for a network whose outputs are all constant.
+
+    Raises:
+        CaptureError: if the network takes no image of that size, or has a batch normalisation that sees a single value
+            per channel, as after global pooling.
+
+    Source: `Jiang 2023 <https://openreview.net/forum?id=KFm2lZiI7n>`_ and the released code.
+    """
+    del targets
+    shape = (inputs.shape[1], MECO_SIZE, MECO_SIZE) if inputs.dim() == 4 else inputs.shape[1:]
+    generator = torch.Generator().manual_seed(MECO_SEED)
+    image = gaussian_images((1, *shape), inputs, generator)
+    smallest: list[float] = []
+
+    def add(module: nn.Module, arguments: Any, output: Any) -> None:
+        del module, arguments
+        if not isinstance(output, Tensor) or output.dim() < 2:
+            return
+        features = output.detach()[0].double()
+        features = features.reshape(len(features), -1)  # (channels, places)
+        if len(features) >= features.shape[1]:
+            return  # centred rows span fewer directions than there are channels: the smallest eigenvalue is 0
+        centred = features - features.mean(dim=1, keepdim=True)
+        rows = centred / centred.norm(dim=1, keepdim=True)
+        correlation = torch.nan_to_num(rows @ rows.T, nan=0.0, posinf=0.0, neginf=0.0)
+        smallest.append(float(torch.linalg.eigvalsh(correlation)[0]))
+
+    with torch.no_grad(), hooked(network.modules(), add):
+        forward(network, image, copied_state(network))
+    return exact_sum(smallest)
+
+
+def _patterns(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+    """(batch, units) Booleans: which inputs of the network's ReLUs of four axes are positive."""
+    found: list[Tensor] = []
+
+    def add(relu_input: Tensor) -> None:
+        if relu_input.dim() == 4:
+            found.append(_positive(network, relu_input, len(inputs), name))
+
+    with torch.no_grad():
+        forward(network, inputs, state, on_relu=add)
+    return torch.cat(found, dim=1) if found else torch.zeros((len(inputs), 0), dtype=torch.bool, device=inputs.device)
+
+
+def _positive(network: nn.Module, relu_input: Tensor, n_images: int, name: str) -> Tensor:
+    """(batch, units) Booleans: where the input of a ReLU is positive."""
+    if relu_input.dim() < 1 or len(relu_input) != n_images:
+        raise CaptureError(
+            f"A ReLU of {type(network).__name__} sees a tensor of shape {tuple(relu_input.shape)} for a batch of "
+            f"{n_images} images; {name} needs the batch on the first axis."
+        )
+    return relu_input.detach().reshape(n_images, -1) > 0
+
+
+def _distinct_columns(patterns: Tensor) -> int:
+    """Number of distinct columns of a (batch, units) matrix of Booleans, packed into words of 62 bits."""
+    words = []
+    for rows in patterns.split(_WORD_BITS):
+        word = torch.zeros(patterns.shape[1], dtype=torch.int64, device=patterns.device)
+        for row in rows:
+            word = word * 2 + row
+        words.append(word)
+    if len(words) == 1:
+        return len(words[0].unique())
+    return len(torch.stack(words, dim=1).unique(dim=0))

@@ -1,0 +1,56 @@
+"""How large a network is: the baselines every estimator has to beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from eznas.estimators.passes import copied_state, forward, own_draws, readable_errors
+from eznas.statistics.tracing import run_probe
+
+
+def parameter_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Number of parameters, the affine ones of batch normalisation included."""
+    del inputs, targets
+    return float(sum(parameter.numel() for parameter in network.parameters()))
+
+
+def mac_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Multiply-accumulates of all convolutions and linear layers for one image; a bias counts as one.
+
+    This is the "FLOPs" of NAS-Bench-201, which counts neither normalisation nor pooling.
+    """
+    del targets
+    with readable_errors(), own_draws(inputs.device):
+        return float(run_probe(network, inputs[:2], gradients=False, names=()).mac_count)
+
+
+def trainable_layers(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Number of parameter tensors: weights and biases of layers and normalisations, each tensor once.
+
+    The part of `vkdnw` that counts ("aleph"). On NAS-Bench-201 it orders cells by their number of convolutions.
+
+    Source: `Tybl 2025 <https://arxiv.org/abs/2502.04975>`_.
+    """
+    del inputs, targets
+    return float(sum(1 for _ in network.parameters()))
+
+
+def relu_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
+    """Number of ReLUs that a forward pass calls, of any kind, functional ones too: a measure of depth.
+
+    Returns:
+        A count; 0 for a network with other activations.
+
+    Source: `Ning 2021 <https://arxiv.org/abs/2008.03064>`_, the released code (measure ``relu``).
+    """
+    del targets
+    n_calls = 0
+
+    def count(relu_input: Tensor) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    with torch.no_grad():
+        forward(network, inputs[:2], copied_state(network), on_relu=count)
+    return float(n_calls)

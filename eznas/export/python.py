@@ -1,0 +1,512 @@
+"""A discovered proxy as something to take away: one Python file, JSON, LaTeX or SymPy.
+
+The Python file imports torch and the standard library only. It is put together from a fixed template and from the
+source of this project (tracing, operators, initialisation); of a program only operator names, statistic names and
+numbers enter it, and text from a run enters it escaped, inside one docstring. The result is parsed and checked before
+it is handed out.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+import primitives
+from eznas.errors import ProgramError, RunError
+from eznas.programs import Constant, Node, Program, fold, to_json, to_latex, to_sympy
+from eznas.randomness import derived_seed
+from eznas.runs.front import Entry, Front, tau_text
+from eznas.spaces import initialise
+from eznas.statistics import tracing
+from primitives import Layers, Level, Primitive, Statistic
+
+Target = Literal["python", "json", "latex", "sympy"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringSettings:
+    """How the networks of a run were made and excited, so that an exported proxy scores as the run did.
+
+    Attributes:
+        scheme: initialisation, one of `eznas.spaces.initialise.SCHEMES`.
+        initialisation_seed: the seed that was given to `eznas.spaces.build_network`.
+        probe_seed: the seed that was given to `eznas.statistics.capture`, of noise and perturbation.
+        batch: the images, in words, for example ``"8 digits images resized to 16 x 16"``.
+        units: the layers that were captured, one of `eznas.statistics.UNITS`.
+    """
+
+    scheme: str
+    initialisation_seed: int
+    probe_seed: int
+    batch: str = "a batch of images"
+    units: str = "convolutional"
+
+    def __post_init__(self) -> None:
+        if self.scheme not in initialise.SCHEMES:
+            raise RunError(f"The initialisation scheme must be one of {initialise.SCHEMES}, got {self.scheme!r}")
+
+
+def export_python(
+    program: Program, *, direction: int, settings: ScoringSettings, card: Mapping[str, object] | None = None
+) -> str:
+    """One Python file with ``score(network, inputs, targets=None) -> float`` and ``prepare(network, seed)``.
+
+    ``score`` is the program's value times `direction`: higher always predicts higher accuracy.
+
+    Args:
+        program: complete.
+        direction: 1 if higher values of the program predict higher accuracy, -1 if lower ones do.
+        settings: how the run made its networks and probes; the file's defaults.
+        card: what to tell the reader, a label with a text each (where evolved, how well it ranks); any text is safe.
+
+    Raises:
+        ProgramError: if the program is not complete, or `direction` is neither 1 nor -1.
+    """
+    if not program.is_complete:
+        raise ProgramError(f"Only a complete proxy can be exported, got {program.type} from {program.text}; add an end")
+    if direction not in (1, -1):
+        raise ProgramError(f"The direction of a proxy must be 1 or -1, got {direction!r}; take it from the run")
+    documentation = _documentation(program, direction, settings, card or {})
+    carried = _Carried()
+    for node in program.nodes:
+        if isinstance(node, Primitive):
+            carried.add(node.function)
+    carried.add_class(Layers)
+    text = _TEMPLATE.format(
+        documentation=_docstring(documentation),
+        imports=_imports(tracing, initialise, primitives.numerics),
+        direction=direction,
+        scheme=_quoted(settings.scheme),
+        initialisation_seed=derived_seed(settings.initialisation_seed, "initialisation"),
+        probe_seed=int(settings.probe_seed),
+        statistics=_tuple_literal(program.layer_statistics),
+        units=_quoted(settings.units),
+        targets_line=(
+            "(batch,) class of each image; the formula looks at them."
+            if program.needs_classes
+            else "ignored; accepted because many searches hand labels to every proxy."
+        ),
+        targets="targets" if program.needs_classes else "None",
+        check=_CLASSES_NEEDED if program.needs_classes else "",
+        steps=_steps(program),
+        operators="\n\n\n".join(carried.definitions()),
+        constants="\n".join(carried.constants()),
+        initialise=_body(initialise),
+        tracing=_body(tracing),
+    )
+    _verify(text, documentation)
+    return text
+
+
+def export_json(program: Program, *, direction: int = 1) -> str:
+    """The stored form that `eznas.programs.load_directed` reads."""
+    return to_json(program, direction=direction) + "\n"
+
+
+def export_latex(program: Program) -> str:
+    """The formula, ready for a displayed equation."""
+    return to_latex(program) + "\n"
+
+
+def export_sympy(program: Program) -> str:
+    """The SymPy expression as readable text; statistics stand for their entries."""
+    return str(to_sympy(program)) + "\n"
+
+
+def proxy_card(front: Front, entry: Entry) -> dict[str, str]:
+    """What a reader of an exported proxy should know: which run found it, on what, and how well it ranks what else."""
+    run = front.run
+    card = {
+        "Proxy": f"{entry.label} of run {run.name} (seed {run.seed}, primitive set {run.primitive_set})",
+        "Accuracies": f"{run.benchmark}: {run.provenance}",
+    }
+    for task in front.tasks:
+        card[f"Evolved on {task.name}"] = str(task.evolve)
+        measured = entry.report.get(task.name)
+        if measured is not None and measured.tau is not None:
+            rho = "" if measured.rho is None else f", Spearman {measured.rho:.3f}"
+            card[f"Held-out {task.name}"] = (
+                f"Kendall tau-b {tau_text(measured)} (95 % bootstrap interval){rho} on {task.report}"
+            )
+    return card
+
+
+# --- the formula --------------------------------------------------------------------------------------------------
+
+
+def _steps(program: Program) -> str:
+    """Straight-line code, one line per distinct sub-expression, and the list of all steps as its result."""
+    lines: list[str] = []
+    names: dict[str, str] = {}
+    labels: list[tuple[str, str]] = []
+
+    def value(node: Node, expression: str) -> str:
+        if expression not in names:
+            names[expression] = f"v{len(names) + 1}"
+            lines.append(f"{names[expression]} = {expression}")
+            labels.append((node.name, names[expression]))
+        return names[expression]
+
+    per_layer: dict[str, bool] = {}
+
+    def leaf(node: Statistic | Constant) -> str:
+        name = value(node, _leaf_expression(node))
+        per_layer[name] = node.type.level is Level.LAYER
+        return name
+
+    def branch(operator: Primitive, arguments: tuple[str, ...]) -> str:
+        at_layers = per_layer[arguments[0]] and not operator.is_aggregation
+        name = value(operator, _branch_expression(operator, arguments, per_layer[arguments[0]]))
+        per_layer[name] = at_layers
+        return name
+
+    fold(program, leaf=leaf, branch=branch)
+    lines.append("return [" + ", ".join(f"({_quoted(label)}, {name})" for label, name in labels) + "]")
+    return "\n".join(_wrapped(line) for line in lines)
+
+
+def _leaf_expression(node: Statistic | Constant) -> str:
+    if isinstance(node, Statistic):
+        if node.type.level is Level.LAYER:
+            return f"[unit[{_quoted(node.name)}][None] for unit in units]"
+        return f"torch.as_tensor(quantities[{_quoted(node.name)}], dtype=torch.float64, device=device)[None]"
+    if node.level is Level.LAYER:
+        return f"[torch.full((1,), {float(node.value)!r}, device=device) for unit in units]"
+    return f"torch.full((1,), {float(node.value)!r}, dtype=torch.float64, device=device)"
+
+
+def _branch_expression(operator: Primitive, arguments: tuple[str, ...], of_layers: bool) -> str:
+    name = operator.function.__name__
+    if operator.is_aggregation:
+        return f"{name}(torch.cat({arguments[0]}).double(), layers)"
+    if not of_layers:
+        return f"{name}({', '.join(arguments)})"
+    if len(arguments) == 1:
+        return f"[{name}(x) for x in {arguments[0]}]"
+    return f"[{name}(x, y) for x, y in zip({', '.join(arguments)}, strict=True)]"
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 110, initial_indent="    ", subsequent_indent="        ", break_long_words=False)
+
+
+def _tuple_literal(items: tuple[str, ...]) -> str:
+    return "(" + "".join(f"\n    {_quoted(item)}," for item in items) + ("\n)" if items else ")")
+
+
+def _quoted(text: str) -> str:
+    """A string literal in double quotes; ASCII, with everything else escaped."""
+    return json.dumps(text)
+
+
+# --- source carried along -----------------------------------------------------------------------------------------
+
+
+class _Carried:
+    """The operator functions, the helpers and the constants they need, found by following the names they use."""
+
+    def __init__(self) -> None:
+        self._definitions: dict[str, str] = {}
+        self._constants: dict[str, str] = {}
+
+    def definitions(self) -> tuple[str, ...]:
+        """Source of functions and classes, each after what it uses."""
+        return tuple(self._definitions.values())
+
+    def constants(self) -> tuple[str, ...]:
+        """Assignments with the comment that explains them."""
+        return tuple(self._constants.values())
+
+    def add(self, function: Callable[..., Any]) -> None:
+        """A function with everything of this project it refers to."""
+        if function.__name__ in self._definitions:
+            return
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        assert isinstance(tree, ast.FunctionDef)
+        for name in _names_used(tree):
+            found = inspect.unwrap(function).__globals__.get(name)
+            if isinstance(found, Primitive):
+                self.add(found.function)
+            elif inspect.isfunction(found) and _is_ours(found):
+                self.add(found)
+            elif inspect.isclass(found) and _is_ours(found):
+                self.add_class(found)
+            elif isinstance(found, int | float | str):
+                self._constants.setdefault(name, _constant_source(name))
+            elif found is not torch and found is not Tensor and not hasattr(builtins, name):
+                raise ProgramError(f"Cannot export: {function.__name__} uses {name!r}, which cannot be carried along")
+        self._definitions[function.__name__] = _function_source(function, tree)
+
+    def add_class(self, cls: type) -> None:
+        """A class as it stands."""
+        self._definitions.setdefault(cls.__name__, textwrap.dedent(inspect.getsource(cls)).rstrip())
+
+
+def _is_ours(found: Any) -> bool:
+    return str(found.__module__).partition(".")[0] == primitives.__name__
+
+
+def _names_used(tree: ast.FunctionDef) -> list[str]:
+    """Names the body reads from its module (annotations and decorators left out), in order of first use."""
+    names = [n for statement in tree.body for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    own = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+    own |= {argument.arg for argument in ast.walk(tree) if isinstance(argument, ast.arg)}
+    return list(dict.fromkeys(n.id for n in names if n.id not in own))
+
+
+def _function_source(function: Callable[..., Any], tree: ast.FunctionDef) -> str:
+    """Source without decorators and with ``Float[Tensor, "..."]`` written ``Tensor``; the body stays as it is."""
+    arguments = tree.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = _plain_annotation(argument.annotation)
+    returns = _plain_annotation(tree.returns)
+    end = f" -> {ast.unparse(returns)}" if returns is not None else ""
+    lines = textwrap.dedent(inspect.getsource(function)).splitlines()[tree.body[0].lineno - 1 :]
+    return "\n".join([f"def {tree.name}({ast.unparse(arguments)}){end}:", *lines]).rstrip()
+
+
+def _plain_annotation(annotation: ast.expr | None) -> ast.expr | None:
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Float":
+        return ast.Name("Tensor")
+    return annotation
+
+
+def _constant_source(name: str) -> str:
+    """The assignment of a constant of `primitives.numerics`, and the docstring after it."""
+    source = inspect.getsource(primitives.numerics)
+    body = ast.parse(source).body
+    for index, statement in enumerate(body):
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            last = statement
+            if index + 1 < len(body) and isinstance(body[index + 1], ast.Expr):
+                return "\n".join(source.splitlines()[statement.lineno - 1 : body[index + 1].end_lineno])
+            return "\n".join(source.splitlines()[statement.lineno - 1 : last.end_lineno])
+    raise ProgramError(f"Cannot export: constant {name!r} is not in primitives.numerics; move it there")
+
+
+def _imports(*modules: ModuleType) -> str:
+    """The import statements of the modules and of the template, without those of this project, in house order."""
+    plain, members = {"math", "torch"}, {"dataclasses": {"dataclass"}, "torch": {"Tensor", "nn"}}
+    aliased: set[str] = set()
+    for module in modules:
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    (aliased if alias.asname else plain).add(ast.unparse(ast.Import([alias])).removeprefix("import "))
+            elif isinstance(node, ast.ImportFrom) and node.module and not _is_project(node.module):
+                members.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    members.pop("__future__", None)
+    lines = [f"import {name}" for name in (*plain, *aliased)]
+    lines += [f"from {module} import {', '.join(sorted(names))}" for module, names in members.items()]
+
+    def order(line: str) -> tuple[bool, bool, str]:
+        return not _is_standard(line), line.startswith("from"), line
+
+    lines.sort(key=order)
+    first_other = next(i for i, line in enumerate(lines) if not _is_standard(line))
+    return "\n".join([*lines[:first_other], "", *lines[first_other:]])
+
+
+def _is_project(module: str) -> bool:
+    return module.partition(".")[0] in ("eznas", primitives.__name__)
+
+
+def _is_standard(import_line: str) -> bool:
+    return import_line.split()[1].partition(".")[0] in sys.stdlib_module_names
+
+
+def _body(module: ModuleType) -> str:
+    """A module's source without its docstring and imports; errors of this project become ``ValueError``."""
+    source = inspect.getsource(module)
+    lines = source.splitlines()
+    errors: set[str] = set()
+    for index, node in enumerate(ast.parse(source).body):
+        is_docstring = index == 0 and isinstance(node, ast.Expr)
+        if isinstance(node, ast.ImportFrom) and node.module == "eznas.errors":
+            errors.update(alias.name for alias in node.names)
+        if is_docstring or isinstance(node, ast.Import | ast.ImportFrom):
+            for number in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[number] = ""
+    text = "\n".join(lines).strip()
+    for name in errors:
+        text = re.sub(rf"\b{name}\b", "ValueError", text)
+    return text
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def _documentation(program: Program, direction: int, settings: ScoringSettings, card: Mapping[str, object]) -> str:
+    better = "Higher" if direction == 1 else "Lower"
+    facts = {_clean(label): _clean(text) for label, text in card.items()}
+    width = max(map(len, facts), default=0) + 2
+    lines = [
+        "A zero-cost proxy: scores a neural network before training; higher predicts higher accuracy.",
+        "",
+        "Discovered with eznas. This file stands alone: it needs torch and Python 3.10 or later, nothing else.",
+        "",
+        "Formula (statistics of each unit activation -> convolution -> normalisation, then over the units):",
+        "",
+        *_filled(program.text, "    "),
+        "",
+        "In LaTeX:",
+        "",
+        *_filled(to_latex(program), "    "),
+        "",
+        f"{better} values go with higher accuracy: `score` is the formula times DIRECTION = {direction}.",
+        "",
+        *(_fact(label, text, width) for label, text in facts.items()),
+        *([""] if facts else []),
+        f"Scored there: {_clean(settings.batch)}; networks initialised by scheme {settings.scheme!r} from one seed, as",
+        "`prepare` does. Scores compare networks only on the same inputs, initialisation and settings.",
+        "",
+        "Use:",
+        "",
+        "    network = prepare(MyNetwork())     # the initialisation the proxy was found with",
+        "    print(score(network, images))      # images: (batch, channels, height, width), normalised per channel",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _fact(label: str, text: str, width: int) -> str:
+    start = f"{label + ':':<{width}}"
+    return textwrap.fill(start + text, 110, subsequent_indent=" " * min(width, 30), break_long_words=False)
+
+
+def _filled(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, 110, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _clean(text: object) -> str:
+    """One line of printable characters: no control characters, direction marks, surrogates or triple quotes."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    return " ".join(printable.replace('"""', "'''").split())
+
+
+def _docstring(text: str) -> str:
+    """A raw docstring, so that LaTeX stays legible; `_clean` left no triple quote and the text ends with a newline."""
+    return f'r"""{text}"""'
+
+
+def _verify(text: str, documentation: str) -> None:
+    """Raises unless `text` is Python with that docstring, each top-level name once, importing torch and stdlib only."""
+    tree = ast.parse(text)
+    if ast.get_docstring(tree, clean=False) != documentation:
+        raise ProgramError("Cannot export: the description would not stay inside its docstring; shorten the card")
+    for node in ast.walk(tree):
+        names: Iterable[str] = ()
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        foreign = [n for n in names if n.partition(".")[0] not in ("torch", *sys.stdlib_module_names)]
+        if foreign:
+            raise ProgramError(f"Cannot export: the file would import {foreign[0]}, expected torch and stdlib only")
+    defined = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    twice = sorted({name for name in defined if defined.count(name) > 1})
+    if twice:
+        raise ProgramError(f"Cannot export: {twice} would be defined twice; rename one in its module")
+
+
+_CLASSES_NEEDED = '''    if targets is None:
+        raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
+'''
+_TEMPLATE = '''{documentation}
+
+from __future__ import annotations
+
+{imports}
+
+DIRECTION = {direction}
+"""`score` is the formula times this, so that higher predicts higher accuracy."""
+SCHEME = {scheme}
+"""Initialisation the proxy was found with."""
+INITIALISATION_SEED = {initialisation_seed}
+"""Seed of the generator all parameters were drawn from."""
+PROBE_SEED = {probe_seed}
+"""Seed of the noise and the perturbation of the probes."""
+STATISTICS_READ = {statistics}
+UNITS_READ = {units}
+"""The layers the formula looks at: convolutional units, or all convolutions and linear layers."""
+
+
+def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = PROBE_SEED) -> float:
+    """The proxy's score of one network; higher predicts higher accuracy. The network is left as it was found.
+
+    Args:
+        network: at initialisation, on the device of `inputs`; see `prepare`.
+        inputs: (batch, ...) float tensor, the same for all networks that are compared.
+        targets: {targets_line}
+        seed: of the noise and the perturbation of the probes.
+
+    Raises:
+        ValueError: if there is no finite score, naming the step of the formula at fault.
+    """
+    name = type(network).__name__
+{check}    units, quantities = capture_units(
+        network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
+    )
+    try:
+        steps = formula(units, {{**quantities, "unit_count": float(len(units))}}, inputs.device)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"No score for {{name}}: {{error}}") from error
+    value = float(steps[-1][1][0])
+    if math.isfinite(value):
+        return DIRECTION * value
+    for step, result in steps:
+        if not all(bool(tensor.isfinite().all()) for tensor in (result if isinstance(result, list) else [result])):
+            raise ValueError(f"No score for {{name}}: non-finite after {{step!r}}")
+    raise ValueError(f"No score for {{name}}: non-finite result")
+
+
+def prepare(network: nn.Module, seed: int = INITIALISATION_SEED, *, scheme: str = SCHEME) -> nn.Module:
+    """Draws all parameters of `network` anew, in place, as those of the networks the proxy was found on.
+
+    Raises:
+        ValueError: if a layer with parameters is of a kind that has no initialisation rule here.
+    """
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    network.cpu()  # drawn on the CPU, so that every device sees the same values
+    initialise_(network, scheme, torch.Generator().manual_seed(seed))
+    return network.to(device).train()
+
+
+def formula(units: list, quantities: dict, device: torch.device) -> list:
+    """Every step of the formula as (name, value), the score last; a value is a list with one tensor per unit, or one
+    tensor for the network."""
+    layers = Layers.of_one_network(len(units), device)
+{steps}
+
+
+# --- operators ----------------------------------------------------------------------------------------------------
+
+{constants}
+
+
+{operators}
+
+
+# --- initialisation -----------------------------------------------------------------------------------------------
+
+{initialise}
+
+
+# --- statistics of a network --------------------------------------------------------------------------------------
+
+{tracing}
+'''

@@ -1,0 +1,517 @@
+"""What every published estimator promises, over the whole table, on networks that make it hard to keep."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eznas.errors import CaptureError, ConfigError
+from eznas.estimators import PUBLISHED, Estimator, by_name, estimators_table, score
+from eznas.spaces import Skeleton, build_network, nb201
+from tests.eznas.estimators.small_networks import labels
+
+EACH = pytest.mark.parametrize("estimator", PUBLISHED, ids=lambda estimator: estimator.name)
+LABELLED = pytest.mark.parametrize(
+    "estimator", [row for row in PUBLISHED if row.needs_targets], ids=lambda estimator: estimator.name
+)
+TARGETS = labels(6, 2)
+"""Classes of the six images, twice three of each, so that every estimator has pairs to compare."""
+NO_FORWARD_PASS = tuple(row.name for row in PUBLISHED if row.passes == "none")
+AZ_NAS = ("az_expressivity", "az_progressivity", "az_trainability")
+LOWER_IS_BETTER = {"ntk"}
+
+
+class Awkward(nn.Module):
+    """In-place and functional activations, a shortcut around a normalisation, dropout, and a weight that is unused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.in_place = nn.ReLU(inplace=True)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.dropout = nn.Dropout(0.5)
+        self.unused = nn.Conv2d(8, 8, 1)
+        self.classifier = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images)
+        x = x + self.conv(self.in_place(self.norm(x)))
+        x = self.dropout(F.relu(x))
+        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
+        return logits
+
+
+def draw(network: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.3, generator=generator)
+    return network
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return draw(Awkward())
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_names_are_distinct_and_found() -> None:
+    assert len({estimator.name for estimator in PUBLISHED}) == len(PUBLISHED)
+    assert all(by_name(estimator.name) is estimator for estimator in PUBLISHED)
+    assert {estimator.name for estimator in PUBLISHED if estimator.direction != 1} == LOWER_IS_BETTER
+    assert {estimator.direction for estimator in PUBLISHED} == {1, -1}
+
+
+@EACH
+def test_every_row_says_where_it_comes_from(estimator: Estimator) -> None:
+    assert estimator.source == "baseline" or "https://" in estimator.source
+    documentation = estimator.function.__doc__ or ""
+    assert "Source: " in documentation or estimator.name in ("parameter_count", "mac_count")
+
+
+@EACH
+def test_one_call_scores_a_network_by_name(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    assert score(estimator.name, network, images, TARGETS) == estimator(network, images, TARGETS)
+
+
+def test_an_unknown_name_is_told_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"No published estimator is called 'synflo': .* did you mean 'synflow'\?"):
+        by_name("synflo")
+
+
+@EACH
+def test_a_score_is_a_finite_number_and_the_same_each_time(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    value = estimator(network, images, TARGETS)
+    assert type(value) is float
+    assert math.isfinite(value)
+    assert estimator(network, images, TARGETS) == value  # although the network has dropout
+
+
+@EACH
+def test_the_network_is_left_as_it_was_found(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    network.eval()
+    network.get_submodule("dropout").train()
+    network.get_submodule("conv").requires_grad_(False)
+    network.get_parameter("stem.weight").grad = torch.ones(8, 3, 3, 3)
+    parts = {name: (id(t), t.clone()) for name, t in network.state_dict(keep_vars=True).items()}
+    modes = [module.training for module in network.modules()]
+    given = images.clone()
+
+    estimator(network, images, TARGETS)
+
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        identity, value = parts[name]
+        assert id(tensor) == identity
+        assert torch.equal(tensor, value)
+        assert tensor.requires_grad == (isinstance(tensor, nn.Parameter) and not name.startswith("conv."))
+    assert [module.training for module in network.modules()] == modes
+    assert [n for n, p in network.named_parameters() if p.grad is not None] == ["stem.weight"]
+    assert str(network.get_parameter("stem.weight").grad) == str(torch.ones(8, 3, 3, 3))
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
+    assert torch.equal(images, given)
+    assert not images.requires_grad
+
+
+@EACH
+def test_the_mode_of_the_network_and_the_callers_gradient_mode_do_not_matter(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    value = estimator(network.train(), images, TARGETS)
+    with torch.no_grad():
+        assert estimator(network.eval(), images, TARGETS) == value
+
+
+@EACH
+def test_no_global_generator_is_used(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    before = torch.get_rng_state()
+    estimator(network, images, TARGETS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@EACH
+def test_layers_that_draw_draw_the_same_each_time(estimator: Estimator, images: Tensor) -> None:
+    """Dropout is the identity, but a random slope is part of what its layer does."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.RReLU(), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    draw(network.append(nn.Linear(4, 5)))
+    before = torch.get_rng_state()
+    value = estimator(network, images, TARGETS)
+    torch.rand(3)
+    assert estimator(network, images, TARGETS) == value
+    torch.set_rng_state(before)
+    estimator(network, images, TARGETS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+WITHOUT: dict[str, nn.Module] = {
+    "normalisation": nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
+    ),
+    "relu": nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.SiLU(), nn.Conv2d(6, 4, 3), nn.GELU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)),
+    ),
+    "convolution": nn.Sequential(nn.Flatten(), nn.Linear(192, 7), nn.ReLU(), nn.Linear(7, 5)),
+    "global pooling": nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 5)),
+}
+NEEDS_64_PIXELS = {("meco", "convolution"), ("meco", "global pooling")}
+FEWER_THAN_TWO_BLOCKS = ("convolution", "global pooling")
+
+
+@EACH
+@pytest.mark.parametrize("part", WITHOUT)
+def test_a_network_may_lack_any_kind_of_layer(estimator: Estimator, part: str, images: Tensor) -> None:
+    network = draw(WITHOUT[part])
+    if (estimator.name, part) in NEEDS_64_PIXELS:
+        with pytest.raises(CaptureError, match="could not be scored"):
+            estimator(network, images, TARGETS)
+        return
+    if estimator.name in AZ_NAS and part in FEWER_THAN_TWO_BLOCKS:
+        with pytest.raises(CaptureError, match=r"shows [01] feature map\(s\) .* feature_blocks\(\)"):
+            estimator(network, images, TARGETS)
+        return
+    value = estimator(network, images, TARGETS)
+    assert type(value) is float
+    no_pattern = {("naswot", "relu"): -math.inf, ("swap", "relu"): 0.0, ("linear_regions", "relu"): 1.0}
+    no_pattern |= {("swap_regularised", "relu"): 0.0, ("relu_count", "relu"): 0.0}
+    assert value == no_pattern.get((estimator.name, part), value)
+    assert math.isfinite(value) or (estimator.name, part) in no_pattern
+
+
+@EACH
+def test_a_batch_of_one_has_a_value_or_a_readable_error(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    """With one image the normalisation still has its 8x8 places; only `zico` needs two images."""
+    if estimator.name == "zico":
+        with pytest.raises(ConfigError, match="pass at least 2"):
+            estimator(network, images[:1], TARGETS[:1])
+        return
+    assert type(estimator(network, images[:1], TARGETS[:1])) is float
+
+
+@LABELLED
+def test_a_class_that_the_network_does_not_have_is_a_readable_error(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    for wrong in (-1, 5):
+        with pytest.raises(
+            ConfigError, match=rf"Target {wrong} is not a class of Awkward, which has 5 logits: .* 0 to"
+        ):
+            estimator(network, images, torch.full((6,), wrong))
+
+
+@EACH
+def test_a_network_that_cannot_be_scored_is_a_readable_error(estimator: Estimator, images: Tensor) -> None:
+    if estimator.name in NO_FORWARD_PASS:
+        assert estimator(nn.Conv2d(4, 2, 1), images) > 0
+        return
+    with pytest.raises(CaptureError, match=r"could not be scored.*channels"):
+        estimator(nn.Conv2d(4, 2, 1), images, TARGETS)
+
+
+@EACH
+def test_a_zero_network_is_a_value_not_an_error(estimator: Estimator, images: Tensor) -> None:
+    class Zero(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (F.relu(self.conv(self.stem(x))) * 0).mean(dim=(2, 3))
+
+    value = estimator(draw(Zero()), images, TARGETS)
+    assert type(value) is float
+    if estimator.name in ("synflow", "synflow_bn", "jacob_cov", "epe_nas", "epe_nas_as_released", "zen", "ntk"):
+        assert not math.isfinite(value)
+    if estimator.name in ("grad_norm", "plain", "snip", "grasp", "fisher", "zico", "gradsign", "logsynflow"):
+        assert value == 0
+
+
+def test_two_outputs_are_refused(images: Tensor) -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    with pytest.raises(CaptureError, match="Two must return one tensor of logits but returned a tuple"):
+        by_name("naswot")(Two(), images)
+
+
+def test_missing_targets_are_refused(network: nn.Module, images: Tensor) -> None:
+    estimator = Estimator(
+        name="labelled",
+        title="labelled",
+        direction=1,
+        needs_targets=True,
+        needs_gradients=False,
+        needs_images=True,
+        passes="none",
+        function=lambda network, inputs, targets: float(len(inputs)),
+        source="",
+    )
+    with pytest.raises(ConfigError, match="'labelled' needs the class of each image"):
+        estimator(network, images)
+    assert estimator(network, images, torch.zeros(6, dtype=torch.int64)) == 6
+
+
+# -------------------------------------------------------------------------------------------------- what the table says
+
+
+@EACH
+def test_values_of_images_that_are_not_needed_do_not_matter(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    values = {estimator(network, batch, TARGETS) for batch in (images, images.flip(2) * 3 + 1)}
+    if not estimator.needs_images:
+        assert len(values) == 1
+    elif estimator.name not in ("linear_regions", "swap", "swap_regularised"):  # counts, which may be equal
+        assert len(values) == 2
+
+
+@EACH
+def test_labels_that_are_not_needed_do_not_matter(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    values = {estimator(network, images, targets) for targets in (TARGETS, torch.tensor([0, 0, 0, 1, 3, 3]))}
+    if estimator.needs_targets:
+        assert len(values) == 2
+    else:
+        assert values == {estimator(network, images)}
+
+
+@EACH
+def test_passes_and_gradients_are_those_that_the_table_says(
+    estimator: Estimator, network: nn.Module, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts calls of the network, and calls of autograd."""
+    n_backward, gradient = 0, torch.autograd.grad
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal n_backward
+        n_backward += 1
+        return gradient(*args, **kwargs)
+
+    monkeypatch.setattr("torch.autograd.grad", counted)
+    n_forward = []
+    handle = network.register_forward_pre_hook(lambda module, arguments: n_forward.append(len(arguments[0])))
+    estimator(network, images, TARGETS)
+    handle.remove()
+    n_images, n_classes = len(images), 5
+    per_image = {"gradsign": (n_images, n_images), "ntk": (1, n_images), "vkdnw": (1, n_classes)}
+    said = {
+        kind: int(found[1]) if (found := re.search(rf"(\d+) {kind}", estimator.passes)) else 0
+        for kind in ("forward", "backward")
+    }
+    expected = per_image.get(estimator.name, (said["forward"], said["backward"]))
+    assert (len(n_forward), n_backward) == expected
+    assert (n_backward > 0) == estimator.needs_gradients
+    assert estimator.documentation.splitlines()[0].endswith((".", ":", ":,", "**."))
+
+
+def test_the_table_for_people_has_a_row_each() -> None:
+    rows = estimators_table()
+    assert [row["name"] for row in rows] == [estimator.name for estimator in PUBLISHED]
+    assert {row["better"] for row in rows if row["name"] == "ntk"} == {"lower"}
+    assert {(row["labels"], row["images"]) for row in rows if row["name"] == "snip"} == {("yes", "values")}
+
+
+# --------------------------------------------------------------------------------------- bad input, degenerate networks
+
+
+def outcome(estimator: Estimator, network: nn.Module, images: Tensor, targets: Tensor | None = TARGETS) -> float | str:
+    """The score, or the sentence in which it is refused; anything else fails, and so does taking long."""
+    start = time.process_time()
+    found: float | str
+    try:
+        found = estimator(network, images, targets)
+        assert type(found) is float
+    except (CaptureError, ConfigError) as error:
+        found = str(error)
+        assert found[0].isupper() or found.split()[0] == estimator.name
+        assert "\n" not in found.strip()
+    assert time.process_time() - start < 2
+    return found
+
+
+def small(*, activation: type[nn.Module] = nn.ReLU, normalised: bool = True, **second: Any) -> nn.Sequential:
+    """Two convolutions, the second as asked, each with its normalisation and activation, and a classifier."""
+    norms = [nn.BatchNorm2d(6), nn.BatchNorm2d(6)] if normalised else [nn.Identity(), nn.Identity()]
+    second = {"kernel_size": 3, "padding": 1} | second
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), norms[0], activation(), nn.Conv2d(6, 6, **second), norms[1], activation()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)),
+    )
+
+
+class Transformer(nn.Module):
+    """Patches by a strided convolution, a class token, one layer of attention, layer normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 4, stride=4), nn.Parameter(torch.zeros(1, 1, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.norm, self.classifier = nn.LayerNorm(8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = self.layer(torch.cat([self.token.expand(len(x), -1, -1), tokens], dim=1))
+        logits: Tensor = self.classifier(self.norm(tokens[:, 0]))
+        return logits
+
+
+UNUSUAL: dict[str, Callable[[], nn.Module]] = {
+    "wide kernel": lambda: small(kernel_size=(1, 7), padding=(0, 3)),
+    "no padding": lambda: small(kernel_size=(1, 7), padding=0),
+    "grouped": lambda: small(groups=3),
+    "depthwise": lambda: small(groups=6),
+    "dilated": lambda: small(dilation=2, padding=2),
+    "strided": lambda: small(stride=(1, 2)),
+    "GELU": lambda: small(activation=nn.GELU),
+    "GELU, no normalisation": lambda: small(activation=nn.GELU, normalised=False),
+    "no normalisation": lambda: small(normalised=False),
+}
+
+
+@EACH
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_unusual_convolutions_and_activations_are_scored(estimator: Estimator, kind: str, images: Tensor) -> None:
+    value = outcome(estimator, draw(UNUSUAL[kind]()), images)
+    assert isinstance(value, float), value
+    if "GELU" not in kind or estimator.name != "naswot":
+        assert math.isfinite(value)
+
+
+@EACH
+def test_a_transformer_is_scored_or_refused(estimator: Estimator, images: Tensor) -> None:
+    """The features of AZ-NAS have four axes; those of a transformer have three."""
+    found = outcome(estimator, draw(Transformer()), images)
+    if estimator.name in AZ_NAS:
+        assert "at least 2 are needed, a stem and a block" in str(found)
+    else:
+        assert isinstance(found, float), found
+
+
+@EACH
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_or_refused(estimator: Estimator, dtype: torch.dtype, images: Tensor) -> None:
+    found = outcome(estimator, draw(small()).to(dtype), images.to(dtype))
+    if isinstance(found, float):  # as in single precision, but for the rounding of activations near zero
+        expected = estimator(draw(small()), images, TARGETS)
+        assert found == pytest.approx(expected, rel=0.1, abs=0.02)
+    else:
+        assert "BFloat16" in found or "Half" in found or str(dtype) in found
+
+
+@EACH
+def test_images_of_another_precision_are_a_readable_error(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    for batch in (images.double(), (images * 100).to(torch.uint8)):
+        found = outcome(estimator, network, batch)
+        if estimator.passes == "none" or "synflow" in estimator.name:  # which make their own image
+            assert found == estimator(network, images, TARGETS)
+        else:
+            assert re.search("could not be scored|could not score|needs floating point inputs", str(found))
+
+
+@EACH
+def test_another_device_is_a_readable_error(estimator: Estimator, images: Tensor) -> None:
+    """The device 'meta' stands for any other; it holds no values."""
+    for network, batch in ((small().to("meta"), images), (small(), images.to("meta"))):
+        with pytest.raises(ConfigError, match=r"Sequential has tensors on \w+, but the images are on \w+; move both"):
+            estimator(network, batch, TARGETS)
+    with pytest.raises(ConfigError, match="'meta', which holds no values"):
+        estimator(small().to("meta"), images.to("meta"), TARGETS)
+
+
+@EACH
+def test_no_images_are_a_readable_error(estimator: Estimator, network: nn.Module, images: Tensor) -> None:
+    for batch in (images[:0], images[0, 0, 0]):
+        with pytest.raises(ConfigError, match="Expected a batch of at least one image"):
+            estimator(network, batch, TARGETS[: len(batch)])
+
+
+@EACH
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30, 0.0])
+def test_weights_and_images_that_are_not_finite_are_a_value(estimator: Estimator, value: float, images: Tensor) -> None:
+    spoilt = draw(small())
+    with torch.no_grad():
+        spoilt.get_parameter("3.weight").view(-1)[:9] = value
+    assert isinstance(outcome(estimator, spoilt, images), float)
+    batch = images.clone()
+    batch[0, 0] = value
+    assert isinstance(outcome(estimator, draw(small()), batch), float)
+    whole = draw(small(normalised=False))
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.fill_(value)
+    assert isinstance(outcome(estimator, whole, torch.full_like(images, value)), float)
+
+
+NO_LABELS = {
+    "float": TARGETS.float(),
+    "boolean": TARGETS > 0,
+    "too few": TARGETS[:5],
+    "two axes": TARGETS[:, None],
+    "one": torch.tensor(1),
+    "beyond": TARGETS + 5,
+    "negative": TARGETS - 1,
+    "some beyond": TARGETS * 9,
+}
+
+
+@LABELLED
+@pytest.mark.parametrize("kind", NO_LABELS)
+def test_labels_that_are_none_are_a_readable_error(
+    estimator: Estimator, kind: str, network: nn.Module, images: Tensor
+) -> None:
+    sentence = str(outcome(estimator, network, images, NO_LABELS[kind]))
+    assert re.match(r"Expected targets to be \(6,\) integers|Target -?\d+ is not a class", sentence)
+
+
+@LABELLED
+def test_labels_of_any_width_and_classes_of_one_image_are_fine(
+    estimator: Estimator, network: nn.Module, images: Tensor
+) -> None:
+    value = estimator(network, images, TARGETS)
+    assert estimator(network, images, TARGETS.to(torch.uint8)) == value
+    assert estimator(network, images, TARGETS.to(torch.int32)) == value
+    assert isinstance(outcome(estimator, network, images[:5], torch.arange(5)), float)
+
+
+@EACH
+def test_a_network_whose_output_hears_no_image_is_a_value(estimator: Estimator, images: Tensor) -> None:
+    """Its Jacobian is zero, although neither its weights nor its logits are."""
+    deaf = draw(small())
+    with torch.no_grad():
+        deaf.get_parameter("0.weight").zero_()
+    value = outcome(estimator, deaf, images)
+    assert isinstance(value, float)
+    if estimator.name in ("jacob_cov", "epe_nas", "epe_nas_as_released"):
+        assert math.isnan(value)
+
+
+@EACH
+def test_one_image_of_one_class_is_a_value_or_a_sentence(estimator: Estimator, images: Tensor) -> None:
+    for network in (small(), small(normalised=False), Transformer()):
+        outcome(estimator, draw(network), images[:1], TARGETS[:1])
+
+
+@EACH
+@pytest.mark.parametrize("index", [1651, 1, 11])
+def test_cells_without_a_path_are_a_value(estimator: Estimator, index: int, images: Tensor) -> None:
+    network = build_network(nb201.from_index(index), Skeleton(cells_per_stage=1, channels=4), seed=0)
+    assert isinstance(outcome(estimator, network, images), float)

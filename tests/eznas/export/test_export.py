@@ -1,0 +1,333 @@
+"""An exported proxy runs alone and gives the run's scores."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eznas.errors import ProgramError, RunError
+from eznas.estimators import by_name
+from eznas.evaluation import evaluate
+from eznas.export import ScoringSettings, export_json, export_latex, export_python, export_sympy, proxy_card
+from eznas.export import python as export
+from eznas.programs import Invalid, Program, from_json, parse
+from eznas.proxies import KNOWN_PROGRAMS
+from eznas.runs.front import load_front
+from eznas.spaces import nb201
+from eznas.spaces.networks import build_network
+from eznas.statistics import ALL_STATISTICS, capture
+from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
+from tests.strategies import random_programs
+
+SETTINGS = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, batch="6 random images")
+SIMPLE = "(mean_layers (mean_abs (divide weight_grad.noise weight)))"
+
+NETWORKS = '''
+import torch
+from torch import nn
+
+
+class Mixed(nn.Module):
+    """A grouped and a strided convolution, activations as module, in place and as a function, a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6))
+        self.block = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(6, 6, 3, padding=1, groups=2), nn.GroupNorm(2, 6))
+        self.widen = nn.Sequential(nn.Conv2d(6, 10, 3, stride=2, bias=False), nn.BatchNorm2d(10))
+        self.classifier = nn.Linear(10, 4)
+
+    def forward(self, images):
+        x = self.stem(images)
+        x = x + self.block(x.clone())
+        x = self.widen(torch.relu(x))
+        return self.classifier(torch.relu(x).mean(dim=(2, 3)))
+
+
+def perceptron():
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.Tanh(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def networks():
+    torch.manual_seed(0)
+    return [Mixed(), Mixed(), perceptron()]
+'''
+DRIVER = """
+import importlib.util, json, pathlib, sys
+
+class NoProject:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("eznas", "primitives", "jaxtyping"):
+            raise ImportError(f"the file imported {name}")
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+sys.meta_path.insert(0, NoProject())
+import torch
+torch.set_num_threads(1)
+folder = pathlib.Path(sys.argv[1])
+networks, results = load(folder / "networks.py").networks(), {}
+inputs, targets = torch.load(folder / "inputs.pt"), torch.load(folder / "targets.pt")
+for path in sorted(folder.glob("proxy_*.py")):
+    module = load(path)
+    results[path.stem] = found = []
+    for network in networks:
+        try:
+            found.append(module.score(network, inputs, targets=targets))
+        except ValueError as error:
+            found.append(str(error))
+print(json.dumps(results))
+"""
+
+
+CLASSES = torch.tensor([0, 1, 2, 1, 0, 1])
+
+
+def batch() -> Tensor:
+    return torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def exported(program: Program, folder: Path, *, direction: int = 1, name: str = "exported_proxy") -> ModuleType:
+    path = folder / f"{name}.py"
+    path.write_text(export_python(program, direction=direction, settings=SETTINGS), encoding="utf-8")
+    return load_module(path)
+
+
+def run_alone(folder: Path) -> dict[str, list[float | str]]:
+    """Scores of the exported files in `folder`, from an isolated Python in which this project cannot be imported."""
+    torch.save(batch(), folder / "inputs.pt")
+    torch.save(CLASSES, folder / "targets.pt")
+    (folder / "networks.py").write_text(NETWORKS, encoding="utf-8")
+    (folder / "driver.py").write_text(DRIVER, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-I", "driver.py", str(folder)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[float | str]] = json.loads(done.stdout)
+    return found
+
+
+@functools.cache
+def drawn_programs() -> list[Program]:
+    """Random programs of all sets, enough of them that every operator of the language occurs in one."""
+    chosen: list[Program] = []
+    missing = set(PRIMITIVES.values())
+    for words in (EXTENDED, PAPER, LABELLED):
+        drawn = [p for p in random_programs(words, 20, 1_000, max_height=6) if p.size <= 40]
+        while drawn and (best := max(drawn, key=lambda p: len(missing & set(p.nodes)))) and missing & set(best.nodes):
+            chosen.append(best)
+            missing -= set(best.nodes)
+    chosen.extend(random_programs(EXTENDED, 21, 8, max_height=5))
+    chosen.append(KNOWN_PROGRAMS["synflow_program"].program)
+    assert not missing, missing
+    return chosen
+
+
+def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> None:
+    programs = drawn_programs()
+    for index, program in enumerate(programs):
+        text = export_python(program, direction=-1 if index % 3 == 0 else 1, settings=SETTINGS)
+        (tmp_path / f"proxy_{index:03}.py").write_text(text, encoding="utf-8")
+    found = run_alone(tmp_path)
+    networks = load_module(tmp_path / "networks.py").networks()
+    statistics = [
+        capture(network, batch(), seed=SETTINGS.probe_seed, statistics=ALL_STATISTICS, targets=CLASSES)
+        for network in networks
+    ]
+    n_scores = 0
+    for index, program in enumerate(programs):
+        direction = -1 if index % 3 == 0 else 1
+        for shown, score in zip(statistics, found[f"proxy_{index:03}"], strict=True):
+            expected = evaluate(program, shown)
+            if isinstance(expected, Invalid):
+                assert str(score).startswith("No score for"), (program.text, score)
+            else:
+                assert score == pytest.approx(direction * expected, rel=1e-4, abs=1e-30), program.text
+                n_scores += 1
+    assert n_scores > len(programs), "most drawn programs should have scores"
+
+
+@pytest.mark.parametrize("name", ["snip_program", "epe_nas_program", "synflow_program"])
+def test_an_exported_estimator_reads_all_layers_and_the_classes(name: str, tmp_path: Path) -> None:
+    known = KNOWN_PROGRAMS[name]
+    settings = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, units=known.units)
+    path = tmp_path / "exported_estimator.py"
+    path.write_text(export_python(known.program, direction=1, settings=settings), encoding="utf-8")
+    network = build_network(nb201.from_index(6111), nb201.Skeleton(cells_per_stage=1, channels=4), seed=3)
+    found = load_module(path).score(network, batch(), CLASSES)
+    assert found == pytest.approx(by_name(str(known.estimator))(network, batch(), CLASSES), rel=1e-4)
+    if known.program.needs_classes:
+        with pytest.raises(ValueError, match=r"class"):
+            load_module(path).score(network, batch())
+
+
+@pytest.mark.parametrize("name", sorted(PRIMITIVES))
+def test_source_of_every_operator_can_be_carried(name: str) -> None:
+    carried = export._Carried()
+    carried.add(PRIMITIVES[name].function)
+    tree = ast.parse("\n\n".join([*carried.constants(), *carried.definitions()]))
+    assert PRIMITIVES[name].function.__name__ in {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    assert not any(n.decorator_list for n in tree.body if isinstance(n, ast.FunctionDef))
+
+
+def test_function_that_uses_what_cannot_be_carried_is_refused() -> None:
+    carried = export._Carried()
+    with pytest.raises(ProgramError, match="run_alone uses 'batch', which cannot be carried along"):
+        carried.add(run_alone)
+
+
+@pytest.mark.parametrize("index", [11_472, 4_000])
+def test_prepare_and_score_give_the_score_of_the_run(index: int, tmp_path: Path) -> None:
+    skeleton = nb201.Skeleton(cells_per_stage=1, channels=4)
+    program = parse(f"(add {SIMPLE} (log_abs_determinant (sum_layers (agreement_kernel activation_input.perturbed))))")
+    arch = nb201.from_index(index)
+    in_run = build_network(arch, skeleton, scheme="eznas", seed=SETTINGS.initialisation_seed)
+    expected = evaluate(program, capture(in_run, batch(), seed=SETTINGS.probe_seed))
+    module = exported(program, tmp_path)
+    network = build_network(arch, skeleton, scheme="default", seed=99)
+    before = module.score(network, batch())
+    module.prepare(network)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), in_run.parameters(), strict=True))
+    assert module.score(network, batch()) == pytest.approx(expected, rel=1e-6)
+    assert before != pytest.approx(expected, rel=1e-3)
+
+
+def test_imports_are_torch_and_the_standard_library_only() -> None:
+    allowed = {"torch", "__future__", *sys.stdlib_module_names}
+    for program in drawn_programs()[::4]:
+        tree = ast.parse(export_python(program, direction=1, settings=SETTINGS))
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= allowed
+        assert not {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & {"eval", "exec", "Float", "primitive"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""\nraise SystemExit(7)\n"""', '\\"""', "\\", "\\N{DASH} \\x", '""""', "{0} {documentation}",
+        "a\0b\rc\u2028d", "\ud800", "\u202eevil", "'" * 7,
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_hostile_text_stays_in_the_docstring(text: str, tmp_path: Path) -> None:
+    settings = ScoringSettings(scheme="eznas", initialisation_seed=0, probe_seed=0, batch=text)
+    source = export_python(parse(SIMPLE), direction=1, settings=settings, card={text: text, "n": text * 30})
+    clean = export_python(parse(SIMPLE), direction=1, settings=settings)
+    code = [ast.dump(node) for node in ast.parse(source).body[1:]]
+    assert code == [ast.dump(node) for node in ast.parse(clean).body[1:]]
+    path = tmp_path / "hostile.py"
+    path.write_text(source, encoding="utf-8")
+    module = load_module(path)
+    assert SIMPLE in str(module.__doc__)
+
+
+def test_description_says_what_where_and_how_well(finished_run: Path) -> None:
+    front = load_front(finished_run)
+    assert front.pick is not None
+    assert front.pick.program is not None
+    card = proxy_card(front, front.pick)
+    source = export_python(front.pick.program, direction=front.pick.direction, settings=SETTINGS, card=card)
+    doc = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
+    measured = front.pick.report["cifar10"]
+    assert measured.tau_interval is not None
+    assert f"{measured.tau:.3f} [{measured.tau_interval[0]:.3f}, {measured.tau_interval[1]:.3f}]" in doc
+    assert front.pick.program.text in doc
+    for expected in ("160 networks, test accuracy after 200 epochs", r"\sum_\ell", "6 random images"):
+        assert expected in doc
+
+
+def test_direction_turns_scores_so_that_higher_is_better(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    up = exported(parse(SIMPLE), tmp_path, direction=1, name="proxy_up").score(network, batch())
+    down = exported(parse(SIMPLE), tmp_path, direction=-1, name="proxy_down").score(network, batch())
+    assert up == -down != 0
+
+
+def test_network_is_left_as_found(tmp_path: Path) -> None:
+    activation = nn.ReLU(inplace=True)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), activation, nn.Flatten(), nn.Linear(144, 2))
+    network.eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    exported(parse(SIMPLE), tmp_path).score(network, batch())
+    assert not network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_score_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
+    module = exported(parse("(mean_layers (sqrt (exp (exp (numel weight)))))"), tmp_path)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+    with pytest.raises(ValueError, match="No score for Sequential: non-finite after 'exp'"):
+        module.score(network, batch())
+    with pytest.raises(ValueError, match="has no unit"):
+        module.score(nn.Identity(), batch())
+
+
+def test_shapes_that_do_not_fit_are_a_value_error(tmp_path: Path) -> None:
+    module = exported(parse("(mean_layers (element_mean (matmul weight convolution_input.data)))"), tmp_path)
+    with pytest.raises(ValueError, match="No score for Sequential"):
+        module.score(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), batch())
+
+
+def test_prepare_refuses_layers_without_a_rule(tmp_path: Path) -> None:
+    module = exported(parse(SIMPLE), tmp_path)
+    with pytest.raises(ValueError, match="Embedding"):
+        module.prepare(nn.Sequential(nn.Embedding(3, 3)))
+
+
+def test_incomplete_programs_and_odd_directions_are_refused() -> None:
+    with pytest.raises(ProgramError, match="Only a complete proxy can be exported, got Scalar@layer"):
+        export_python(parse("(mean weight)"), direction=1, settings=SETTINGS)
+    with pytest.raises(ProgramError, match="direction of a proxy must be 1 or -1, got 0"):
+        export_python(parse(SIMPLE), direction=0, settings=SETTINGS)
+    with pytest.raises(RunError, match="scheme must be one of"):
+        ScoringSettings(scheme="xavier", initialisation_seed=0, probe_seed=0)
+
+
+def test_program_of_the_architecture_alone_needs_no_statistics(tmp_path: Path) -> None:
+    module = exported(parse("(log (multiply parameter_count unit_count))"), tmp_path)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert module.STATISTICS_READ == ()
+    assert module.score(network, batch()) == pytest.approx(math.log(2 * n_parameters))
+
+
+def test_equal_parts_are_computed_once() -> None:
+    text = export_python(
+        parse("(mean_layers (add (mean_abs weight) (mean_abs weight)))"), direction=1, settings=SETTINGS
+    )
+    assert text.count("mean_abs(x) for x in") == 1
+
+
+def test_other_forms() -> None:
+    program = parse(SIMPLE)
+    assert from_json(export_json(program)) == program
+    assert r"\frac" in export_latex(program)
+    assert export_sympy(program).startswith("mean_layers(mean_abs(weight*weight_grad.noise/(epsilon_div**2")

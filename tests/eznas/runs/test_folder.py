@@ -1,0 +1,150 @@
+"""A run folder is never half-written: growing files lose at most a torn tail, rewritten files are old or new."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from eznas.errors import RunError
+from eznas.runs import RunFolder
+from eznas.runs.folder import FORMAT, VERSION
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "run")
+
+
+@contextmanager
+def full_disk(n_bytes: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes: the system itself refuses, in the middle of a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def files(folder: RunFolder) -> set[str]:
+    return {path.name for path in folder.path.iterdir() if path.is_file()}
+
+
+def test_a_run_begins_in_a_new_or_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "new" / "deep"):
+        assert (RunFolder.create(path).path / "checkpoints").is_dir()
+    with pytest.raises(RunError, match="is not empty; give another --run-dir, or use eznas resume"):
+        RunFolder.create(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match=f"Cannot create run folder {path}: "):
+            RunFolder.create(path)
+
+
+def test_opening_asks_for_a_manifest_of_this_version(folder: RunFolder, tmp_path: Path) -> None:
+    for path in (folder.path, tmp_path / "nowhere"):
+        with pytest.raises(RunError, match=r"is not a run folder: it has no manifest\.json; eznas evolve makes one"):
+            RunFolder.open(path)
+    folder.replace("manifest.json", json.dumps({"format": FORMAT, "version": VERSION}))
+    assert RunFolder.open(folder.path) == folder
+    for manifest in ({"format": FORMAT, "version": VERSION + 1}, {"format": "other", "version": VERSION}, {}):
+        folder.replace("manifest.json", json.dumps(manifest))
+        with pytest.raises(RunError, match=f"this release reads 'eznas-run' version {VERSION}: use the release that"):
+            RunFolder.open(folder.path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000, b""])
+def test_what_is_not_json_is_damaged(folder: RunFolder, content: bytes) -> None:
+    (folder.path / "manifest.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"manifest\.json is not valid JSON; the file is damaged"):
+        RunFolder.open(folder.path)
+
+
+def test_json_of_another_kind_is_damaged(folder: RunFolder) -> None:
+    folder.replace("manifest.json", "[]")
+    with pytest.raises(RunError, match="must hold a JSON object, got list"):
+        RunFolder.open(folder.path)
+
+
+def test_one_writer_at_a_time(folder: RunFolder) -> None:
+    with folder.writing(), pytest.raises(RunError, match="is being written by another process"), folder.writing():
+        pass
+    with folder.writing():
+        pass  # and free again afterwards
+
+
+def test_lines_are_appended_and_their_size_told(folder: RunFolder) -> None:
+    records = [{"a": 1}, {"b": "ö\n"}]
+    sizes = [folder.append("events.jsonl", [record]) for record in records]
+    assert sizes[1] == (folder.path / "events.jsonl").stat().st_size == folder.append("events.jsonl", [])
+    assert folder.read_lines("events.jsonl") == records
+    assert folder.read_lines("events.jsonl", sizes[0]) == records[:1]
+    assert folder.read_lines("nothing.jsonl") == []
+
+
+def test_a_torn_tail_is_left_out_and_cut_off(folder: RunFolder) -> None:
+    size = folder.append("events.jsonl", [{"a": 1}])
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write('{"b": ')
+    assert folder.read_lines("events.jsonl") == [{"a": 1}]
+    folder.truncate("events.jsonl", size)
+    folder.append("events.jsonl", [{"c": 3}])
+    assert folder.read_lines("events.jsonl") == [{"a": 1}, {"c": 3}]
+
+
+@pytest.mark.parametrize("line", ["{", "5", "[" * 100_000])
+def test_a_damaged_line_is_an_error(folder: RunFolder, line: str) -> None:
+    (folder.path / "events.jsonl").write_text(f'{line}\n{{"a":1}}\n')
+    with pytest.raises(
+        RunError, match=r"events\.jsonl holds a line that is not (a )?JSON.*; the run folder is damaged"
+    ):
+        folder.read_lines("events.jsonl")
+
+
+def test_a_file_shorter_than_its_checkpoint_says_is_an_error(folder: RunFolder) -> None:
+    size = folder.append("events.jsonl", [{"a": 1}])
+    with pytest.raises(RunError, match=f"has {size} bytes, its checkpoint says {size + 1}"):
+        folder.read_lines("events.jsonl", size + 1)
+
+
+def test_a_full_disk_leaves_a_rewritten_file_as_it_was(folder: RunFolder) -> None:
+    folder.replace("front.json", "old")
+    before = files(folder)
+    with full_disk(1000), pytest.raises(RunError, match=r"Cannot write .*front\.json: File too large; free space and"):
+        folder.replace("front.json", "new" * 1000)
+    assert (folder.path / "front.json").read_text() == "old"
+    assert files(folder) == before, "no temporary file stays"
+
+
+def test_a_full_disk_leaves_a_growing_file_as_it_was(folder: RunFolder) -> None:
+    folder.append("programs.jsonl", [{"a": 1}])
+    with full_disk(1000), pytest.raises(RunError, match=r"Cannot write .*programs\.jsonl: File too large; free space"):
+        folder.append("programs.jsonl", [{"b": "x" * 600}, {"c": "y" * 600}])
+    assert (folder.path / "programs.jsonl").read_text() == '{"a":1}\n'
+
+
+def test_a_kill_before_the_new_name_leaves_the_old_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.replace("front.json", "old")
+
+    def fail(source: object, target: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(RunError, match="No space left on device; free space and resume the run"):
+        folder.replace("front.json", "new")
+    assert (folder.path / "front.json").read_text() == "old"
+
+
+def test_a_rewritten_file_can_be_read_by_others(folder: RunFolder) -> None:
+    assert folder.replace("front.json", "text").stat().st_mode & 0o777 == 0o644

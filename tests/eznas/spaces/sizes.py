@@ -1,0 +1,31 @@
+"""The plain count of a network's parameters and multiply-accumulates, beside the closed forms."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from eznas.spaces import Architecture, Skeleton
+
+
+def check_sizes(space: ModuleType, arch: Architecture, skeleton: Skeleton, size: int) -> None:
+    """What a forward pass of a built network performs is what `space` counts, and so are its parameters."""
+    performed = 0
+
+    def count(module: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal performed
+        match module:
+            case nn.Conv2d():
+                performed += output[0].numel() * module.weight[0].numel()
+            case nn.Linear():
+                performed += (module.in_features + 1) * module.out_features
+
+    with torch.device("meta"):  # shapes alone: nothing is computed
+        network = space.allocate(arch, skeleton)
+        for module in network.modules():
+            module.register_forward_hook(count)
+        assert network(torch.empty(2, 3, size, size)).shape == (2, skeleton.n_classes)
+    assert sum(parameter.numel() for parameter in network.parameters()) == space.parameter_count(arch, skeleton)
+    assert performed == space.mac_count(arch, skeleton, size)
