@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets early-decisions validate-estimators correlations estimator-costs search-tables aggregates clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets validate-estimators correlations estimator-costs search-tables aggregates clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,9 +62,6 @@ validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton
 
 seeds: setup  ## the quickstart on five other seeds (a quarter of an hour)
 	$(BIN)/python experiments/seeds.py
-
-early-decisions: setup  ## with and without early decisions in the same time, on five seeds (ten minutes)
-	$(BIN)/python experiments/early_decisions.py
 
 validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (an hour)
 	$(BIN)/python experiments/validate_estimators.py --workers $(WORKERS) $(OPTIONS)

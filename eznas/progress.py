@@ -66,8 +66,7 @@ class StderrObserver:
             f"{state.n_evaluated} programs, {rate:.1f}/s  "
             f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
             f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}  "
-            + (f"stopped early {summary.n_stopped / max(summary.n_evaluated, 1):.0%}  " if summary.n_stopped else "")
-            + f"{_duration(left)} left"
+            f"{_duration(left)} left"
         )
 
     def _line(self, text: str) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from benchmark import half, ways
 from benchmark.ways import OperatorTime, Population, Timed, require_equal
-from benchmark.workload import Settings, Workload, evolve_decided, make_workload, random_start, run_config
+from benchmark.workload import Settings, Workload, make_workload, random_start, run_config
 from eznas.evaluation import make_plan
 from eznas.fitness.ranks import kendall_tau_b_batch
 from eznas.programs import parse
@@ -144,20 +144,6 @@ def large_store(bench: Bench) -> list[Row]:
             f"{note}: tiles ({tiled.seconds:.3g} s) against whole shape groups of all networks "
             f"({whole.seconds:.3g} s); {others}"),
         _bandwidth(bench, tiled, note),
-    ]  # fmt: skip
-
-
-def decided(bench: Bench) -> list[Row]:
-    """L: programs decided per second, most of them after a look at some of the networks."""
-    config = bench.large.problem.config
-    found, _ = bench.alone(evolve_decided, config, bench.middle)
-    (plain,), _ = bench.alone(ways.plain, bench.large.folder, [found.programs], bench.settings["plain_repeats"])
-    rate = len(found.programs) / found.seconds
-    note = f"L, generation {bench.middle} of a run with early decisions, one core, results kept, ranking included"
-    return [
-        row("l_decided", rate / plain.rate, "times",
-            f"{note}: {rate:.3g} programs/s against {plain.rate:.3g} of the plain loop; "
-            f"{found.n_stopped / len(found.programs):.0%} stopped early"),
     ]  # fmt: skip
 
 
@@ -341,6 +327,6 @@ def profile(bench: Bench) -> list[Row]:
 
 
 FIGURES: Sequence[Callable[[Bench], list[Row]]] = (
-    small_store, large_store, decided, growth, ranking, capturing, out_of_core, half_precision, profile,
+    small_store, large_store, growth, ranking, capturing, out_of_core, half_precision, profile,
 )  # fmt: skip
 """One-core figures in the order of the table."""

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_bench(settings: Settings, pool: Pool) -> Bench:
     """Networks and programs to measure on."""
     small = make_workload(run_config(settings, **settings["S"]))
-    large = make_workload(run_config(settings, **settings["L"], early_decisions=True))  # for one of the figures
+    large = make_workload(run_config(settings, **settings["L"]))
     trees = settings["trees"]
     return Bench(
         settings=settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from eznas.evolution import Assessor, Grammar, Search, Variation
+from eznas.evolution import Grammar, Search, Variation
 from eznas.location import DATA_VARIABLE
 from eznas.programs import Program
 from eznas.randomness import stream
 from eznas.runs.config import EvolutionSettings, RunConfig, config_from
-from eznas.runs.journal import SearchState, Stopped
+from eznas.runs.journal import SearchState
 from eznas.statistics import StatisticsStore, ensure_store
 from eznas.study import Machine, Problem, cache_folder, make_assessor, prepare
-from eznas.workers import Pool, open_pool
+from eznas.workers import Pool
 from primitives import PRIMITIVE_SETS
 
 Settings = Mapping[str, Any]
@@ -54,9 +53,7 @@ def use_embedded_data() -> None:
     os.environ.pop(DATA_VARIABLE, None)
 
 
-def run_config(
-    settings: Settings, *, n_networks: int, batch_size: int, cells_per_stage: int = 1, early_decisions: bool = False
-) -> RunConfig:
+def run_config(settings: Settings, *, n_networks: int, batch_size: int, cells_per_stage: int = 1) -> RunConfig:
     """Settings of a run with default evolution over reduced networks."""
     return config_from(
         {
@@ -68,7 +65,6 @@ def run_config(
                 "n_generations": max(settings["generations"]),
                 "population_size": settings["population_size"],
                 "initial_size": settings["population_size"],
-                "early_decisions": early_decisions,
             },
         }
     )
@@ -95,15 +91,10 @@ class _Collector:
         self.populations: list[list[str]] = []
 
     def record(
-        self,
-        state: SearchState,
-        found: Sequence[Any],
-        failures: Sequence[Any],
-        stopped: Sequence[Any],
-        summary: Mapping[str, Any],
+        self, state: SearchState, found: Sequence[Any], failures: Sequence[Any], summary: Mapping[str, Any]
     ) -> None:
         """Called at the end of every generation."""
-        programs = [candidate.program for candidate in found] + [program for program, _ in (*failures, *stopped)]
+        programs = [candidate.program for candidate in found] + [program for program, _ in failures]
         self.populations.append([program.text for program in programs])
 
 
@@ -114,48 +105,6 @@ def evolve_populations(workload: Workload, pool: Pool) -> list[list[str]]:
     collector = _Collector()
     Search(config.evolution, config.seed, assessor, collector).run()  # type: ignore[arg-type]
     return collector.populations
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What became of the programs of one generation of a run with early decisions.
-
-    Attributes:
-        programs: all of them.
-        n_stopped: those that were not looked at on all networks.
-        seconds: processor seconds of looking at them and of ranking them.
-    """
-
-    programs: list[str]
-    n_stopped: int
-    seconds: float
-
-
-class _Stopwatch:
-    """Stands in for the assessor of a run: the same, and it tells how long it took the last time."""
-
-    def __init__(self, assessor: Assessor) -> None:
-        self._assessor = assessor
-        self.promise = assessor.promise
-        self.seconds, self.n_stopped = 0.0, 0
-
-    def assess(self, programs: Sequence[Program], needed: np.ndarray | None = None) -> Any:
-        """Called in every generation."""
-        start = time.process_time()
-        outcomes, scores = self._assessor.assess(programs, needed)
-        self.seconds = time.process_time() - start
-        self.n_stopped = sum(isinstance(outcome, Stopped) for outcome in outcomes)
-        return outcomes, scores
-
-
-def evolve_decided(config: RunConfig, generation: int) -> Decided:
-    """That generation of a run in this process, with results kept since the first."""
-    workload = make_workload(config)
-    assessor = _Stopwatch(make_assessor(workload.problem, workload.store, open_pool(0), Machine()))
-    collector = _Collector()
-    settings = config.evolution.model_copy(update={"n_generations": generation})
-    Search(settings, config.seed, assessor, collector).run()  # type: ignore[arg-type]
-    return Decided(collector.populations[generation], assessor.n_stopped, assessor.seconds)
 
 
 def random_start(config: RunConfig, n: int) -> list[str]:

@@ -26,10 +26,8 @@ from eznas.programs.invalid import Invalid
 from eznas.statistics import NetworkStatistics, Shard, StatisticsStore
 from eznas.workers import Arguments, Died, Pool
 
-ShardAddress = tuple[str, int, int]
-"""Folder of a store, the number of a shard in it, and the round in which it is looked at."""
-ROUND_OF_FOUR = (0, 2, 1, 2)
-"""Rounds of four consecutive shards: a quarter of the networks first, then another quarter, then the other half."""
+ShardAddress = tuple[str, int]
+"""Folder of a store, and the number of a shard in it."""
 MEMORY_BYTES = 2**30
 """Default budget of a worker."""
 SHARDS_BETWEEN = 4
@@ -53,25 +51,24 @@ class ShardOwner:
     """
 
     def __init__(self, shards: Sequence[ShardAddress], device: str, tile_bytes: int | None, memory_bytes: int) -> None:
-        folders = dict.fromkeys(folder for folder, _, _ in shards)
+        folders = dict.fromkeys(folder for folder, _ in shards)
         stores = {folder: StatisticsStore.open(Path(folder), verify=False) for folder in folders}
         self._tile_bytes = tile_bytes
-        self._open = [partial(stores[folder].shard, index, device=device) for folder, index, _ in shards]
-        self._sizes = [len(stores[folder].shard_networks(index)) for folder, index, _ in shards]
-        self._rounds = [number for _, _, number in shards]
+        self._open = [partial(stores[folder].shard, index, device=device) for folder, index in shards]
+        self._sizes = [len(stores[folder].shard_networks(index)) for folder, index in shards]
         self._caches = [ResultCache(memory_bytes * 3 // 10 // max(1, len(shards))) for _ in shards]
-        n_bytes = [stores[folder].shard_bytes(index) for folder, index, _ in shards]
+        n_bytes = [stores[folder].shard_bytes(index) for folder, index in shards]
         n_kept = _how_many_stay(n_bytes, memory_bytes * 2 // 5)
         self._kept = {position: self._open[position]() for position in range(n_kept)}
 
-    def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
-        """(n_programs, n_networks) scores on this worker's networks, or on those of one round."""
+    def evaluate(self, programs: Sequence[str]) -> np.ndarray:
+        """(n_programs, n_networks) scores on this worker's networks."""
         plan = make_plan([parse(text) for text in programs])
-        chosen = [position for position, number in enumerate(self._rounds) if part in (None, number)]
+        n_shards = len(self._sizes)
         blocks = []
-        for number, position in enumerate(chosen, start=1):
+        for position in range(n_shards):
             blocks.append(self._run(position, plan))
-            if number % SHARDS_BETWEEN == 0 or number == len(chosen):
+            if (position + 1) % SHARDS_BETWEEN == 0 or position + 1 == n_shards:
                 _give_memory_back()
         return np.concatenate(blocks, axis=1) if blocks else np.empty((len(programs), 0))
 
@@ -159,11 +156,8 @@ class PopulationEvaluator:
         self._timeout = timeout
         self._given_up: dict[str, str] = {}
         shards = [(str(store.folder), index) for store in stores for index in range(store.n_shards)]
-        rounds = np.unique([ROUND_OF_FOUR[i % 4] for i in range(len(shards))], return_inverse=True)[1].tolist()
-        addresses = [(*shard, number) for shard, number in zip(shards, rounds, strict=True)]
         sizes = [len(store.shard_networks(index)) for store in stores for index in range(store.n_shards)]
-        self._round_of_network = np.repeat(rounds, sizes)
-        self._n_of_worker, parts = _split(addresses, sizes, pool.n_workers)
+        self._n_of_worker, parts = _split(shards, sizes, pool.n_workers)
         tile_bytes = None if device.startswith("cuda") else tile_bytes
         pool.deploy(owner, [(part, device, tile_bytes, memory_bytes) for part in parts])
 
@@ -172,74 +166,56 @@ class PopulationEvaluator:
         """Columns of the score matrix."""
         return sum(self._n_of_worker)
 
-    @property
-    def rounds(self) -> tuple[np.ndarray, ...]:
-        """Columns of the score matrix by round; the rounds do not depend on the workers."""
-        n_rounds = int(self._round_of_network.max(initial=-1)) + 1
-        return tuple(np.flatnonzero(self._round_of_network == number) for number in range(n_rounds))
-
-    def evaluate(self, programs: Sequence[Program], part: int | None = None) -> ScoreMatrix:
+    def evaluate(self, programs: Sequence[Program]) -> ScoreMatrix:
         """Scores of complete programs, and a reason for the first failure of each program that failed.
 
         A program that killed a worker twice has no score on any network, then and in later calls.
-
-        Args:
-            programs: complete ones.
-            part: look at the networks of one of the `rounds` only; the matrix then has their columns.
 
         Raises:
             ProgramError: if a program is not complete or reads what was not captured.
             WorkerError: if workers die whatever they are given.
         """
         texts = [program.canonical.text for program in programs]
-        columns = np.arange(self.n_networks) if part is None else self.rounds[part]
-        scores = self._scores(texts, part)
+        scores = self._scores(texts)
         scores[[text in self._given_up for text in texts]] = np.nan
         failed = ~np.isfinite(scores)
-        first = {int(p): int(columns[failed[p].argmax()]) for p in np.flatnonzero(failed.any(axis=1))}
+        first = {int(p): int(failed[p].argmax()) for p in np.flatnonzero(failed.any(axis=1))}
         given_up = {p: Invalid(self._given_up[texts[p]], 0) for p in first if texts[p] in self._given_up}
         explained = self._explain({p: (programs[p].text, first[p]) for p in first if p not in given_up})
         return ScoreMatrix(scores, {p: (first[p], (given_up | explained)[p]) for p in first})
 
-    def _scores(self, texts: Sequence[str], part: int | None) -> np.ndarray:
-        """(n_programs, n_networks of the part) scores; where a program was given up, anything."""
-        blocks = self._evaluate(texts, part, range(self._pool.n_workers), times=2)
+    def _scores(self, texts: Sequence[str]) -> np.ndarray:
+        """(n_programs, n_networks) scores; where a program was given up, anything."""
+        blocks = self._evaluate(texts, range(self._pool.n_workers), times=2)
         while dead := {worker: block for worker, block in blocks.items() if isinstance(block, Died)}:
             suspect, *others = sorted(dead)
-            blocks[suspect] = self._divide(texts, part, suspect, dead[suspect])
+            blocks[suspect] = self._divide(texts, suspect, dead[suspect])
             if others:  # probably the same program was to blame
-                blocks |= self._evaluate(texts, part, others, times=2)
+                blocks |= self._evaluate(texts, others, times=2)
         return np.concatenate([blocks[worker] for worker in sorted(blocks)], axis=1)
 
-    def _divide(self, texts: Sequence[str], part: int | None, worker: int, death: Died) -> np.ndarray:
-        """(n_programs, n_networks of the worker in the part) scores of a list that killed the worker, half by half."""
+    def _divide(self, texts: Sequence[str], worker: int, death: Died) -> np.ndarray:
+        """(n_programs, n_networks of the worker) scores of a list that killed the worker, half by half."""
         if len(self._unsuspected(texts)) <= 1:
             self._give_up(self._unsuspected(texts), worker, death)
-            return np.full((len(texts), self._n_networks(worker, part)), np.nan)
+            return np.full((len(texts), self._n_of_worker[worker]), np.nan)
         middle = len(texts) // 2
         blocks = []
         for half in (texts[:middle], texts[middle:]):
-            block = self._evaluate(half, part, [worker], times=2 if len(self._unsuspected(half)) == 1 else 1)[worker]
-            blocks.append(self._divide(half, part, worker, block) if isinstance(block, Died) else block)
+            block = self._evaluate(half, [worker], times=2 if len(self._unsuspected(half)) == 1 else 1)[worker]
+            blocks.append(self._divide(half, worker, block) if isinstance(block, Died) else block)
         return np.concatenate(blocks)
 
     def _unsuspected(self, texts: Sequence[str]) -> list[str]:
         return [text for text in texts if text not in self._given_up]
 
-    def _n_networks(self, worker: int, part: int | None) -> int:
-        start = sum(self._n_of_worker[:worker])
-        rounds = self._round_of_network[start : start + self._n_of_worker[worker]]
-        return len(rounds) if part is None else int((rounds == part).sum())
-
-    def _evaluate(
-        self, texts: Sequence[str], part: int | None, workers: Sequence[int], times: int
-    ) -> dict[int, np.ndarray | Died]:
-        """(n_programs, n_networks of the worker in the part) scores by worker, or its last death.
+    def _evaluate(self, texts: Sequence[str], workers: Sequence[int], times: int) -> dict[int, np.ndarray | Died]:
+        """(n_programs, n_networks of the worker) scores by worker, or its last death.
 
         NaN for programs given up.
         """
         sent = self._unsuspected(texts)
-        found = self._attempt("evaluate", dict.fromkeys(workers, (sent, part)), times)
+        found = self._attempt("evaluate", dict.fromkeys(workers, (sent,)), times)
         if len(sent) == len(texts):
             return found
         is_sent = [text not in self._given_up for text in texts]

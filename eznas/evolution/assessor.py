@@ -1,4 +1,4 @@
-"""From programs to outcomes: evaluation, early decisions and fitness in one step."""
+"""From programs to outcomes: evaluation and fitness in one step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.evaluation import PopulationEvaluator
-from eznas.fitness import Aggregate, Fitness, Labels, Unrankable, assess_population, rank_agreement, upper_bounds
+from eznas.fitness import Aggregate, Fitness, Labels, Unrankable, assess_population, rank_agreement
 from eznas.programs import Invalid, Program, cost
-from eznas.runs.journal import Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,85 +22,33 @@ class Assessor:
         labels: one per task, with the columns of the score matrix it uses.
         aggregate: of the tasks' correlations, ``"worst"`` or ``"mean"``.
         may_turn: whether a program may predict by a low score.
-        confidence: of early decisions; None decides nothing early.
     """
 
     evaluator: PopulationEvaluator
     labels: tuple[Labels, ...]
     aggregate: Aggregate
     may_turn: bool
-    confidence: float | None = None
 
-    def assess(
-        self, programs: Sequence[Program], needed: npt.NDArray[np.float64] | None = None
-    ) -> tuple[list[Fitness | Invalid | Stopped], npt.NDArray[np.float32]]:
-        """Fitness of each program, or why it has none; and the (n_programs, n_networks) scores.
-
-        Args:
-            programs: complete ones.
-            needed: (n_programs,) correlation from which each would matter. With it, and a confidence, networks are
-                looked at in rounds, and a program whose upper bound falls below is stopped; its missing scores are NaN.
-        """
+    def assess(self, programs: Sequence[Program]) -> tuple[list[Fitness | Invalid], npt.NDArray[np.float32]]:
+        """Fitness of each complete program, or why it has none; and the (n_programs, n_networks) scores."""
         if not programs:
             return [], np.empty((0, self.evaluator.n_networks), dtype=np.float32)
-        if needed is None or self.confidence is None:
-            matrix = self.evaluator.evaluate(programs)
-            scores, failures = matrix.scores, dict(matrix.failures)
-            stopped: dict[int, Stopped] = {}
-        else:
-            scores, failures, stopped = self._in_rounds(programs, needed, self.confidence)
-        going = [index for index in range(len(programs)) if index not in stopped]
+        matrix = self.evaluator.evaluate(programs)
         outcomes = assess_population(
-            scores[going],
+            matrix.scores,
             self.labels,
-            [programs[index].size for index in going],
-            [cost(programs[index]) for index in going],
+            [program.size for program in programs],
+            [cost(program) for program in programs],
             aggregate=self.aggregate,
-            directions=None if self.may_turn else [1] * len(going),
+            directions=None if self.may_turn else [1] * len(programs),
         )
-        found: list[Fitness | Invalid | Stopped | None] = [stopped.get(index) for index in range(len(programs))]
-        for index, outcome in zip(going, outcomes, strict=True):
-            found[index] = self._outcome(outcome, failures.get(index))
+        found = [self._outcome(outcome, matrix.failures.get(index)) for index, outcome in enumerate(outcomes)]
         with np.errstate(over="ignore"):  # beyond float32 a score counts as failed, but only where it is looked up
-            return [outcome for outcome in found if outcome is not None], scores.astype(np.float32)
+            return found, matrix.scores.astype(np.float32)
 
     def promise(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """(n_programs,) Spearman's rho over the tasks of programs with these scores: a quick stand-in for fitness."""
         return rank_agreement(scores, self.labels, aggregate=self.aggregate, may_turn=self.may_turn)
-
-    def _in_rounds(
-        self, programs: Sequence[Program], needed: npt.NDArray[np.float64], confidence: float
-    ) -> tuple[npt.NDArray[np.float64], dict[int, tuple[int, Invalid]], dict[int, Stopped]]:
-        """Scores, first failures and early decisions, round by round; what is stopped is not sent out again."""
-        scores = np.full((len(programs), self.evaluator.n_networks), np.nan)
-        failures: dict[int, tuple[int, Invalid]] = {}
-        stopped: dict[int, Stopped] = {}
-        going = np.arange(len(programs))
-        rounds = self.evaluator.rounds
-        for number, columns in enumerate(rounds):
-            matrix = self.evaluator.evaluate([programs[index] for index in going.tolist()], part=number)
-            block = np.where(np.isfinite(matrix.scores), matrix.scores, -np.inf)
-            scores[np.ix_(going, columns)] = block
-            for row, failure in matrix.failures.items():
-                failures.setdefault(int(going[row]), failure)
-            if number + 1 == len(rounds):
-                break
-            bounds = upper_bounds(
-                scores[going],
-                self.labels,
-                aggregate=self.aggregate,
-                may_turn=self.may_turn,
-                confidence=confidence,
-            )
-            n_seen = sum(len(one) for one in rounds[: number + 1])
-            lost = (bounds < needed[going]) & (bounds > -np.inf)  # failures go on, to be counted on all networks
-            for row in np.flatnonzero(lost).tolist():
-                index = int(going[row])
-                stopped[index] = Stopped(n_seen, float(bounds[row]), float(needed[index]))
-            going = going[~lost]
-            if not going.size:
-                break
-        return scores, failures, stopped
 
     @staticmethod
     def _outcome(outcome: Fitness | Unrankable, failure: tuple[int, Invalid] | None) -> Fitness | Invalid:

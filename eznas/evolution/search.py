@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from eznas.errors import RunError
 from eznas.evolution.assessor import Assessor
@@ -18,11 +17,11 @@ from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
 from eznas.evolution.variation import Offspring, Variation
-from eznas.programs import Invalid, Program, cost
+from eznas.programs import Invalid, Program
 from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
-from eznas.runs.journal import Journal, SearchState, Stopped
+from eznas.runs.journal import Journal, SearchState
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50
@@ -39,7 +38,6 @@ class GenerationSummary:
     n_evaluated: int
     n_valid: int
     n_invalid: int
-    n_stopped: int
     n_duplicates: int
     best_correlation: float | None
     best_size: int | None
@@ -115,7 +113,6 @@ class Search:
         state.population = tuple(c.id for c in population)
         state.candidates.update((c.id, c) for c in assessed.found)
         state.failed.update((p.digest, None) for p, _ in assessed.failures)
-        state.stopped.update((p.digest, None) for p, _ in assessed.stopped)
         state.n_duplicates += n_duplicates
         if not state.candidates:
             raise RunError(
@@ -124,7 +121,7 @@ class Search:
             )
         summary = self._summary(assessed, n_duplicates, time.perf_counter() - start)
         state.seconds += summary.seconds
-        self._journal.record(state, assessed.found, assessed.failures, assessed.stopped, asdict(summary))
+        self._journal.record(state, assessed.found, assessed.failures, asdict(summary))
         return summary
 
     # ------------------------------------------------------------------------------------------------- the regimes
@@ -146,7 +143,7 @@ class Search:
             )
         else:
             offspring, n_duplicates = self._variation.initial(settings.initial_size, rng), 0
-        assessed = self._assess(offspring, generation, population)
+        assessed = self._assess(offspring, generation)
         pool = [*population, *assessed.found]
         if not pool:
             return assessed, pool, n_duplicates
@@ -197,19 +194,13 @@ class Search:
         )
         return [population[index] for index in chosen]
 
-    def _assess(
-        self, offspring: Sequence[Offspring], generation: int, population: Sequence[Candidate] | None = None
-    ) -> Assessed:
-        """Candidates, failures and early decisions; there are none of the last without a population to beat."""
+    def _assess(self, offspring: Sequence[Offspring], generation: int) -> Assessed:
         programs = [o.program.canonical for o in offspring]
-        needed = self._needed(programs, population) if population else None
-        outcomes, scores = self._assessor.assess(programs, needed)
+        outcomes, scores = self._assessor.assess(programs)
         assessed = Assessed()
         for one, program, outcome, row in zip(offspring, programs, outcomes, scores, strict=True):
             if isinstance(outcome, Invalid):
                 assessed.failures.append((program, outcome))
-            elif isinstance(outcome, Stopped):
-                assessed.stopped.append((program, outcome))
             else:
                 assessed.found.append(
                     Candidate(
@@ -223,21 +214,6 @@ class Search:
                 )
         return assessed
 
-    def _needed(self, programs: Sequence[Program], population: Sequence[Candidate]) -> npt.NDArray[np.float64]:
-        """The correlation from which each program would matter: reach the front of the population, or its elite.
-
-        A program reaches the front if nothing as small and as cheap is as good; the elite, if it is better than the
-        last of those that correlation alone would choose.
-        """
-        objectives = np.array([c.objectives for c in population])
-        best = np.sort(objectives[:, 0])[::-1]
-        n_elite = round(self._settings.elite_share * len(best))
-        elite = best[n_elite - 1] if n_elite else np.inf
-        own = np.array([(-float(program.size), -cost(program)) for program in programs])
-        covers = (objectives[None, :, 1:] >= own[:, None, :]).all(axis=2)
-        front = np.where(covers, objectives[None, :, 0], -np.inf).max(axis=1)
-        return np.asarray(np.minimum(front, elite))
-
     def _summary(self, assessed: Assessed, n_duplicates: int, seconds: float) -> GenerationSummary:
         candidates = list(self.state.candidates.values())
         objectives = np.array([c.objectives for c in candidates])
@@ -249,7 +225,6 @@ class Search:
             n_evaluated=assessed.n_programs,
             n_valid=len(assessed.found),
             n_invalid=len(assessed.failures),
-            n_stopped=len(assessed.stopped),
             n_duplicates=n_duplicates,
             best_correlation=best.fitness.correlation,
             best_size=best.fitness.size,
@@ -266,18 +241,16 @@ class Assessed:
 
     found: list[Candidate] = field(default_factory=list)
     failures: list[tuple[Program, Invalid]] = field(default_factory=list)
-    stopped: list[tuple[Program, Stopped]] = field(default_factory=list)
 
     @property
     def n_programs(self) -> int:
         """All of them."""
-        return len(self.found) + len(self.failures) + len(self.stopped)
+        return len(self.found) + len(self.failures)
 
     def extend(self, other: Assessed) -> None:
         """Take in another batch."""
         self.found.extend(other.found)
         self.failures.extend(other.failures)
-        self.stopped.extend(other.stopped)
 
 
 _Generation = tuple[Assessed, list[Candidate], int]

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from eznas.fitness.bounds import upper_bounds
 from eznas.fitness.fitness import (
     MAX_FAILED_SHARE,
     Aggregate,
@@ -46,5 +45,4 @@ __all__ = [
     "spearman",
     "spearman_batch",
     "spearman_matrix",
-    "upper_bounds",
 ]

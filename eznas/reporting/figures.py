@@ -205,13 +205,10 @@ def _shares(history: History) -> dict[str, tuple[np.ndarray, str]]:
     """By name, what became of programs of each generation that are not new and ranked, in percent; and its ink."""
     proposed = np.maximum(history.n_evaluated + np.nan_to_num(history.n_duplicates), 1)
     evaluated = np.maximum(history.n_evaluated, 1)
-    shares = {
+    return {
         "duplicates": (100 * history.n_duplicates / proposed, "found"),
         "failed": (100 * history.n_invalid / evaluated, "pick"),
     }
-    if np.nan_to_num(history.n_stopped).any():
-        shares["stopped early"] = (100 * history.n_stopped / evaluated, "known")
-    return shares
 
 
 def _end_labels(ax: Axes, history: History) -> None:

@@ -100,10 +100,6 @@ class EvolutionSettings(Section):
     and combination are relative frequencies."""
     elite_share: Probability = 0.4
     """nsga2: share of the survivors that correlation alone chooses."""
-    early_decisions: bool = False
-    """nsga2: look at networks in rounds, and no further at programs that can no longer reach the front or the elite."""
-    early_confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
-    """Of each early decision."""
     likeness: Annotated[float, Field(gt=0, le=1)] = 0.99
     """nsga2: Spearman's rho from which two programs' rankings count as one, and only the better survives."""
     immigrants: Probability = 0.15

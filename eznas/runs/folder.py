@@ -4,7 +4,6 @@
     manifest.json        format, versions, seeds, data, architectures, command
     programs.jsonl       every ranked program, in order, one per line
     failures.jsonl       every program that cannot be ranked, and why
-    stopped.jsonl        every program stopped by an early decision, and on what grounds
     events.jsonl         what happened when, append-only
     checkpoints/         the last few generations
     hall_of_fame.csv     the best programs so far, rewritten after every generation

@@ -19,24 +19,9 @@ from eznas.runs.candidate import Candidate
 from eznas.runs.folder import RunFolder
 from eznas.programs import Program
 
-GROWING = ("programs.jsonl", "failures.jsonl", "stopped.jsonl", "events.jsonl")
+GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
 CHECKPOINT_FORMAT = "eznas-checkpoint"
 HALL_OF_FAME_SIZE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """A program that was not looked at further, because it could not matter any more.
-
-    Attributes:
-        after: networks it was seen on.
-        bound: correlation it stays below on all networks, with the confidence of the run.
-        needed: correlation from which it would have mattered.
-    """
-
-    after: int
-    bound: float
-    needed: float
 
 
 @dataclass
@@ -48,7 +33,6 @@ class SearchState:
         population: ids of the current population, in order.
         candidates: every ranked program of the run by id, in order of evaluation.
         failed: ids of every program that cannot be ranked.
-        stopped: ids of every program stopped by an early decision.
         n_duplicates: programs that variation proposed again and that were not evaluated again.
         seconds: that the generations so far took.
     """
@@ -57,18 +41,17 @@ class SearchState:
     population: tuple[str, ...] = ()
     candidates: dict[str, Candidate] = field(default_factory=dict)
     failed: dict[str, None] = field(default_factory=dict)
-    stopped: dict[str, None] = field(default_factory=dict)
     n_duplicates: int = 0
     seconds: float = field(default=0.0, compare=False)
 
     def __contains__(self, digest: object) -> bool:
         """Whether a program of that id was evaluated."""
-        return digest in self.candidates or digest in self.failed or digest in self.stopped
+        return digest in self.candidates or digest in self.failed
 
     @property
     def n_evaluated(self) -> int:
-        """Distinct programs evaluated so far, those stopped early included."""
-        return len(self.candidates) + len(self.failed) + len(self.stopped)
+        """Distinct programs evaluated so far."""
+        return len(self.candidates) + len(self.failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +66,6 @@ class Journal:
         state: SearchState,
         found: Sequence[Candidate],
         failures: Sequence[tuple[Program, Invalid]],
-        stopped: Sequence[tuple[Program, Stopped]],
         summary: Mapping[str, Any],
     ) -> None:
         """Write one finished generation; `state` already includes it."""
@@ -91,9 +73,6 @@ class Journal:
             "programs.jsonl": self.folder.append("programs.jsonl", [c.as_dict() for c in found]),
             "failures.jsonl": self.folder.append(
                 "failures.jsonl", [_failure(program, invalid, state.generation) for program, invalid in failures]
-            ),
-            "stopped.jsonl": self.folder.append(
-                "stopped.jsonl", [_stopped(program, decision, state.generation) for program, decision in stopped]
             ),
             "events.jsonl": self.folder.append("events.jsonl", [{"event": "generation", **summary}]),
         }
@@ -142,17 +121,14 @@ class Journal:
             raise RunError(f"{self.folder.path / name} is damaged; delete it and resume from the one before") from None
         found = [Candidate.from_dict(r) for r in self.folder.read_lines("programs.jsonl", sizes["programs.jsonl"])]
         failures = self.folder.read_lines("failures.jsonl", sizes["failures.jsonl"])
-        stopped = self.folder.read_lines("stopped.jsonl", sizes["stopped.jsonl"])
         events = self.folder.read_lines("events.jsonl", sizes["events.jsonl"])
-        for file, records in (("failures.jsonl", failures), ("stopped.jsonl", stopped)):
-            if not all("id" in record for record in records):
-                raise RunError(f"{self.folder.path / file} holds a record without an id; it is damaged")
+        if not all("id" in record for record in failures):
+            raise RunError(f"{self.folder.path / 'failures.jsonl'} holds a record without an id; it is damaged")
         state = SearchState(
             generation=generation,
             population=population,
             candidates={candidate.id: candidate for candidate in found},
             failed={str(record["id"]): None for record in failures},
-            stopped={str(record["id"]): None for record in stopped},
             n_duplicates=n_duplicates,
             seconds=sum(float(event.get("seconds", 0.0)) for event in events),
         )
@@ -190,16 +166,5 @@ def _failure(program: Program, invalid: Invalid, generation: int) -> dict[str, A
         "program": program.text,
         "reason": invalid.reason,
         "node": invalid.at,
-        "generation": generation,
-    }
-
-
-def _stopped(program: Program, decision: Stopped, generation: int) -> dict[str, Any]:
-    return {
-        "id": program.digest,
-        "program": program.text,
-        "networks": decision.after,
-        "bound": round(decision.bound, 6),
-        "needed": round(decision.needed, 6),
         "generation": generation,
     }

@@ -27,8 +27,7 @@ class History:
     Attributes:
         generation: index.
         best_correlation, front_size, hypervolume: of everything found up to then.
-        n_evaluated, n_duplicates, n_invalid, n_stopped: programs of that generation: ranked or tried, refused as known,
-            failed, stopped by an early decision.
+        n_evaluated, n_duplicates, n_invalid: programs of that generation: ranked or tried, refused as known, failed.
         seconds: wall-clock time of that generation.
     """
 
@@ -39,7 +38,6 @@ class History:
     n_evaluated: np.ndarray
     n_duplicates: np.ndarray
     n_invalid: np.ndarray
-    n_stopped: np.ndarray
     seconds: np.ndarray
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from torch import Tensor
@@ -99,9 +99,6 @@ def prepare(config: RunConfig) -> Problem:
         split=learn_split,
         epochs=settings.epochs,
     )
-    if config.evolution.early_decisions:  # rounds of networks must be samples of all
-        order = stream(config.seed, "partition", "order").permutation(len(parts.evolve))
-        parts = replace(parts, evolve=tuple(parts.evolve[position] for position in order))
     conditions, images = conditions_of(config)
     return Problem(
         config=config,

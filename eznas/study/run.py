@@ -174,13 +174,8 @@ def make_assessor(problem: Problem, store: StatisticsStore, pool: Pool, machine:
         timeout=settings.timeout_seconds or None,
     )
     evolution = problem.config.evolution
-    return Assessor(
-        evaluator,
-        labels_of(problem.tasks("evolve")),
-        evolution.aggregate,
-        evolution.direction == "either",
-        evolution.early_confidence if evolution.early_decisions else None,
-    )
+    labels = labels_of(problem.tasks("evolve"))
+    return Assessor(evaluator, labels, evolution.aggregate, may_turn=evolution.direction == "either")
 
 
 @contextmanager

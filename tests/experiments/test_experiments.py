@@ -73,23 +73,6 @@ def test_every_expected_value_names_its_source() -> None:
         assert all(row["source"] for row in rows)
 
 
-def test_early_decisions_are_compared_on_every_seed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = script("early_decisions")
-    rows = [
-        experiment.run([*SMALL, "evolution.seconds=0.01", "evolution.early_confidence=0.6"], seed, is_early, folder)
-        for seed in (0, 1)
-        for is_early in (True, False)
-        for folder in [elsewhere / f"{seed}-{is_early}"]
-    ]
-    assert all(row["generations"] == 0 for row in rows)  # the time was up
-    assert [row["stopped"] for row in rows] == [0.0] * 4  # there was no population to beat yet
-    table = {row["with less without"]: row for row in experiment.differences(rows)}
-    assert set(table) == set(experiment.SHOWN)
-    assert table["programs"]["seeds"] == 2
-    changes = [rows[0]["tau"] - rows[1]["tau"], rows[2]["tau"] - rows[3]["tau"]]
-    assert table["tau"]["mean"] == pytest.approx(np.mean(changes))
-
-
 TINY_BENCH = """
 seed = 0
 input_size = 8
@@ -117,7 +100,7 @@ plain_repeats = 1
 BENCH_IDS = {
     "s_rate_2", "workers_2", "s_plain", "s_plain_cold", "l_plain", "l_plain_cold", "l_tiled", "bandwidth",
     "growth_population", "growth_networks", "growth_depth", "tau", "capture_ratio", "plain_peak", "shared_peak",
-    *(f"{kind}_{what}" for kind in ("half", "bfloat16") for what in ("storage", "change", "moved")), "l_decided",
+    *(f"{kind}_{what}" for kind in ("half", "bfloat16") for what in ("storage", "change", "moved")),
     "memory_peak",
     "profile_1", "profile_outside",
     *(f"{way}_rate_{name}" for way in ("plain", "shared") for name in ("0", "1", "2", "large")),

@@ -27,14 +27,14 @@ class Mortal(ShardOwner):
         self._folder = folder
         (folder / str(os.getpid())).touch()
 
-    def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
+    def evaluate(self, programs: Sequence[str]) -> np.ndarray:
         with (self._folder / f"{os.getpid()}").open("a") as file:
             file.writelines(f"{program}\n" for program in programs)
         if DEADLY in programs:
             os.kill(os.getpid(), signal.SIGKILL)
         while ENDLESS in programs:
             time.sleep(1)
-        return super().evaluate(programs, part)
+        return super().evaluate(programs)
 
     def explain(self, failures: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         assert not {DEADLY, ENDLESS} & {program for program, _ in failures}
@@ -48,11 +48,11 @@ class Clumsy(ShardOwner):
         super().__init__(*arguments)
         self._folder = folder
 
-    def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
+    def evaluate(self, programs: Sequence[str]) -> np.ndarray:
         try:
             (self._folder / "fell").touch(exist_ok=False)
         except FileExistsError:
-            return super().evaluate(programs, part)
+            return super().evaluate(programs)
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("not reached")
 
@@ -64,10 +64,10 @@ class Patient(ShardOwner):
         super().__init__(*arguments)
         self._folder = folder
 
-    def evaluate(self, programs: Sequence[str], part: int | None = None) -> np.ndarray:
+    def evaluate(self, programs: Sequence[str]) -> np.ndarray:
         import ray
 
         (self._folder / f"{ray.get_runtime_context().get_node_id()}-{os.getpid()}").touch()
         while not (self._folder / "go").exists():
             time.sleep(0.05)
-        return super().evaluate(programs, part)
+        return super().evaluate(programs)

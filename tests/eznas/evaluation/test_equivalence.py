@@ -80,20 +80,6 @@ def test_shards_of_any_size_give_the_same_bits(stores: dict[int, StatisticsStore
         assert other.failures == matrices[0].failures
 
 
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_rounds_together_are_the_whole(stores: dict[int, StatisticsStore], n: int) -> None:
-    evaluator = PopulationEvaluator(LocalPool(), [stores[n]])
-    whole = evaluator.evaluate(POPULATION)
-    assert len(evaluator.rounds) == min(3, stores[n].n_shards)
-    assert sorted(np.concatenate(evaluator.rounds).tolist()) == list(range(stores[n].n_networks))
-    for part, columns in enumerate(evaluator.rounds):
-        matrix = evaluator.evaluate(POPULATION, part)
-        np.testing.assert_array_equal(matrix.scores, whole.scores[:, columns])
-        for program, (network, _) in matrix.failures.items():
-            assert network in columns
-            assert not np.isfinite(whole.scores[program, network])
-
-
 def test_stores_lie_side_by_side_in_the_matrix(stores: dict[int, StatisticsStore]) -> None:
     both = PopulationEvaluator(LocalPool(), [stores[2], stores[5]])
     assert both.n_networks == 10

@@ -24,9 +24,7 @@ class FakeAssessor:
     def __init__(self) -> None:
         self.assessed: list[str] = []
 
-    def assess(
-        self, programs: Sequence[Program], needed: np.ndarray | None = None
-    ) -> tuple[list[Fitness | Invalid], np.ndarray]:
+    def assess(self, programs: Sequence[Program]) -> tuple[list[Fitness | Invalid], np.ndarray]:
         self.assessed += [program.digest for program in programs]
         return [self._outcome(program) for program in programs], np.array([self._scores(p) for p in programs])
 
@@ -55,7 +53,7 @@ def make_search(path: Path, settings: EvolutionSettings = SETTINGS, *, seed: int
     return Search(settings, seed, FakeAssessor(), journal, journal.load())  # type: ignore[arg-type]
 
 
-FILES = ("programs.jsonl", "failures.jsonl", "stopped.jsonl", "hall_of_fame.csv")
+FILES = ("programs.jsonl", "failures.jsonl", "hall_of_fame.csv")
 
 
 def contents(path: Path) -> dict[str, bytes]:

@@ -135,7 +135,7 @@ def test_a_search_can_be_stopped_before_it_begins(tmp_path: Path) -> None:
 
 def test_a_search_without_any_ranked_program_says_why(tmp_path: Path) -> None:
     search = make_search(tmp_path)
-    search._assessor.assess = lambda programs, needed=None: (  # type: ignore[method-assign]
+    search._assessor.assess = lambda programs: (  # type: ignore[method-assign]
         [Invalid("all alike", 0)] * len(programs),
         np.full((len(programs), 3), np.nan, dtype=np.float32),
     )

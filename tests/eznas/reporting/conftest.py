@@ -92,7 +92,7 @@ def make_run(folder: Path) -> Path:
         *(
             {
                 "event": "generation", "generation": g, "n_evaluated": 200, "n_valid": 200 - 3 * g,
-                "n_duplicates": 4 * g, "n_invalid": 3 * g, "n_stopped": 10 + g, "front_size": 5 + g,
+                "n_duplicates": 4 * g, "n_invalid": 3 * g, "front_size": 5 + g,
                 "best_correlation": 0.5 + 0.25 * (1 - np.exp(-g / 3)),
                 "hypervolume": 2.0 + 0.8 * (1 - np.exp(-g / 4)), "seconds": 60.0 + g,
             }

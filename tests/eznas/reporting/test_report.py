@@ -260,12 +260,3 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.split() == ["False", "False"]
-
-
-def test_the_history_shows_early_decisions_where_there_are_any(finished_run: Path) -> None:
-    history = records.read_history(finished_run)
-    assert "stopped early" in figures.history_figure(history)
-    none = dataclasses.replace(history, n_stopped=np.zeros(len(history)))
-    unknown = dataclasses.replace(history, n_stopped=np.full(len(history), np.nan))  # a run from before
-    for other in (none, unknown):
-        assert "stopped early" not in figures.history_figure(other)

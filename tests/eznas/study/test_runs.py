@@ -73,18 +73,6 @@ def test_a_second_run_captures_nothing_and_finds_the_same(
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_run_with_early_decisions_says_what_it_stopped(tmp_path: Path) -> None:
-    more = {"benchmark__n_evolve": "40", "evaluation__networks_per_shard": "4", "evolution__early_confidence": "0.8"}
-    assert evolve(tmp_path / "early", evolution__early_decisions="true", **more) == 0
-    stopped = [json.loads(line) for line in (tmp_path / "early" / "stopped.jsonl").read_text().splitlines()]
-    events = [json.loads(line) for line in (tmp_path / "early" / "events.jsonl").read_text().splitlines()]
-    assert len(stopped) == sum(event.get("n_stopped", 0) for event in events) > 0
-    assert {record["networks"] for record in stopped} <= {12, 20}
-    assert all(record["bound"] < record["needed"] for record in stopped)
-    assert result(tmp_path / "early")["front"]["run"]["n_programs"] == 60
-
-
-@pytest.mark.usefixtures("no_report")
 def test_a_killed_run_ends_as_an_undisturbed_one(tiny_run: Path, tmp_path: Path) -> None:
     """Killed with the second generation written but not yet in a checkpoint, and a torn line besides."""
     run = tmp_path / "killed"
