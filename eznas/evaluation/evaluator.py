@@ -21,8 +21,7 @@ from eznas.evaluation.execute import TILE_BYTES, ResultCache, ShardExecutor
 from eznas.evaluation.interpreter import evaluate
 from eznas.evaluation.plan import Plan, make_plan
 from eznas.evaluation.scores import ScoreMatrix
-from eznas.programs import Program, parse
-from eznas.programs.invalid import Invalid
+from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.statistics import NetworkStatistics, Shard, StatisticsStore
 from eznas.workers import Arguments, Died, Pool
 
@@ -32,8 +31,8 @@ MEMORY_BYTES = 2**30
 """Default budget of a worker."""
 SHARDS_BETWEEN = 4
 """Shards after which a worker gives freed memory back: seldom enough to cost nothing, often enough not to grow."""
-Explanation = tuple[str, int]
-"""Reason of a failure and index of the node at fault."""
+Explanation = tuple[str, str, int | None]
+"""Kind and detail of a failure, and index of the node at fault."""
 
 
 class ShardOwner:
@@ -90,8 +89,8 @@ class ShardOwner:
             position += 1
         outcome = evaluate(parse(program), network_of(self._shard(position), network))
         if isinstance(outcome, Invalid):
-            return outcome.reason, outcome.at
-        return "non-finite in the batched evaluation only", 0
+            return outcome.kind.value, outcome.detail, outcome.at
+        return FailureKind.NON_FINITE.value, "non-finite in the batched evaluation only", 0
 
 
 def _give_memory_back() -> None:
@@ -180,7 +179,8 @@ class PopulationEvaluator:
         scores[[text in self._given_up for text in texts]] = np.nan
         failed = ~np.isfinite(scores)
         first = {int(p): int(failed[p].argmax()) for p in np.flatnonzero(failed.any(axis=1))}
-        given_up = {p: Invalid(self._given_up[texts[p]], 0) for p in first if texts[p] in self._given_up}
+        lost = {p: self._given_up[texts[p]] for p in first if texts[p] in self._given_up}
+        given_up = {p: Invalid(FailureKind.WORKER, detail) for p, detail in lost.items()}
         explained = self._explain({p: (programs[p].text, first[p]) for p in first if p not in given_up})
         return ScoreMatrix(scores, {p: (first[p], (given_up | explained)[p]) for p in first})
 
@@ -263,8 +263,11 @@ class PopulationEvaluator:
         for worker, found in self._attempt("explain", arguments, times=2).items():
             if isinstance(found, Died):
                 reason = f"non-finite, and the worker that was to explain it died twice ({found.reason})"
-                found = [(reason, 0)] * len(asked[worker])
-            explained |= {p: Invalid(*explanation) for p, explanation in zip(asked[worker], found, strict=True)}
+                found = [(FailureKind.WORKER.value, reason, None)] * len(asked[worker])
+            explained |= {
+                p: Invalid(FailureKind(kind), detail, at)
+                for p, (kind, detail, at) in zip(asked[worker], found, strict=True)
+            }
         return explained
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from eznas.errors import ProgramError
-from eznas.programs import Constant, Node, Program, arity
-from eznas.programs.invalid import Invalid
+from eznas.programs import Constant, FailureKind, Invalid, Node, Program, arity
 from eznas.statistics import NetworkStatistics
 from primitives import Layers, Level, Primitive, Statistic
 
@@ -53,12 +52,14 @@ def _run(program: Program, statistics: NetworkStatistics, *, blames: bool) -> fl
         try:
             value = _apply(node, [argument for argument, _ in arguments], statistics)
         except FAILURES as error:
-            return Invalid(f"{_first_line(error)} in {node.name!r}", index)
+            return Invalid(FailureKind.UNDEFINED, f"{_first_line(error)} in {node.name!r}", index)
         culprits = (culprit for argument, culprit in arguments if blames and not _is_finite(argument))
         stack.append((value, next(culprits, index)))
     (value, at) = stack[0]
     score = float(value[0])
-    return score if math.isfinite(score) else Invalid(f"non-finite after {program.nodes[at].name!r}", at)
+    if math.isfinite(score):
+        return score
+    return Invalid(FailureKind.NON_FINITE, f"non-finite after {program.nodes[at].name!r}", at)
 
 
 def _apply(node: Node, arguments: list[Value], statistics: NetworkStatistics) -> Value:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eznas.programs.invalid import Invalid
+from eznas.programs import Invalid
 
 
 @dataclass(frozen=True, eq=False)

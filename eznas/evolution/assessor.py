@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eznas.evaluation import PopulationEvaluator
 from eznas.fitness import Aggregate, Fitness, Labels, Unrankable, assess_population, rank_agreement
-from eznas.programs import Invalid, Program, cost
+from eznas.programs import FailureKind, Invalid, Program, cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,5 @@ class Assessor:
         if isinstance(outcome, Fitness):
             return outcome
         if failure is None:
-            return Invalid(outcome.reason, 0)
-        return Invalid(f"{failure[1].reason}; {outcome.reason}", failure[1].at)
+            return Invalid(FailureKind.CONSTANT, outcome.reason, 0)
+        return Invalid(failure[1].kind, f"{failure[1].detail}; {outcome.reason}", failure[1].at)

@@ -117,7 +117,7 @@ class Search:
         if not state.candidates:
             raise RunError(
                 f"None of the {state.n_evaluated} programs so far could be ranked, the first because "
-                f"{assessed.failures[0][1].reason}; check the statistics and the accuracies of this run"
+                f"{assessed.failures[0][1].detail}; check the statistics and the accuracies of this run"
             )
         summary = self._summary(assessed, n_duplicates, time.perf_counter() - start)
         state.seconds += summary.seconds

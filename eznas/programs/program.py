@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from eznas.errors import ProgramError
 from primitives import (
@@ -185,6 +185,12 @@ class Program:
 
     def __str__(self) -> str:
         return self.text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Programs travel to other processes as text: operators are code, and stay where they are."""
+        from eznas.programs.text import parse
+
+        return parse, (self.text,)
 
     def __len__(self) -> int:
         return len(self.nodes)

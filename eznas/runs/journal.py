@@ -164,7 +164,8 @@ def _failure(program: Program, invalid: Invalid, generation: int) -> dict[str, A
     return {
         "id": program.digest,
         "program": program.text,
-        "reason": invalid.reason,
+        "kind": invalid.kind.value,
+        "reason": invalid.detail,
         "node": invalid.at,
         "generation": generation,
     }

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from eznas.evaluation import PopulationEvaluator, ShardExecutor, evaluate, make_plan, network_of
-from eznas.programs import Invalid, Program, parse
+from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
@@ -147,7 +147,7 @@ def test_a_network_without_units_has_no_score_from_its_layers(
         of_bare = found[:, packed.index(BARE)]
         assert np.isnan(of_bare[: len(OF_LAYERS)]).all()
         assert of_bare[len(OF_LAYERS) :].tolist() == list(OF_THE_NETWORK.values())
-    assert evaluate(programs[0], BARE) == Invalid("no layers to aggregate in 'sum_layers'", 0)
+    assert evaluate(programs[0], BARE) == Invalid(FailureKind.UNDEFINED, "no layers to aggregate in 'sum_layers'", 0)
 
 
 def test_what_raised_on_one_layer_cannot_be_passed_over(networks: tuple[NetworkStatistics, ...]) -> None:

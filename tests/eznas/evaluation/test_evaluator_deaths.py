@@ -13,7 +13,7 @@ import pytest
 
 from eznas.errors import WorkerError
 from eznas.evaluation import PopulationEvaluator
-from eznas.programs import Invalid, parse
+from eznas.programs import FailureKind, Invalid, parse
 from eznas.statistics import StatisticsStore
 from eznas.workers import Arguments, Died, LocalPool, Pool, open_pool
 from primitives import EXTENDED
@@ -61,7 +61,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def given_up(reason: str) -> tuple[int, Invalid]:
-    return 0, Invalid(f"it was given up: it killed its worker twice ({reason})", 0)
+    return 0, Invalid(FailureKind.WORKER, f"it was given up: it killed its worker twice ({reason})")
 
 
 @pytest.mark.parametrize("place", [0, 17, 40])
@@ -78,7 +78,7 @@ def test_programs_that_kill_workers_are_found_and_never_sent_again(
     assert np.isnan(matrix.scores[fatal]).all()
     assert same(np.delete(matrix.scores, fatal, axis=0)[:-1], expected)
     assert [matrix.failures[index] for index in fatal] == [given_up("it fell")] * 3
-    assert matrix.failures[43][1].reason == "non-finite after 'invert'"
+    assert matrix.failures[43][1].detail == "non-finite after 'invert'"
     assert [worker for worker, _, items in pool.sent if items == [DEADLY]] == [0, 0]
     assert [worker for worker, _, items in pool.sent if items == [ENDLESS] and worker == 2] == [2, 2]
     assert len(pool.sent) < 60
@@ -105,7 +105,7 @@ def test_a_list_too_long_for_the_time_limit_is_evaluated_in_parts(store: Statist
     pool = FragilePool(2, lambda _, method, items: method == "evaluate" and len(items) > 7)
     matrix = PopulationEvaluator(pool, [store]).evaluate(SOUND)
     assert same(matrix.scores, expected)
-    assert not any("given up" in failure.reason for _, failure in matrix.failures.values())
+    assert not any("given up" in failure.detail for _, failure in matrix.failures.values())
 
 
 @pytest.mark.parametrize("population", [SOUND, SOUND[:1], []], ids=len)
@@ -121,7 +121,7 @@ def test_a_death_over_an_explanation_costs_the_explanation_only(store: Statistic
     matrix = PopulationEvaluator(pool, [store]).evaluate([*SOUND, parse(FAILING)])
     assert same(matrix.scores[:-1], expected)
     reason = "non-finite, and the worker that was to explain it died twice (it fell)"
-    assert matrix.failures[40] == (0, Invalid(reason, 0))
+    assert matrix.failures[40] == (0, Invalid(FailureKind.WORKER, reason))
 
 
 def test_every_worker_is_asked_once_for_scores_and_once_for_explanations(store: StatisticsStore) -> None:

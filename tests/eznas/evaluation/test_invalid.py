@@ -10,7 +10,7 @@ import torch
 
 from eznas.errors import ProgramError
 from eznas.evaluation import PopulationEvaluator, ShardExecutor, evaluate, make_plan
-from eznas.programs import Invalid, Program, parse
+from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
 from tests.eznas.evaluation.conftest import ARCHITECTURES
@@ -41,7 +41,7 @@ def test_the_node_at_fault_is_named(networks: tuple[NetworkStatistics, ...], tex
     outcome = evaluate(program, networks[0])
     assert node_at(program, outcome) == culprit
     assert isinstance(outcome, Invalid)
-    assert program.nodes[outcome.at].name in outcome.reason
+    assert program.nodes[outcome.at].name in outcome.detail
     assert f"node {outcome.at} (" in outcome.describe(program)
     assert outcome.describe(program).endswith(program.text)
 
@@ -58,7 +58,7 @@ def test_the_evaluator_explains_the_first_failure_of_each_program(stores: dict[i
     program = parse("(add parameter_count (mean_layers (element_mean (invert (zeros_like weight)))))")
     assert program != program.canonical
     matrix = PopulationEvaluator(LocalPool(), [stores[2]]).evaluate([sound, program])
-    assert matrix.failures == {1: (0, Invalid("non-finite after 'invert'", 4))}
+    assert matrix.failures == {1: (0, Invalid(FailureKind.NON_FINITE, "non-finite after 'invert'", 4))}
     assert program.nodes[4].name == "invert"
     assert matrix.n_failed.tolist() == [0, len(ARCHITECTURES)]
 
@@ -73,7 +73,7 @@ def test_a_failure_on_a_later_network_names_that_network(
     for store in stores.values():
         matrix = PopulationEvaluator(LocalPool(), [store]).evaluate([program])
         assert np.flatnonzero(~np.isfinite(matrix.scores[0])).tolist() == failing
-        assert matrix.failures == {0: (failing[0], Invalid("non-finite after 'invert'", 0))}
+        assert matrix.failures == {0: (failing[0], Invalid(FailureKind.NON_FINITE, "non-finite after 'invert'", 0))}
 
 
 def test_an_empty_population_has_an_empty_matrix(stores: dict[int, StatisticsStore]) -> None:
@@ -113,4 +113,4 @@ def test_values_that_were_captured_non_finite_are_blamed_on_the_leaf(networks: t
     broken = [{**layer, "weight": torch.full_like(layer["weight"], torch.inf)} for layer in networks[0].layers]
     program = parse("(sum_layers (mean (square weight)))")
     outcome = evaluate(program, dataclasses.replace(networks[0], layers=tuple(broken)))
-    assert outcome == Invalid("non-finite after 'weight'", 3)
+    assert outcome == Invalid(FailureKind.NON_FINITE, "non-finite after 'weight'", 3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from eznas.evolution import Search
 from eznas.fitness import Fitness, TaskFitness
-from eznas.programs import Invalid, Program, cost
+from eznas.programs import FailureKind, Invalid, Program, cost
 from eznas.runs import Journal, RunFolder
 from eznas.runs.config import EvolutionSettings
 
@@ -37,7 +37,7 @@ class FakeAssessor:
     def _outcome(self, program: Program) -> Fitness | Invalid:
         number = int(program.digest, 16)
         if number % 8 == 0:
-            return Invalid("of no use", 0)
+            return Invalid(FailureKind.NON_FINITE, "of no use", 0)
         tau = (number % 1000) / 1000
         task = TaskFitness(
             task="cifar10", tau=tau, rho=tau, n=20, n_failed=0, standard_error=0.1, share_tied=number % 97 / 100

@@ -10,7 +10,7 @@ import pytest
 
 from eznas.errors import RunError
 from eznas.evolution import GenerationSummary, Search, is_finished
-from eznas.programs import Invalid
+from eznas.programs import FailureKind, Invalid
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
@@ -136,7 +136,7 @@ def test_a_search_can_be_stopped_before_it_begins(tmp_path: Path) -> None:
 def test_a_search_without_any_ranked_program_says_why(tmp_path: Path) -> None:
     search = make_search(tmp_path)
     search._assessor.assess = lambda programs: (  # type: ignore[method-assign]
-        [Invalid("all alike", 0)] * len(programs),
+        [Invalid(FailureKind.CONSTANT, "all alike", 0)] * len(programs),
         np.full((len(programs), 3), np.nan, dtype=np.float32),
     )
     with pytest.raises(RunError, match="None of the 20 programs so far could be ranked, the first because all alike"):

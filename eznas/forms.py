@@ -1,0 +1,138 @@
+"""Stored forms: frozen models with size limits, and one sentence for whatever is wrong with a file.
+
+Every file that is read back (settings, manifest, checkpoint, front, scores, proxy) is a `Form` beside its writer and
+its reader. What a file holds is data: it is parsed as JSON or TOML, checked field by field, and never executed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eznas.errors import EznasError
+
+MAX_BYTES: Final = 64_000_000
+"""Largest file that is read by default."""
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 2, 4, 4, 4
+_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 60, 60, 40
+
+F = TypeVar("F", bound="Form")
+
+
+class Form(BaseModel):
+    """Data with a fixed shape: frozen, typed, finite, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def shown(value: object) -> str:
+    """A value from a file or a user as it may stand in a message: short, on one line, without control characters."""
+    text = value if isinstance(value, str) and len(value) <= 60 and value.isprintable() else None
+    return repr(text) if text is not None else _printable(_SHORT.repr(value))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def read_form(form: type[F], path: Path, *, error: type[EznasError], remedy: str, max_bytes: int = MAX_BYTES) -> F:
+    """The form in a JSON file.
+
+    Args:
+        form: what the file must hold.
+        path: of the file.
+        error: to raise.
+        remedy: what a user can do about a damaged file, as the end of a sentence.
+        max_bytes: of the file.
+
+    Raises:
+        EznasError: `error`, if the file cannot be read, is larger, is not JSON or holds something else; one sentence.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as problem:
+        raise error(f"Cannot read {path}: {problem.strerror or problem}") from None
+    if len(content) > max_bytes:
+        raise error(f"{path} has more than {max_bytes} bytes, at most {max_bytes} are read; {remedy}")
+    return form_of(form, content, where=str(path), error=error, remedy=remedy)
+
+
+def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasError], remedy: str) -> F:
+    """The form a JSON text describes.
+
+    Raises:
+        EznasError: `error`, if it is not JSON or something else; one sentence.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise error(f"{where} is not valid JSON; the file is damaged: {remedy}") from None
+    if not isinstance(data, dict):
+        raise error(f"{where} must hold a JSON object, got {shown(data)}; the file is damaged: {remedy}")
+    expected = {name: field.default for name, field in form.model_fields.items() if name in ("format", "version")}
+    found = {name: data.get(name) for name in expected}
+    if found != expected:
+        raise error(
+            f"{where} has format {shown(data.get('format'))} version {shown(data.get('version'))}; this release reads "
+            f"{' version '.join(str(value) for value in expected.values())}: {remedy}"
+        )
+    try:
+        return form.model_validate(data)
+    except ValidationError as problem:
+        raise error(f"{sentence(problem, where, form)}; {remedy}") from None
+
+
+def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
+    """What is wrong first, and where, in one sentence; with the nearest known key for an unknown one."""
+    first = error.errors()[0]
+    path = _printable(".".join(str(part)[:60] for part in first["loc"][:8]))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"Unknown key {path!r} in {where}; {_hint(form, first['loc'])}{more}"
+    message = _printable(first["msg"].removeprefix("Value error, "))[:300]
+    message = message[0].lower() + message[1:] if not message[:2].isupper() else message
+    given = "" if first["type"] in ("missing", "value_error") else f", got {shown(first['input'])}"
+    return f"Setting {path!r} in {where}: {message}{given}{more}" if path else f"{where}: {message}{given}{more}"
+
+
+def _hint(form: type[BaseModel], path: Sequence[int | str]) -> str:
+    """The nearest known key, here or in another section, or all keys that are known here."""
+    here = _section(form, path[:-1])
+    known = list(here.model_fields) if here is not None else []
+    dotted = {key: f"{name}.{key}" for name, section in _sections(form) for key in section.model_fields}
+    dotted |= {key: ".".join([*map(str, path[:-1]), key]) for key in known}
+    close = difflib.get_close_matches(str(path[-1])[:60], [*known, *dotted], n=1, cutoff=0.5)
+    return f"did you mean {dotted[close[0]]!r}?" if close else f"known keys are {', '.join(known)}"
+
+
+def _sections(form: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    found = ((name, _model(field.annotation), field.annotation) for name, field in form.model_fields.items())
+    return [(name, model) for name, model, annotation in found if model is not None and model is annotation]
+
+
+def _section(form: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel] | None:
+    found: type[BaseModel] | None = form
+    for part in path:
+        if isinstance(part, int) or found is None:
+            continue
+        field = found.model_fields.get(part)
+        found = _model(field.annotation) if field is not None else None
+    return found
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as ``Model``, ``Model | None`` or ``tuple[Model, ...]``; the first there is."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, UnionType) or get_args(annotation):
+        return next((m for a in get_args(annotation) if (m := _model(a)) is not None), None)
+    return None
