@@ -35,6 +35,10 @@ class StoreError(EznasError):
     """A statistics store is damaged, incomplete or of another version."""
 
 
+class ScoreError(EznasError):
+    """A proxy has no score for a network; says why."""
+
+
 class RunError(EznasError):
     """A run folder is missing, damaged, locked or of another version."""
 

@@ -115,8 +115,11 @@ def _hint(form: type[BaseModel], path: Sequence[int | str]) -> str:
 
 
 def _sections(form: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
-    found = ((name, _model(field.annotation), field.annotation) for name, field in form.model_fields.items())
-    return [(name, model) for name, model, annotation in found if model is not None and model is annotation]
+    return [
+        (name, field.annotation)
+        for name, field in form.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    ]
 
 
 def _section(form: type[BaseModel], path: Sequence[int | str]) -> type[BaseModel] | None:

@@ -1,0 +1,169 @@
+"""Conditions: how networks are built and excited, as one value that travels, is stored, and can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import torch
+from pydantic import Field, PrivateAttr
+from torch import Tensor, nn
+
+from eznas.conditions.images import image_batch
+from eznas.errors import ConfigError
+from eznas.forms import Form
+from eznas.randomness import derived_seed, stream
+from eznas.spaces import Architecture, SettingsUnion, space_named
+
+GIVEN: Final = "given"
+"""Source of images that were handed over as tensors and cannot be drawn again."""
+MAX_SIZE: Final = 4_096
+MAX_BATCH: Final = 65_536
+MAX_VALUES: Final = 2**28
+"""Most values of a batch of images: a gibibyte of them."""
+
+Batch = tuple[Tensor, Tensor]
+"""(n, channels, height, width) float32 images and (n,) int64 classes."""
+Units = Literal["convolutional", "all"]
+"""The layers that programs read."""
+
+
+class Conditions(Form):
+    """How networks are built and excited; equal conditions give equal scores.
+
+    Batches are drawn when they are first asked for; `drawn` draws them all, after which conditions can travel to
+    machines that lack the images.
+    """
+
+    settings: SettingsUnion
+    """Of the search space: what surrounds a cell, initialisation."""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**128)] = 0
+    """Of the settings; initialisation, noise and the draw of the images follow from it."""
+    images: Annotated[str, Field(min_length=1, max_length=4_000)] = "digits"
+    """Source of the batches, see `image_batch`."""
+    input_size: Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE)] = 16
+    """Height and width of an image, in pixels."""
+    channels: Annotated[int, Field(strict=True, ge=1, le=64)] = 3
+    n_classes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Images of this many classes are drawn, the first ones; None draws from all."""
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH)] = 8
+    """Images for programs."""
+    estimator_batch_size: Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH)] = 32
+    """Images for published estimators, which were designed for larger batches than programs need."""
+    units: Units = "convolutional"
+    """The layers that programs read unless they say otherwise."""
+    digests: Mapping[int, str] = Field(default_factory=dict, max_length=64)
+    """Of the batches by their number of images, once they are drawn."""
+
+    _batches: dict[int, Batch] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuses batches that no machine should be asked for."""
+        n_values = self.channels * self.input_size**2 * max(self.batch_size, self.estimator_batch_size)
+        if n_values > MAX_VALUES:
+            raise ValueError(
+                f"a batch may have at most {MAX_VALUES:,} values, but {n_values:,} are asked for; use fewer or smaller "
+                "images"
+            )
+
+    @property
+    def space(self) -> str:
+        """Name of the search space."""
+        return self.settings.space
+
+    @property
+    def network_seed(self) -> int:
+        """Of the initialisation of networks, and of the noise of programs' probes."""
+        return derived_seed(self.seed, "networks") % 2**31
+
+    def network(self, arch: Architecture, device: str = "cpu") -> nn.Module:
+        """The network of an architecture under these conditions.
+
+        Raises:
+            ArchitectureError: if it is not of the space, or cannot be built.
+        """
+        return space_named(arch.space).build(arch, self.settings, self.network_seed).to(device)
+
+    def batch(self, n: int, device: str = "cpu") -> Batch:
+        """A batch of n images with their classes; the same one each time.
+
+        Raises:
+            BenchmarkError: if the images are not at hand.
+            ConfigError: if they were given and there is no such batch among them.
+        """
+        if n not in self._batches:
+            if self.images == GIVEN:
+                raise ConfigError(
+                    f"The images of these conditions were handed over as a batch of "
+                    f"{', '.join(map(str, self._batches)) or 'images that are not stored'}, and {n} are asked for; hand "
+                    "over that batch, or name a source of images (probe.images)"
+                )
+            self._batches[n] = image_batch(
+                self.images,
+                batch_size=n,
+                input_size=self.input_size,
+                channels=self.channels,
+                n_classes=self.n_classes,
+                rng=stream(self.seed, "probe", "images"),
+            )
+        inputs, targets = self._batches[n]
+        return inputs.to(device), targets.to(device)
+
+    def drawn(self) -> Conditions:
+        """The same conditions with all batches drawn, and their digests.
+
+        Raises:
+            BenchmarkError: if the images are not at hand, or not those of the recorded digests.
+        """
+        sizes = dict.fromkeys((self.batch_size, self.estimator_batch_size))
+        batches = {n: self.batch(n) for n in sizes}
+        digests = {n: tensor_digest(inputs) for n, (inputs, _) in batches.items()}
+        made = self.model_copy(update={"digests": digests})
+        made._batches = batches
+        return made
+
+    def given(self, inputs: Tensor, targets: Tensor) -> Conditions:
+        """The same conditions with these images in place of drawn ones, for programs and estimators alike."""
+        n = len(inputs)
+        made = self.model_copy(
+            update={
+                "images": GIVEN, "input_size": int(inputs.shape[-1]), "channels": int(inputs.shape[1]),
+                "batch_size": n, "estimator_batch_size": n, "n_classes": None, "digests": {n: tensor_digest(inputs)},
+            }
+        )  # fmt: skip
+        made._batches = {n: (inputs, targets)}
+        return made
+
+    def key(self) -> str:
+        """Digest of all that determines a score but the network and the proxy: 32 hexadecimal digits."""
+        content = json.dumps(self.drawn().model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    def difference(self, other: Conditions) -> tuple[tuple[str, object, object], ...]:
+        """What differs: name, here, there; nothing if scores under both can be compared."""
+        ours, theirs = self.drawn()._flat(), other.drawn()._flat()
+        return tuple(
+            (name, ours.get(name), theirs.get(name))
+            for name in dict.fromkeys((*ours, *theirs))
+            if ours.get(name) != theirs.get(name)
+        )
+
+    def _flat(self) -> dict[str, object]:
+        data = self.model_dump(mode="json")
+        digests = data.pop("digests")
+        return {**data.pop("settings"), **data, **{f"digest of {n} images": value for n, value in digests.items()}}
+
+    def __str__(self) -> str:
+        """For people: images and initialisation in a line."""
+        size = f"{self.input_size} x {self.input_size}"
+        return f"{self.batch_size} {self.images} images of {size}, {self.space} networks, seed {self.seed}"
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """Hash of a tensor's type, shape and values: 32 hexadecimal digits, equal on every device."""
+    values = tensor.detach().cpu().contiguous()
+    head = f"{values.dtype} {tuple(values.shape)} ".encode()
+    content = head + values.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

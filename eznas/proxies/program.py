@@ -1,0 +1,141 @@
+"""A program as a proxy: a formula with its direction, the layers it reads, and the seed of its noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from eznas.conditions import Conditions, as_inputs, as_targets
+from eznas.errors import CaptureError, ConfigError, ScoreError
+from eznas.evaluation import evaluate
+from eznas.fitness import kinds_needed
+from eznas.programs import FailureKind, Invalid, Program, cost
+from eznas.statistics import NetworkStatistics, capture
+
+DEFAULT_UNITS = "convolutional"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramProxy:
+    """A formula, ready to score networks; equal ones give equal scores in every process.
+
+    Attributes:
+        name: how users and tables call it.
+        program: complete.
+        direction: +1 if higher values predict a higher accuracy, else -1; fixed beforehand, and in the scores.
+        units: the layers it reads, one of `eznas.statistics.UNITS`; None reads what the conditions say.
+        seed: of the noise and the perturbation of its probes; None takes that of the conditions.
+        title: for people.
+        source: paper and reading.
+        equals: name of the published estimator it equals; None for one that only the language defines.
+    """
+
+    name: str
+    program: Program
+    direction: int = 1
+    units: str | None = None
+    seed: int | None = None
+    title: str = ""
+    source: str = ""
+    equals: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.program.is_complete:
+            raise ScoreError(
+                f"A proxy gives one number per network, but {self.program.text} gives {self.program.type}; aggregate "
+                "it over layers, for example (mean_layers ...)"
+            )
+        if self.direction not in (1, -1):
+            raise ScoreError(f"The direction of a proxy is 1 or -1, got {self.direction!r}; take it from the run")
+
+    @property
+    def id(self) -> str:
+        """Digest of the program: equal programs have equal ids in every run."""
+        return self.program.digest
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Of ``"images"``, ``"labels"`` and ``"gradients"``."""
+        return frozenset(kinds_needed(self.program))
+
+    @property
+    def cost(self) -> float:
+        """In forward passes, an estimate."""
+        return cost(self.program)
+
+    def bound(self, conditions: Conditions) -> ProgramProxy:
+        """The same proxy with nothing left to the conditions: what a run reports, stores and exports."""
+        return replace(
+            self,
+            units=self.units or conditions.units,
+            seed=conditions.network_seed if self.seed is None else self.seed,
+        )
+
+    def outcome(self, network: nn.Module, inputs: Any, targets: Any = None) -> float | Invalid:
+        """See `Proxy.outcome`."""
+        program = self.program
+        if program.needs_classes and targets is None:
+            raise ConfigError(f"The program {self.name!r} looks at classes; pass targets of shape (n,)")
+        try:
+            shown = self.shown(network, as_inputs(inputs), as_targets(targets) if program.needs_classes else None)
+        except CaptureError as error:
+            return Invalid(FailureKind.NETWORK, f"{self.name}: {error}")
+        return self.of(shown)
+
+    def shown(self, network: nn.Module, inputs: Tensor, targets: Tensor | None) -> NetworkStatistics:
+        """The statistics of a network that the program reads; no pass is run for what needs none.
+
+        Raises:
+            CaptureError: if the network cannot be run on `inputs`.
+        """
+        return statistics_for([self], network, inputs, targets)
+
+    def of(self, shown: NetworkStatistics) -> float | Invalid:
+        """The score from statistics that were captured with its units and its seed."""
+        outcome = evaluate(self.program, shown)
+        return outcome if isinstance(outcome, Invalid) else self.direction * outcome
+
+    def score(self, network: nn.Module, inputs: Any, targets: Any = None) -> float:
+        """Score of a network as it is, on a batch of images; higher predicts a higher accuracy.
+
+        Args:
+            network: maps `inputs` to logits; left as found.
+            inputs: (batch, channels, height, width) float32; a NumPy array will do.
+            targets: (batch,) class of each image, for a program that looks at classes; a list will do.
+
+        Raises:
+            ConfigError: if classes are needed and absent, or what is given is no batch.
+            ScoreError: if there is no finite score; says where and why.
+        """
+        outcome = self.outcome(network, inputs, targets)
+        if isinstance(outcome, Invalid):
+            raise ScoreError(
+                f"Proxy {self.name!r} has no score for {type(network).__name__}: {outcome.describe(self.program)}"
+            )
+        return outcome
+
+
+def statistics_for(
+    proxies: Sequence[ProgramProxy], network: nn.Module, inputs: Tensor, targets: Tensor | None
+) -> NetworkStatistics:
+    """What several programs of the same units and seed read of a network.
+
+    Raises:
+        CaptureError: if the network cannot be run on `inputs`.
+    """
+    first = proxies[0]
+    names = {name for proxy in proxies for name in proxy.program.statistics}
+    if names <= {"parameter_count"}:
+        n_parameters = sum(parameter.numel() for parameter in network.parameters())
+        return NetworkStatistics((), {"parameter_count": float(n_parameters)})
+    return capture(
+        network,
+        inputs,
+        seed=first.seed or 0,
+        statistics=[name for proxy in proxies for name in proxy.program.layer_statistics],
+        targets=targets,
+        units=first.units or DEFAULT_UNITS,
+    )
