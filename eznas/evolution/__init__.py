@@ -4,7 +4,7 @@
 `Variation` and the selection functions are its parts. DEAP stays behind `_deap`.
 """
 
-from eznas.evolution.assessor import Assessor, Stopped
+from eznas.evolution.assessor import Assessor, Stopped, check_objectives
 from eznas.evolution.candidate import Candidate
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
@@ -23,6 +23,6 @@ from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
     "Assessor", "Candidate", "Combiner", "GenerationSummary", "Grammar", "Journal", "Offspring", "RunFolder", "Search",
-    "SearchState", "Stopped", "Variation", "hall_of_fame", "hypervolume", "is_finished", "niches", "non_dominated",
-    "select_nsga2", "select_survivors", "select_tournament",
+    "SearchState", "Stopped", "Variation", "check_objectives", "hall_of_fame", "hypervolume", "is_finished", "niches",
+    "non_dominated", "select_nsga2", "select_survivors", "select_tournament",
 ]  # fmt: skip

@@ -8,9 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from eznas.errors import ConfigError
 from eznas.evaluation import Invalid, PopulationEvaluator
-from eznas.fitness import Aggregate, Fitness, Labels, Unrankable, assess_population, rank_agreement, upper_bounds
-from eznas.programs import Program, cost
+from eznas.fitness import (
+    DEFAULT_OBJECTIVES,
+    OBJECTIVES,
+    Aggregate,
+    Fitness,
+    Labels,
+    Objective,
+    Unrankable,
+    assess_population,
+    objectives_named,
+    rank_agreement,
+    upper_bounds,
+)
+from eznas.programs import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,30 @@ class Stopped:
     needed: float
 
 
+def check_objectives(objectives: Sequence[Objective], labels: Sequence[Labels], *, is_early: bool) -> None:
+    """Refuse objectives that a run on these labels cannot have.
+
+    Args:
+        objectives: what selection maximises, the most important first.
+        labels: the tasks.
+        is_early: whether the run decides early.
+
+    Raises:
+        ConfigError: if the first objective ranks no networks, one occurs twice, or early decisions are asked for with
+            ranking objectives other than tau, whose bounds are not known.
+        BenchmarkError: if an objective reads covariates that a task lacks.
+    """
+    ranking = [one for one in objectives_named(objectives) if one.is_ranking]
+    if is_early and ranking != [OBJECTIVES["tau"]]:
+        raise ConfigError(
+            f"Early decisions know the bounds of tau only, but the objectives that rank networks are "
+            f"{', '.join(one.name for one in ranking)}; set evolution.early_decisions=false or keep tau alone"
+        )
+    for objective in ranking:
+        for task in labels:
+            objective.check(task)
+
+
 @dataclass(frozen=True, slots=True)
 class Assessor:
     """Ranks populations on the networks a run evolves on.
@@ -35,9 +72,14 @@ class Assessor:
     Attributes:
         evaluator: gives scores.
         labels: one per task, with the columns of the score matrix it uses.
-        aggregate: of the tasks' correlations, ``"worst"`` or ``"mean"``.
+        aggregate: of each ranking objective over the tasks, ``"worst"`` or ``"mean"``.
         may_turn: whether a program may predict by a low score.
         confidence: of early decisions; None decides nothing early.
+        objectives: what selection maximises, the most important first.
+        weights: of the tasks in the mean; equal without.
+
+    Raises:
+        EznasError: as `check_objectives`.
     """
 
     evaluator: PopulationEvaluator
@@ -45,6 +87,11 @@ class Assessor:
     aggregate: Aggregate
     may_turn: bool
     confidence: float | None = None
+    objectives: tuple[Objective, ...] = objectives_named(DEFAULT_OBJECTIVES)
+    weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_objectives(self.objectives, self.labels, is_early=self.confidence is not None)
 
     def assess(
         self, programs: Sequence[Program], needed: npt.NDArray[np.float64] | None = None
@@ -53,7 +100,7 @@ class Assessor:
 
         Args:
             programs: complete ones.
-            needed: (n_programs,) correlation from which each would matter. With it, and a confidence, networks are
+            needed: (n_programs,) tau from which each would matter. With it, and a confidence, networks are
                 looked at in rounds, and a program whose upper bound falls below is stopped; its missing scores are NaN.
         """
         if not programs:
@@ -68,9 +115,10 @@ class Assessor:
         outcomes = assess_population(
             scores[going],
             self.labels,
-            [programs[index].size for index in going],
-            [cost(programs[index]) for index in going],
+            [programs[index] for index in going],
+            self.objectives,
             aggregate=self.aggregate,
+            weights=self.weights,
             directions=None if self.may_turn else [1] * len(going),
         )
         found: list[Fitness | Invalid | Stopped | None] = [stopped.get(index) for index in range(len(programs))]
@@ -80,8 +128,15 @@ class Assessor:
             return [outcome for outcome in found if outcome is not None], scores.astype(np.float32)
 
     def promise(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """(n_programs,) Spearman's rho over the tasks of programs with these scores: a quick stand-in for fitness."""
-        return rank_agreement(scores, self.labels, aggregate=self.aggregate, may_turn=self.may_turn)
+        """(n_programs,) the first objective of programs with these scores, or its quick stand-in."""
+        return rank_agreement(
+            scores,
+            self.labels,
+            self.aggregate,
+            objective=self.objectives[0],
+            weights=self.weights,
+            may_turn=self.may_turn,
+        )
 
     def _in_rounds(
         self, programs: Sequence[Program], needed: npt.NDArray[np.float64], confidence: float
@@ -104,6 +159,7 @@ class Assessor:
                 scores[going],
                 self.labels,
                 aggregate=self.aggregate,
+                weights=self.weights,
                 may_turn=self.may_turn,
                 confidence=confidence,
             )

@@ -22,14 +22,12 @@ from eznas.evolution.grammar import Grammar
 from eznas.evolution.journal import Journal, SearchState
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
 from eznas.evolution.variation import Offspring, Variation
-from eznas.programs import Program, cost
+from eznas.programs import Program
 from eznas.randomness import stream
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50
 """Times newcomers are drawn again in one generation until enough are valid (paper regime)."""
-COST_SCALE = 20.0
-"""Forward passes at which the hypervolume counts a program as free of any merit in cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +41,7 @@ class GenerationSummary:
     n_stopped: int
     n_duplicates: int
     best_correlation: float | None
+    best_values: tuple[float, ...]
     best_size: int | None
     best_id: str | None
     front_size: int
@@ -131,7 +130,7 @@ class Search:
     # ------------------------------------------------------------------------------------------------- the regimes
 
     def _nsga2_generation(self, generation: int) -> _Generation:
-        """Offspring of the population and a few newcomers; of both, the best by correlation and by NSGA-II survive."""
+        """Offspring of the population and a few newcomers; of both, the best in the first objective and by NSGA-II."""
         settings, state = self._settings, self.state
         rng = stream(self._seed, "variation", generation)
         population = [state.candidates[digest] for digest in state.population]
@@ -225,16 +224,17 @@ class Search:
         return assessed
 
     def _needed(self, programs: Sequence[Program], population: Sequence[Candidate]) -> npt.NDArray[np.float64]:
-        """The correlation from which each program would matter: reach the front of the population, or its elite.
+        """The tau from which each program would matter: reach the front of the population, or its elite.
 
-        A program reaches the front if nothing as small and as cheap is as good; the elite, if it is better than the
-        last of those that correlation alone would choose.
+        A program reaches the front if nothing that is as good in all other objectives is as good; the elite, if it is
+        better than the last of those that tau alone would choose. Only where tau is the one ranking objective.
         """
         objectives = np.array([c.objectives for c in population])
         best = np.sort(objectives[:, 0])[::-1]
         n_elite = round(self._settings.elite_share * len(best))
         elite = best[n_elite - 1] if n_elite else np.inf
-        own = np.array([(-float(program.size), -cost(program)) for program in programs])
+        of_programs = [one.of_program for one in self._assessor.objectives if one.of_program is not None]
+        own = np.array([[of(program) for of in of_programs] for program in programs]).reshape(len(programs), -1)
         covers = (objectives[None, :, 1:] >= own[:, None, :]).all(axis=2)
         front = np.where(covers, objectives[None, :, 0], -np.inf).max(axis=1)
         return np.asarray(np.minimum(front, elite))
@@ -243,7 +243,7 @@ class Search:
         candidates = list(self.state.candidates.values())
         objectives = np.array([c.objectives for c in candidates])
         best = max(candidates, key=lambda c: c.objectives)
-        scaled = objectives / np.array([1.0, self._settings.max_size + 1.0, COST_SCALE])
+        low, high = np.array([one.scale(self._settings.max_size) for one in self._assessor.objectives]).T
         front = non_dominated(objectives)
         return GenerationSummary(
             generation=self.state.generation,
@@ -253,10 +253,11 @@ class Search:
             n_stopped=len(assessed.stopped),
             n_duplicates=n_duplicates,
             best_correlation=best.fitness.correlation,
+            best_values=best.objectives,
             best_size=best.fitness.size,
             best_id=best.id,
             front_size=len(front),
-            hypervolume=hypervolume(scaled[front], np.array([0.0, -1.0, -1.0])),
+            hypervolume=hypervolume(objectives[front] / (high - low), low / (high - low)),
             seconds=round(seconds, 3),
         )
 

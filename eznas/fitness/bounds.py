@@ -8,8 +8,9 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from eznas.fitness.fitness import MAX_FAILED_SHARE, MIN_NETWORKS, Aggregate, Labels
-from eznas.fitness.ranks import FloatArray, batched_tau
+from eznas.fitness.fitness import MAX_FAILED_SHARE, Aggregate, aggregated
+from eznas.fitness.labels import MIN_NETWORKS, FloatArray, Labels
+from eznas.fitness.ranks import batched_tau
 
 
 def upper_bounds(
@@ -17,10 +18,11 @@ def upper_bounds(
     labels: Sequence[Labels],
     *,
     aggregate: Aggregate = "worst",
+    weights: Sequence[float] | None = None,
     may_turn: bool = True,
     confidence: float = 0.99,
 ) -> FloatArray:
-    """The correlation that each program stays below on all networks with the given confidence, from those seen.
+    """The tau-b that each program stays below on all networks with the given confidence, from those seen.
 
     The networks seen are a random sample of all: tau on k of N networks differs from tau on all N with a standard error
     of that of tau on k, times sqrt(1 - k/N). Each task gets its own one-sided normal bound; the bound of the aggregate
@@ -30,7 +32,7 @@ def upper_bounds(
         scores: (n_programs, n_networks) with NaN in the columns not looked at yet, the same for all programs. A
             program's failure on a network seen is ±inf.
         labels: the tasks, over all networks.
-        aggregate: of the tasks.
+        aggregate, weights: of the tasks, as `assess_population` takes them.
         may_turn: whether a program may also predict by a low score.
         confidence: of the bound, one-sided, in (0.5, 1).
 
@@ -49,10 +51,9 @@ def upper_bounds(
     seen = ~np.isnan(scores).all(axis=0)
     z = NormalDist().inv_cdf(confidence)
     ups, downs = zip(*(_of_task(scores, failed, task, seen, z) for task in labels), strict=True)
-    combine = np.min if aggregate == "worst" else np.mean
-    bounds = combine(np.stack(ups), axis=0)
+    bounds = aggregated(np.stack(ups), aggregate, weights)
     if may_turn:
-        bounds = np.maximum(bounds, combine(np.stack(downs), axis=0))
+        bounds = np.maximum(bounds, aggregated(np.stack(downs), aggregate, weights))
     for task in labels:
         lost = failed[:, task.networks].sum(axis=1)
         bounds[lost > MAX_FAILED_SHARE * task.networks.size] = -np.inf

@@ -12,7 +12,8 @@ from pathlib import Path
 from eznas.config import RunConfig, load_config, to_toml
 from eznas.errors import RunError
 from eznas.evaluation import PopulationEvaluator
-from eznas.evolution import Assessor, Journal, RunFolder, Search, is_finished
+from eznas.evolution import Assessor, Journal, RunFolder, Search, check_objectives, is_finished
+from eznas.fitness import objectives_named
 from eznas.proxies import KNOWN_PROGRAMS, by_name
 from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
 from eznas.study.machine import Machine, check_machine, single_threaded
@@ -52,6 +53,10 @@ def evolve(
     machine = machine or Machine()
     check_machine(machine)
     problem = prepare(settings)
+    evolution = settings.evolution
+    check_objectives(
+        objectives_named(evolution.objectives), labels_of(problem.tasks("evolve")), is_early=evolution.early_decisions
+    )
     folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
     with folder.writing():
         try:
@@ -178,6 +183,7 @@ def make_assessor(problem: Problem, store: StatisticsStore, pool: Pool, machine:
         evolution.aggregate,
         evolution.direction == "either",
         evolution.early_confidence if evolution.early_decisions else None,
+        objectives_named(evolution.objectives),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from eznas.config import EvolutionSettings
 from eznas.evaluation import Invalid
 from eznas.evolution import Journal, RunFolder, Search
-from eznas.fitness import Fitness, TaskFitness
+from eznas.fitness import DEFAULT_OBJECTIVES, Fitness, TaskFitness, objectives_named
 from eznas.programs import Program, cost
 
 SETTINGS = EvolutionSettings(
@@ -20,6 +20,8 @@ SETTINGS = EvolutionSettings(
 
 class FakeAssessor:
     """Ranks programs by their digest; about one in eight fails."""
+
+    objectives = objectives_named(DEFAULT_OBJECTIVES)
 
     def __init__(self) -> None:
         self.assessed: list[str] = []
@@ -44,7 +46,10 @@ class FakeAssessor:
         task = TaskFitness(
             task="cifar10", tau=tau, rho=tau, n=20, n_failed=0, standard_error=0.1, share_tied=number % 97 / 100
         )
-        return Fitness(tasks=(task,), direction=1, correlation=tau, size=program.size, cost=cost(program))
+        values = (tau, -float(program.size), -cost(program))
+        return Fitness(
+            tasks=(task,), direction=1, correlation=tau, size=program.size, cost=cost(program), values=values
+        )
 
 
 def make_search(path: Path, settings: EvolutionSettings = SETTINGS, *, seed: int = 3, n_checkpoints: int = 3) -> Search:

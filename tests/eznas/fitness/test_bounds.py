@@ -23,7 +23,7 @@ def population(labels: list[Labels], n_programs: int, seed: int) -> np.ndarray:
 
 
 def correlations(scores: np.ndarray, labels: list[Labels]) -> np.ndarray:
-    found = assess_population(scores, labels, [1] * len(scores), [1.0] * len(scores))
+    found = assess_population(scores, labels, [None] * len(scores), ["tau"])
     return np.array([fitness.correlation for fitness in found])  # type: ignore[union-attr]
 
 
