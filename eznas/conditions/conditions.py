@@ -97,8 +97,8 @@ class Conditions(Form):
             if self.images == GIVEN:
                 raise ConfigError(
                     f"The images of these conditions were handed over as a batch of "
-                    f"{', '.join(map(str, self._batches)) or 'images that are not stored'}, and {n} are asked for; hand "
-                    "over that batch, or name a source of images (probe.images)"
+                    f"{', '.join(map(str, self._batches)) or 'images that are not stored'}, and {n} are asked for; "
+                    "hand over that batch, or name a source of images (probe.images)"
                 )
             self._batches[n] = image_batch(
                 self.images,

@@ -4,7 +4,7 @@
 parts. DEAP stays behind `_deap`.
 """
 
-from eznas.evolution.assessor import Assessor
+from eznas.evolution.assessor import Assessor, check_objectives
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.search import GenerationSummary, Search, is_finished
@@ -19,6 +19,6 @@ from eznas.evolution.selection import (
 from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
-    "Assessor", "Combiner", "GenerationSummary", "Grammar", "Offspring", "Search", "Variation", "hypervolume",
-    "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors", "select_tournament",
+    "Assessor", "Combiner", "GenerationSummary", "Grammar", "Offspring", "Search", "Variation", "check_objectives",
+    "hypervolume", "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors", "select_tournament",
 ]  # fmt: skip

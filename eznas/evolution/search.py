@@ -26,8 +26,6 @@ from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50
 """Times newcomers are drawn again in one generation until enough are valid (paper regime)."""
-COST_SCALE = 20.0
-"""Forward passes at which the hypervolume counts a program as free of any merit in cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +38,7 @@ class GenerationSummary:
     n_invalid: int
     n_duplicates: int
     best_correlation: float | None
+    best_values: tuple[float, ...]
     best_size: int | None
     best_id: str | None
     front_size: int
@@ -127,7 +126,7 @@ class Search:
     # ------------------------------------------------------------------------------------------------- the regimes
 
     def _nsga2_generation(self, generation: int) -> _Generation:
-        """Offspring of the population and a few newcomers; of both, the best by correlation and by NSGA-II survive."""
+        """Offspring of the population and a few newcomers; of both, the best in the first objective and by NSGA-II."""
         settings, state = self._settings, self.state
         rng = stream(self._seed, "variation", generation)
         population = [state.candidates[digest] for digest in state.population]
@@ -218,7 +217,7 @@ class Search:
         candidates = list(self.state.candidates.values())
         objectives = np.array([c.objectives for c in candidates])
         best = max(candidates, key=lambda c: c.objectives)
-        scaled = objectives / np.array([1.0, self._settings.max_size + 1.0, COST_SCALE])
+        low, high = np.array([one.scale(self._settings.max_size) for one in self._assessor.objectives]).T
         front = non_dominated(objectives)
         return GenerationSummary(
             generation=self.state.generation,
@@ -227,10 +226,11 @@ class Search:
             n_invalid=len(assessed.failures),
             n_duplicates=n_duplicates,
             best_correlation=best.fitness.correlation,
+            best_values=best.objectives,
             best_size=best.fitness.size,
             best_id=best.id,
             front_size=len(front),
-            hypervolume=hypervolume(scaled[front], np.array([0.0, -1.0, -1.0])),
+            hypervolume=hypervolume(objectives[front] / (high - low), low / (high - low)),
             seconds=round(seconds, 3),
         )
 

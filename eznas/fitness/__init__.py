@@ -1,6 +1,9 @@
 """How well a program's scores order networks: rank correlations with their uncertainty, and the fitness made of them.
 
+* `labels`: what scores are ranked against: accuracies, and covariates that say how large the networks are.
 * `ranks`: Kendall's tau-b and Spearman's rho, plain and batched; standard error; bootstrap interval; failures last.
+* `criteria`: the order among the best, within equal size, beyond size, and of the first picks.
+* `objectives`: the table of what a run may select by.
 * `bounds`: what a program seen on some networks can still reach on all.
 * `fitness`: the fitness of a population against the accuracies of one or more tasks.
 """
@@ -11,11 +14,19 @@ from eznas.fitness.fitness import (
     MAX_FAILED_SHARE,
     Aggregate,
     Fitness,
-    Labels,
     TaskFitness,
     Unrankable,
     assess_population,
     rank_agreement,
+    unrankable_reason,
+)
+from eznas.fitness.labels import MIN_NETWORKS, Covariates, Labels, quintiles
+from eznas.fitness.objectives import (
+    DEFAULT_OBJECTIVES,
+    OBJECTIVES,
+    Objective,
+    objective_named,
+    objectives_named,
 )
 from eznas.fitness.ranks import (
     bootstrap_interval,
@@ -29,10 +40,15 @@ from eznas.fitness.ranks import (
 )
 
 __all__ = [
+    "DEFAULT_OBJECTIVES",
     "MAX_FAILED_SHARE",
+    "MIN_NETWORKS",
+    "OBJECTIVES",
     "Aggregate",
+    "Covariates",
     "Fitness",
     "Labels",
+    "Objective",
     "TaskFitness",
     "Unrankable",
     "assess_population",
@@ -40,9 +56,13 @@ __all__ = [
     "kendall_standard_error",
     "kendall_tau_b",
     "kendall_tau_b_batch",
+    "objective_named",
+    "objectives_named",
+    "quintiles",
     "rank_agreement",
     "scores_with_failures_last",
     "spearman",
     "spearman_batch",
     "spearman_matrix",
+    "unrankable_reason",
 ]

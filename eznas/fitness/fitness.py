@@ -1,4 +1,4 @@
-"""The fitness of a program: how well its scores order networks, at what size and cost.
+"""The fitness of a program: what it is worth by each objective of its run.
 
 A population is assessed at once. A program either has a `Fitness`, or is `Unrankable` with the reason: there is no
 number that stands for failure.
@@ -7,29 +7,26 @@ number that stands for failure.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from eznas.errors import BenchmarkError, RunError
-from eznas.fitness.ranks import FloatArray, batched_tau, scores_with_failures_last, spearman_batch, spearman_matrix
+from eznas.errors import RunError
+from eznas.fitness.criteria import Estimates
+from eznas.fitness.labels import FloatArray, Labels
+from eznas.fitness.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, lower_bound, objectives_named
+from eznas.fitness.ranks import batched_tau, scores_with_failures_last, spearman_batch, spearman_matrix
+from eznas.programs import Program, cost
 
 Aggregate = Literal["worst", "mean"]
+"""How a ranking objective is taken over several tasks."""
 
 MAX_FAILED_SHARE: Final = 0.05
 """Of a task's networks, the share on which a program may give no finite score and still be ranked."""
-
-MIN_NETWORKS: Final = 5
-"""Networks below which the standard error of a rank correlation cannot be estimated."""
-
-_AGGREGATES: Final = MappingProxyType[str, Callable[[FloatArray], FloatArray]](
-    {"worst": lambda taus: taus.min(axis=0), "mean": lambda taus: taus.mean(axis=0)}
-)  # (n_tasks, n_programs) -> (n_programs,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFitness:
@@ -46,17 +43,19 @@ class TaskFitness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitness:
-    """What selection compares: rank correlation up, size down, cost down."""
+    """What selection compares, and what the ranking of each task is beside."""
 
     tasks: tuple[TaskFitness, ...]
     direction: int  # +1: a higher score predicts a higher accuracy; -1: a lower one does
-    correlation: float  # tau-b aggregated over the tasks
+    correlation: float  # the first objective aggregated over the tasks; tau-b unless the run says otherwise
     size: int  # nodes of the program
     cost: float
+    values: tuple[float, ...]  # of the run's objectives, in their order; higher is better
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary that `from_dict` reads back."""
-        return dataclasses.asdict(self) | {"tasks": [dataclasses.asdict(task) for task in self.tasks]}
+        tasks = [dataclasses.asdict(task) for task in self.tasks]
+        return dataclasses.asdict(self) | {"tasks": tasks, "values": list(self.values)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Fitness:
@@ -69,7 +68,10 @@ class Fitness:
         if not isinstance(values["tasks"], list | tuple):
             raise RunError(f"A recorded Fitness has 'tasks' {values['tasks']!r}; expected a list of tasks.")
         tasks = tuple(TaskFitness(**_checked(TaskFitness, task)) for task in values["tasks"])
-        return cls(**(values | {"tasks": tasks}))
+        objectives = values["values"]
+        if not isinstance(objectives, list | tuple) or not all(_is_finite(value) for value in objectives):
+            raise RunError(f"A recorded Fitness has values {objectives!r:.200}; expected a list of finite numbers.")
+        return cls(**(values | {"tasks": tasks, "values": tuple(map(float, objectives))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +79,6 @@ class Unrankable:
     """A program that orders no networks, and why: a clause that completes "this program is unrankable because"."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labels:
-    """The accuracies of one task, and which columns of the score matrix they belong to.
-
-    Raises:
-        BenchmarkError: if the two lists do not match, a network occurs twice, an accuracy is not finite, there are
-            fewer than five networks, or all accuracies are equal.
-    """
-
-    task: str
-    accuracies: npt.NDArray[np.float64]  # (n,)
-    networks: npt.NDArray[np.int64]  # (n,) column of each network in the score matrix
-
-    def __post_init__(self) -> None:
-        networks = np.asarray(self.networks)
-        accuracies = np.array(self.accuracies, dtype=np.float64)
-        what = f"The labels of task {self.task!r}"
-        if networks.ndim != 1 or accuracies.shape != networks.shape:
-            raise BenchmarkError(
-                f"{what} must be one accuracy per network, but there are accuracies of shape {accuracies.shape} and "
-                f"networks of shape {networks.shape}."
-            )
-        if accuracies.size < MIN_NETWORKS:
-            raise BenchmarkError(f"{what} cover {accuracies.size} network(s); use at least {MIN_NETWORKS}.")
-        if networks.dtype.kind not in "iu" or networks.min() < 0 or np.unique(networks).size != networks.size:
-            raise BenchmarkError(f"{what} must name distinct columns of the score matrix, counted from 0.")
-        if not np.isfinite(accuracies).all():
-            raise BenchmarkError(f"{what} hold {(~np.isfinite(accuracies)).sum()} accuracies that are not finite.")
-        if accuracies.min() == accuracies.max():
-            raise BenchmarkError(f"{what} are all {accuracies[0]:g}, so no order can be learnt; use other networks.")
-        accuracies.setflags(write=False)
-        object.__setattr__(self, "accuracies", accuracies)
-        object.__setattr__(self, "networks", networks.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,36 +94,44 @@ class _TaskOutcome:
 def assess_population(
     scores: npt.ArrayLike,
     labels: Sequence[Labels],
-    sizes: Sequence[int],
-    costs: Sequence[float],
+    programs: Sequence[Program | None],
+    objectives: Sequence[str | Objective] = DEFAULT_OBJECTIVES,
+    *,
     aggregate: Aggregate = "worst",
+    weights: Sequence[float] | None = None,
     directions: Sequence[int] | None = None,
 ) -> list[Fitness | Unrankable]:
     """The fitness of each program of a population.
 
-    Failed networks rank last in either direction, so turning a proxy round is more than a change of sign: the
-    correlations of both directions are computed, never derived, for programs with failures.
+    Failed networks rank last in either direction, so turning a proxy round is more than a change of sign: what depends
+    on the direction is computed in both, never derived, for programs with failures.
 
     Args:
         scores: (n_programs, n_networks) scores; NaN and ±inf mean that the program failed on the network.
         labels: the tasks, at least one; each uses its own columns of `scores`.
-        sizes: nodes of each program.
-        costs: cost of each program.
-        aggregate: ``"worst"``: the lowest tau-b over the tasks; ``"mean"``: their mean.
-        directions: +1 or -1 per program. Without it, each program gets the direction with the higher aggregate
-            (+1 if equal), the same for all tasks.
+        programs: whose scores they are; None for scores that are not a program's, which count one node and no cost and
+            can be assessed by ranking objectives only.
+        objectives: of the run, by name or in person; the first is one that ranks networks.
+        aggregate: of each ranking objective, ``"worst"``: its lowest value over the tasks; ``"mean"``: their mean.
+        weights: of the tasks in the mean, positive; equal without. They do not touch the worst.
+        directions: +1 or -1 per program. Without it, each program gets the direction in which the aggregate of the
+            first objective is higher (+1 if equal), the same for all tasks.
 
     Returns:
         One `Fitness` or `Unrankable` per program, in order. A program is unrankable if on any task it has no finite
-        score for more than `MAX_FAILED_SHARE` of the networks, or gives all others one and the same score.
+        score for more than `MAX_FAILED_SHARE` of the networks, gives all others one and the same score, or has no
+        value of an objective.
 
     Raises:
+        ConfigError: as `objectives_named`.
+        BenchmarkError: if an objective reads covariates that a task lacks.
         ValueError: if shapes or lengths disagree, two tasks share a name, or an option is unknown.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    _check_arguments(scores, labels, sizes, costs, aggregate, directions)
+    chosen = objectives_named(objectives)
+    _check_arguments(scores, labels, programs, chosen, aggregate, weights, directions)
     failed = ~np.isfinite(scores)
-    reasons = [_reason(row, lost, labels) for row, lost in zip(scores, failed, strict=True)]
+    reasons = [unrankable_reason(row, labels) for row in scores]
     ranked = np.flatnonzero([reason is None for reason in reasons])
     results: list[Fitness | Unrankable] = [Unrankable(reason or "") for reason in reasons]
     if not ranked.size:
@@ -164,12 +139,29 @@ def assess_population(
 
     scores, failed = scores[ranked], failed[ranked]
     as_given, turned = _both_directions(scores, failed, labels)
-    combine = _AGGREGATES[aggregate]
-    forward, backward = (combine(np.stack([task.tau for task in outcome])) for outcome in (as_given, turned))
-    signs = np.where(backward > forward, -1, 1) if directions is None else np.asarray(directions)[ranked]
-    for row, (program, sign) in enumerate(zip(ranked.tolist(), signs.tolist(), strict=True)):
-        outcome = as_given if sign == 1 else turned
-        results[program] = Fitness(
+    if directions is None:
+        first = [
+            aggregated(_values(chosen[0], scores, failed, labels, outcome, sign), aggregate, weights)
+            for outcome, sign in ((as_given, 1), (turned, -1))
+        ]
+        forward, backward = (np.nan_to_num(values, nan=-np.inf) for values in first)
+        signs = np.where(backward > forward, -1, 1)
+    else:
+        signs = np.asarray(directions)[ranked]
+    outcomes = [_merged(one, other, signs) for one, other in zip(as_given, turned, strict=True)]
+    values = {
+        objective.name: _values(objective, scores, failed, labels, outcomes, signs[:, None])
+        for objective in chosen
+        if objective.is_ranking
+    }
+    totals = {name: aggregated(rows, aggregate, weights) for name, rows in values.items()}
+    for row, (index, sign) in enumerate(zip(ranked.tolist(), signs.tolist(), strict=True)):
+        lacking = _without_value(chosen, values, labels, row)
+        if lacking is not None:
+            results[index] = Unrankable(lacking)
+            continue
+        program = programs[index]
+        results[index] = Fitness(
             tasks=tuple(
                 TaskFitness(
                     task=task.task,
@@ -180,50 +172,92 @@ def assess_population(
                     standard_error=float(column.standard_error[row]),
                     share_tied=float(column.share_tied[row]),
                 )
-                for task, column in zip(labels, outcome, strict=True)
+                for task, column in zip(labels, outcomes, strict=True)
             ),
             direction=sign,
-            correlation=float((forward if sign == 1 else backward)[row]),
-            size=int(sizes[program]),
-            cost=float(costs[program]),
+            correlation=float(totals[chosen[0].name][row]),
+            size=1 if program is None else program.size,
+            cost=0.0 if program is None else float(cost(program)),
+            values=tuple(
+                float(totals[one.name][row]) if one.of_program is None else float(one.of_program(program))  # type: ignore[arg-type]
+                for one in chosen
+            ),
         )
     return results
 
 
+def aggregated(values: FloatArray, aggregate: Aggregate, weights: Sequence[float] | None = None) -> FloatArray:
+    """(n_programs,) from (n_tasks, n_programs) values: the worst of the tasks, or their (weighted) mean."""
+    if aggregate == "worst":
+        return np.asarray(values.min(axis=0))
+    return np.asarray(values.mean(axis=0) if weights is None else np.average(values, axis=0, weights=weights))
+
+
 def rank_agreement(
-    scores: npt.ArrayLike, labels: Sequence[Labels], aggregate: Aggregate = "worst", *, may_turn: bool = True
+    scores: npt.ArrayLike,
+    labels: Sequence[Labels],
+    aggregate: Aggregate = "worst",
+    *,
+    objective: str | Objective = "tau",
+    weights: Sequence[float] | None = None,
+    may_turn: bool = True,
 ) -> FloatArray:
-    """Spearman's rho of programs aggregated over the tasks: orders programs much as fitness does, much cheaper.
+    """A ranking objective of programs aggregated over the tasks, or what stands in for it at less expense.
 
     Args:
         scores: (n_programs, n_networks) scores.
         labels: the tasks, as `assess_population` takes them.
-        aggregate: ``"worst"`` or ``"mean"`` of the tasks.
+        aggregate, weights: as `assess_population` takes them.
+        objective: a ranking objective; for tau and its bound, Spearman's rho is returned.
         may_turn: whether a program may predict by a low score; then the better direction counts.
 
     Returns:
-        (n_programs,) in [-1, 1]; ``-inf`` for a program that failed on a network or scores all of a task alike.
+        (n_programs,); ``-inf`` for a program that failed on a network, scores all of a task alike or has no value.
+
+    Raises:
+        ConfigError: as `objectives_named`.
+        BenchmarkError: if the objective reads covariates that a task lacks.
     """
     scores = np.asarray(scores, dtype=np.float64)
+    (asked,) = objectives_named([objective])
+    asked = OBJECTIVES[asked.stand_in] if asked.stand_in else asked
+    for task in labels:
+        asked.check(task)
     result = np.full(len(scores), -np.inf)
     rows = np.flatnonzero(np.isfinite(scores).all(axis=1))
     if not rows.size:
         return result
-    by_networks: dict[bytes, list[int]] = {}
-    for index, task in enumerate(labels):
-        by_networks.setdefault(task.networks.tobytes(), []).append(index)
-    rho = np.empty((len(labels), len(rows)))
-    for tasks in by_networks.values():  # tasks over the same networks share the ranks, the costly part
-        accuracies = np.stack([labels[index].accuracies for index in tasks])
-        rho[tasks] = spearman_matrix(scores[rows][:, labels[tasks[0]].networks], accuracies).T
-    combine = _AGGREGATES[aggregate]
-    found = np.maximum(combine(rho), combine(-rho)) if may_turn else combine(rho)
+    both = _rho_both(scores[rows], labels) if asked is OBJECTIVES["rho"] else _both_by(asked, scores[rows], labels)
+    forward, backward = (aggregated(values, aggregate, weights) for values in both)
+    found = np.fmax(forward, backward) if may_turn else forward
     result[rows] = np.where(np.isnan(found), -np.inf, found)
     return result
 
 
-def _reason(row: FloatArray, failed: npt.NDArray[np.bool_], labels: Sequence[Labels]) -> str | None:
+def _rho_both(scores: FloatArray, labels: Sequence[Labels]) -> tuple[FloatArray, FloatArray]:
+    """(n_tasks, n_programs) Spearman's rho of finite scores as given, and turned round."""
+    by_networks: dict[bytes, list[int]] = {}
+    for index, task in enumerate(labels):
+        by_networks.setdefault(task.networks.tobytes(), []).append(index)
+    rho = np.empty((len(labels), len(scores)))
+    for tasks in by_networks.values():  # tasks over the same networks share the ranks, the costly part
+        accuracies = np.stack([labels[index].accuracies for index in tasks])
+        rho[tasks] = spearman_matrix(scores[:, labels[tasks[0]].networks], accuracies).T
+    return rho, -rho
+
+
+def _both_by(objective: Objective, scores: FloatArray, labels: Sequence[Labels]) -> tuple[FloatArray, FloatArray]:
+    """(n_tasks, n_programs) values of a ranking objective for finite scores as given, and turned round."""
+    of = _ranking(objective)
+    forward, backward = (
+        np.stack([of(sign * scores[:, task.networks], task)[0] for task in labels]) for sign in (1, -1)
+    )
+    return forward, backward
+
+
+def unrankable_reason(row: FloatArray, labels: Sequence[Labels]) -> str | None:
     """Why a program with these (n_networks,) scores orders no networks of some task; None if it orders all."""
+    failed = ~np.isfinite(row)
     for task in labels:
         lost = failed[task.networks]
         n, n_failed = lost.size, int(lost.sum())
@@ -270,17 +304,72 @@ def _outcome(scores: FloatArray, failed: npt.NDArray[np.bool_], direction: int, 
     )
 
 
+def _merged(as_given: _TaskOutcome, turned: _TaskOutcome, signs: npt.NDArray[np.int_]) -> _TaskOutcome:
+    """Of each program the outcome in its direction."""
+    columns = {
+        field.name: np.where(signs == 1, getattr(as_given, field.name), getattr(turned, field.name))
+        for field in dataclasses.fields(_TaskOutcome)
+    }
+    return _TaskOutcome(**columns)
+
+
+def _values(
+    objective: Objective,
+    scores: FloatArray,
+    failed: npt.NDArray[np.bool_],
+    labels: Sequence[Labels],
+    outcomes: Sequence[_TaskOutcome],
+    signs: int | npt.NDArray[np.int_],
+) -> FloatArray:
+    """(n_tasks, n_programs) values of a ranking objective in the directions `signs`, in which `outcomes` are."""
+    found = []
+    for task, outcome in zip(labels, outcomes, strict=True):
+        if objective is OBJECTIVES["tau"]:  # known already
+            value = outcome.tau
+        elif objective is OBJECTIVES["rho"]:
+            value = outcome.rho
+        elif objective is OBJECTIVES["tau_bound"]:
+            value = lower_bound(outcome.tau, outcome.standard_error)
+        else:
+            lost = failed[:, task.networks]
+            value, _ = _ranking(objective)(np.where(lost, -np.inf, signs * scores[:, task.networks]), task)
+            if np.shape(value) != (len(scores),):
+                raise ValueError(
+                    f"Objective {objective.name!r} must return one value per program, shape ({len(scores)},), got "
+                    f"{np.shape(value)}."
+                )
+        found.append(value)
+    return np.stack(found)
+
+
+def _without_value(
+    objectives: Sequence[Objective], values: Mapping[str, FloatArray], labels: Sequence[Labels], row: int
+) -> str | None:
+    """Which objective a program has no finite value of on which task, and why; None if it has them all."""
+    for objective in objectives:
+        for task, value in zip(labels, values.get(objective.name, ()), strict=False):
+            if not np.isfinite(value[row]):
+                return f"it has no {objective.title} on task {task.task!r}: {objective.undefined}"
+    return None
+
+
+def _ranking(objective: Objective) -> Callable[[FloatArray, Labels], Estimates]:
+    assert objective.of is not None
+    return objective.of
+
+
 def _check_arguments(
     scores: FloatArray,
     labels: Sequence[Labels],
-    sizes: Sequence[int],
-    costs: Sequence[float],
+    programs: Sequence[Program | None],
+    objectives: Sequence[Objective],
     aggregate: str,
+    weights: Sequence[float] | None,
     directions: Sequence[int] | None,
 ) -> None:
     if scores.ndim != 2:
         raise ValueError(f"Scores must have shape (n_programs, n_networks), got {scores.shape}.")
-    lengths = {"sizes": len(sizes), "costs": len(costs)}
+    lengths = {"programs": len(programs)}
     if directions is not None:
         lengths["directions"] = len(directions)
         if not set(directions) <= {1, -1}:
@@ -288,8 +377,14 @@ def _check_arguments(
     for name, length in lengths.items():
         if length != len(scores):
             raise ValueError(f"Expected one entry of {name} per program, {len(scores)} in all, got {length}.")
-    if aggregate not in _AGGREGATES:
-        raise ValueError(f"The aggregate over tasks must be one of {sorted(_AGGREGATES)}, got {aggregate!r}.")
+    of_programs = [one.name for one in objectives if not one.is_ranking]
+    if of_programs and any(program is None for program in programs):
+        raise ValueError(f"Scores that are not a program's have no {', '.join(of_programs)}; leave such objectives.")
+    if aggregate not in get_args(Aggregate):
+        known = sorted(get_args(Aggregate))
+        raise ValueError(f"The aggregate over tasks must be one of {known}, got {aggregate!r}.")
+    if weights is not None and (len(weights) != len(labels) or not all(0 < w < math.inf for w in weights)):
+        raise ValueError(f"Expected one positive weight for each of {len(labels)} tasks, got {list(weights)}.")
     names = [task.task for task in labels]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"Expected one or more tasks with distinct names, got {names}.")
@@ -298,6 +393,12 @@ def _check_arguments(
             raise ValueError(
                 f"Task {task.task!r} names network {task.networks.max()}, but the scores cover {scores.shape[1]}."
             )
+        for objective in objectives:
+            objective.check(task)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _checked(kind: type[Fitness | TaskFitness], data: Any) -> dict[str, Any]:

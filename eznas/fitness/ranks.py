@@ -130,7 +130,7 @@ def kendall_tau_b_batch(scores: npt.ArrayLike, y: npt.ArrayLike, *, max_elements
 def spearman_batch(scores: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
     """Spearman's rho of each row of `scores` with `y`; arguments, result and errors as `kendall_tau_b_batch`."""
     scores, y = _rows(scores, y)
-    return _correlation(scipy.stats.rankdata(scores, axis=1), scipy.stats.rankdata(y)[None, :])
+    return correlation(scipy.stats.rankdata(scores, axis=1), scipy.stats.rankdata(y)[None, :])
 
 
 def spearman_matrix(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
@@ -290,67 +290,43 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _kendall_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
-    """(n_resamples,) tau-b when network i occurs counts[r, i] times; counts is (n_resamples, n).
+def kendall_resampled(x: FloatArray, y: FloatArray, counts: FloatArray, *, max_elements: int = 2**22) -> FloatArray:
+    """(n_resamples,) tau-b when network i occurs counts[r, i] times; counts is (n_resamples, n) of whole numbers.
 
-    Networks are taken in ascending x, and each is compared with all before it: how many were drawn with a lower and
-    how many with a higher y. A tree of partial sums over y (`Fenwick 1994 <https://doi.org/10.1002/spe.4380240306>`_)
-    answers that in log n steps, for all resamples at once. A pair is tied if both its members belong to one group of
-    ties; two copies of one network are such a pair.
+    Two copies of one network are a tied pair. With s_ij the product of the signs of a pair, the pairs that agree less
+    those that do not are c' s c for the counts c: whole numbers, which float32 holds exactly below 2**24.
     """
-    n_resamples, n = counts.shape
-    y_sizes, y_group = _group_counts(y, counts)
-    x_sizes, x_group = _group_counts(x, counts)
-    draws = np.ascontiguousarray(counts.T)
-    tree = np.zeros((y_sizes.shape[1] + 1, n_resamples))  # entry k: draws in the last (k & -k) groups up to group k
-    drawn, balance = np.zeros(n_resamples), np.zeros(n_resamples)
-    for members in np.split(np.argsort(x_group, kind="stable"), np.cumsum(np.bincount(x_group))[:-1]):
-        for i in members.tolist():
-            lower = tree[_path_down(y_group[i])].sum(axis=0)
-            higher = drawn - tree[_path_down(y_group[i] + 1)].sum(axis=0)
-            balance += draws[i] * (lower - higher)
-        for i in members.tolist():  # only now: networks of one group are tied
-            tree[_path_up(y_group[i] + 1, len(tree))] += draws[i]
-            drawn += draws[i]
-    untied_x, untied_y = (n**2 - (sizes**2).sum(axis=1) for sizes in (x_sizes, y_sizes))  # ordered pairs
+    codes = [np.unique(v, return_inverse=True)[1].astype(np.int32) for v in (x, y)]
+    draws = counts.astype(np.float32)
+    balance = np.zeros(len(counts))  # over ordered pairs
+    width = max(1, max_elements // len(x))
+    for start in range(0, len(x), width):
+        part = slice(start, start + width)
+        signs = np.prod([np.sign(code[:, None] - code[None, part]) for code in codes], axis=0, dtype=np.float32)
+        balance += ((draws @ signs) * draws[:, part]).sum(axis=1, dtype=np.float64)
+    n_pairs = counts.sum(axis=1) ** 2
+    untied_x, untied_y = (n_pairs - (group_counts(v, counts)[0] ** 2).sum(axis=1) for v in (x, y))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(2 * balance / np.sqrt(untied_x * untied_y))
+        return np.asarray(balance / np.sqrt(untied_x * untied_y))
 
 
-def _path_down(k: int) -> list[int]:
-    """Entries of a tree of partial sums that add up to groups 1 to k."""
-    path = []
-    while k > 0:
-        path.append(int(k))
-        k -= k & -k
-    return path
-
-
-def _path_up(k: int, length: int) -> list[int]:
-    """Entries of a tree of partial sums with `length` entries that contain group k."""
-    path = []
-    while k < length:
-        path.append(int(k))
-        k += k & -k
-    return path
-
-
-def _spearman_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
+def spearman_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
     """(n_resamples,) Spearman's rho when network i occurs counts[r, i] times; counts is (n_resamples, n)."""
-    ranks = []
-    for v in (x, y):
-        sizes, group = _group_counts(v, counts)
-        average = np.cumsum(sizes, axis=1) - sizes + (sizes + 1) / 2  # average rank of each group of ties
-        ranks.append(average[:, group])
-    return _correlation(ranks[0], ranks[1], weights=counts)
+    return correlation(ranks_resampled(x, counts), ranks_resampled(y, counts), weights=counts)
+
+
+def ranks_resampled(v: FloatArray, counts: FloatArray) -> FloatArray:
+    """(n_resamples, n) average rank of each entry, from 1/2 up, when network i occurs counts[r, i] times."""
+    sizes, group = group_counts(v, counts)
+    return np.asarray((np.cumsum(sizes, axis=1) - sizes + (sizes + 1) / 2)[:, group])
 
 
 _RESAMPLED: Final = MappingProxyType[str, Callable[[FloatArray, FloatArray, FloatArray], FloatArray]](
-    {"kendall": _kendall_resampled, "spearman": _spearman_resampled}
+    {"kendall": kendall_resampled, "spearman": spearman_resampled}
 )
 
 
-def _group_counts(v: FloatArray, counts: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+def group_counts(v: FloatArray, counts: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
     """Draws per group of equal values, (n_resamples, n_groups) in ascending order, and the (n,) group of each entry."""
     _, group = np.unique(v, return_inverse=True)
     order = np.argsort(group, kind="stable")
@@ -361,7 +337,7 @@ def _group_counts(v: FloatArray, counts: FloatArray) -> tuple[FloatArray, npt.ND
 # ------------------------------------------------------------------------------------------------------- shared pieces
 
 
-def _correlation(x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+def correlation(x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> FloatArray:
     """(n_rows,) Pearson correlation of each row of x and y, each (n_rows | 1, n), with optional weights (n_rows, n)."""
     weights = np.ones((1, x.shape[1])) if weights is None else weights
     total = weights.sum(axis=1, keepdims=True)

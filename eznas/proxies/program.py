@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eznas.conditions import Conditions, as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, ScoreError
 from eznas.evaluation import evaluate
-from eznas.fitness import kinds_needed
+from eznas.fitness.objectives import kinds_needed
 from eznas.programs import FailureKind, Invalid, Program, cost
 from eznas.statistics import NetworkStatistics, capture
 

@@ -33,7 +33,7 @@ class Proxy(Protocol):
     def cost(self) -> float: ...
 
     def outcome(self, network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float | Invalid:
-        """The score of a network as it is, or why it has none; the network and every global generator are left as found.
+        """The score of a network as it is, or why it has none; network and global generators are left as found.
 
         Args:
             network: maps `inputs` to one tensor of logits.

@@ -46,9 +46,9 @@ class Candidate:
         return self.program.digest
 
     @property
-    def objectives(self) -> tuple[float, float, float]:
-        """What selection maximises: correlation, smallness, cheapness."""
-        return (self.fitness.correlation, -float(self.fitness.size), -self.fitness.cost)
+    def objectives(self) -> tuple[float, ...]:
+        """What selection maximises, the most important first."""
+        return self.fitness.values
 
     @property
     def behaviour(self) -> tuple[float, ...]:

@@ -85,7 +85,12 @@ class EvolutionSettings(Section):
     """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
     look at the classes of the images and at the linearised network."""
     regime: Literal["nsga2", "paper"] = "nsga2"
-    """nsga2: correlation up, size down, cost down. paper: tournaments on correlation, half newcomers."""
+    """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers."""
+    objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
+        "tau", "size", "cost",
+    )  # fmt: skip
+    """What selection maximises, the most important first, which must be one that ranks networks: tau, rho, tau_bound,
+    top_tau, level_rho, partial_tau, partial_rho, ndcg; and size, cost, needs of the program, negated."""
     population_size: Annotated[int, Field(strict=True, ge=4)] = 200
     initial_size: Annotated[int, Field(strict=True, ge=4)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
@@ -99,7 +104,7 @@ class EvolutionSettings(Section):
     """nsga2: of two programs by one more operator, the partner chosen by the scores already known. Crossover, mutation
     and combination are relative frequencies."""
     elite_share: Probability = 0.4
-    """nsga2: share of the survivors that correlation alone chooses."""
+    """nsga2: share of the survivors that the first objective alone chooses."""
     likeness: Annotated[float, Field(gt=0, le=1)] = 0.99
     """nsga2: Spearman's rho from which two programs' rankings count as one, and only the better survives."""
     immigrants: Probability = 0.15
@@ -110,6 +115,7 @@ class EvolutionSettings(Section):
     initial_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 4
     """Greatest height of random programs."""
     aggregate: Literal["worst", "mean"] = "worst"
+    """Of each objective that ranks networks, over the tasks."""
     direction: Literal["either", "higher"] = "either"
     """either: a program may also predict by a low score; its direction is then part of the proxy."""
 

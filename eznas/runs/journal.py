@@ -141,7 +141,7 @@ class Journal:
 
 
 def hall_of_fame(state: SearchState, size: int = HALL_OF_FAME_SIZE) -> list[Candidate]:
-    """The best programs of a run, one of each behaviour: by correlation, then smallness, cheapness and text."""
+    """The best programs of a run, one of each behaviour: by the objectives in their order, then by text."""
     leaders: dict[tuple[float, ...], Candidate] = {}
     for candidate in sorted(state.candidates.values(), key=lambda c: (*(-o for o in c.objectives), c.program.text)):
         leaders.setdefault(candidate.behaviour, candidate)

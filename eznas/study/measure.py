@@ -142,8 +142,8 @@ def _fitness(
     return assess_population(
         scores,
         labels_of(problem.tasks(part)),
-        [c.program.size for c in candidates],
-        [cost(c.program) for c in candidates],
+        [c.program for c in candidates],
+        problem.config.evolution.objectives,
         aggregate=problem.config.evolution.aggregate,
         directions=[c.fitness.direction for c in candidates],
     )
@@ -205,8 +205,8 @@ def _entries(
     outcomes = assess_population(
         scores,
         labels_of(tasks),
-        [row.program.size if row.program else 1 for row in rows],
-        [cost(row.program) if row.program else 0.0 for row in rows],
+        [row.program for row in rows],
+        ("tau",),
         aggregate=problem.config.evolution.aggregate,
         directions=[row.direction for row in rows],
     )

@@ -12,7 +12,8 @@ from pathlib import Path
 from eznas.errors import RunError
 from eznas.estimators import by_name
 from eznas.evaluation import PopulationEvaluator
-from eznas.evolution import Assessor, Search, is_finished
+from eznas.evolution import Assessor, Search, check_objectives, is_finished
+from eznas.fitness import objectives_named
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.runs import Journal, RunFolder
 from eznas.runs.config import RunConfig, load_config, to_toml
@@ -54,6 +55,7 @@ def evolve(
     machine = machine or Machine()
     check_machine(machine)
     problem = prepare(settings)
+    check_objectives(objectives_named(settings.evolution.objectives), labels_of(problem.tasks("evolve")))
     folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
     with folder.writing():
         try:
@@ -174,8 +176,13 @@ def make_assessor(problem: Problem, store: StatisticsStore, pool: Pool, machine:
         timeout=settings.timeout_seconds or None,
     )
     evolution = problem.config.evolution
-    labels = labels_of(problem.tasks("evolve"))
-    return Assessor(evaluator, labels, evolution.aggregate, may_turn=evolution.direction == "either")
+    return Assessor(
+        evaluator,
+        labels_of(problem.tasks("evolve")),
+        evolution.aggregate,
+        may_turn=evolution.direction == "either",
+        objectives=objectives_named(evolution.objectives),
+    )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from eznas.fitness import (
     scores_with_failures_last,
     spearman,
 )
+from eznas.programs import Program, parse
 
 N_NETWORKS = 80
 
@@ -49,8 +50,12 @@ def population(labels: list[Labels], n_programs: int, seed: int = 1) -> np.ndarr
 
 
 def assess(scores: np.ndarray, labels: list[Labels], **options: Any) -> list[Fitness | Unrankable]:
-    n = len(scores)
-    return assess_population(scores, labels, sizes=range(1, n + 1), costs=np.linspace(0, 1, n).tolist(), **options)
+    return assess_population(scores, labels, [program(k % 90 + 1) for k in range(len(scores))], **options)
+
+
+def program(size: int) -> Program:
+    """A program of that many nodes."""
+    return parse("(sqrt " * (size - 1) + "parameter_count" + ")" * (size - 1))
 
 
 def by_definition(row: np.ndarray, labels: list[Labels], direction: int) -> list[tuple[float, float, float]]:
@@ -169,8 +174,8 @@ def test_bad_labels_are_refused(accuracies: list[float], networks: list[int], me
 
 def test_bad_arguments_are_refused(labels: list[Labels]) -> None:
     scores = np.zeros((2, N_NETWORKS))
-    with pytest.raises(ValueError, match=r"one entry of sizes per program, 2 in all, got 1"):
-        assess_population(scores, labels, [1], [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"one entry of programs per program, 2 in all, got 1"):
+        assess_population(scores, labels, [program(1)])
     with pytest.raises(ValueError, match=r"must be \+1 or -1, got \[0, 1\]"):
         assess(scores, labels, directions=[0, 1])
     with pytest.raises(ValueError, match=r"one of \['mean', 'worst'\], got 'best'"):

@@ -18,7 +18,8 @@ def _program(size: int) -> Program:
 
 
 def _fitness(correlation: float, size: int, cost: float) -> Fitness:
-    return Fitness(tasks=(), direction=1, correlation=correlation, size=size, cost=cost)
+    values = (correlation, -float(size), -cost)
+    return Fitness(tasks=(), direction=1, correlation=correlation, size=size, cost=cost, values=values)
 
 
 def _choose(rows: list[tuple[float, int, float]], size: int) -> tuple[list[float], float]:
