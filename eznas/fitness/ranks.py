@@ -27,6 +27,8 @@ Statistic = Literal["kendall", "spearman"]
 
 MAX_ELEMENTS: Final = 2**17
 """Scores looked at together; few enough to stay in a core's cache, and never a matter of the result."""
+STRIP: Final = 256
+"""Networks that a bootstrap compares with all others at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,46 +295,24 @@ def bootstrap_interval(
 def _kendall_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
     """(n_resamples,) tau-b when network i occurs counts[r, i] times; counts is (n_resamples, n).
 
-    Networks are taken in ascending x, and each is compared with all before it: how many were drawn with a lower and
-    how many with a higher y. A tree of partial sums over y (`Fenwick 1994 <https://doi.org/10.1002/spe.4380240306>`_)
-    answers that in log n steps, for all resamples at once. A pair is tied if both its members belong to one group of
-    ties; two copies of one network are such a pair.
+    With s_ij of the module's docstring, resample r agrees by the sum over i and j of counts[r, i] s_ij counts[r, j]: a
+    matrix product for all resamples at once, a strip of columns at a time. Two copies of one network are tied.
     """
-    n_resamples, n = counts.shape
-    y_sizes, y_group = _group_counts(y, counts)
+    n = x.size
     x_sizes, x_group = _group_counts(x, counts)
-    draws = np.ascontiguousarray(counts.T)
-    tree = np.zeros((y_sizes.shape[1] + 1, n_resamples))  # entry k: draws in the last (k & -k) groups up to group k
-    drawn, balance = np.zeros(n_resamples), np.zeros(n_resamples)
-    for members in np.split(np.argsort(x_group, kind="stable"), np.cumsum(np.bincount(x_group))[:-1]):
-        for i in members.tolist():
-            lower = tree[_path_down(y_group[i])].sum(axis=0)
-            higher = drawn - tree[_path_down(y_group[i] + 1)].sum(axis=0)
-            balance += draws[i] * (lower - higher)
-        for i in members.tolist():  # only now: networks of one group are tied
-            tree[_path_up(y_group[i] + 1, len(tree))] += draws[i]
-            drawn += draws[i]
+    y_sizes, y_group = _group_counts(y, counts)
+    draws = counts.astype(np.float32)  # exact: whole numbers, and no sum of them exceeds 2 n
+    agreement = np.zeros(len(counts))
+    for start in range(0, n, STRIP):
+        stop = min(start + STRIP, n)
+        signs = np.ones((stop, stop - start), dtype=np.float32)
+        for group in (x_group, y_group):
+            signs *= np.sign(np.subtract.outer(group[:stop], group[start:stop]))
+        signs[:start] *= 2  # the same pairs the other way round
+        agreement += np.einsum("ri,ri->r", draws[:, :stop] @ signs, counts[:, start:stop])
     untied_x, untied_y = (n**2 - (sizes**2).sum(axis=1) for sizes in (x_sizes, y_sizes))  # ordered pairs
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(2 * balance / np.sqrt(untied_x * untied_y))
-
-
-def _path_down(k: int) -> list[int]:
-    """Entries of a tree of partial sums that add up to groups 1 to k."""
-    path = []
-    while k > 0:
-        path.append(int(k))
-        k -= k & -k
-    return path
-
-
-def _path_up(k: int, length: int) -> list[int]:
-    """Entries of a tree of partial sums with `length` entries that contain group k."""
-    path = []
-    while k < length:
-        path.append(int(k))
-        k += k & -k
-    return path
+        return np.asarray(agreement / np.sqrt(untied_x * untied_y))
 
 
 def _spearman_resampled(x: FloatArray, y: FloatArray, counts: FloatArray) -> FloatArray:
