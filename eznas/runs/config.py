@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, get_args
 
+import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from eznas.errors import ConfigError
@@ -208,27 +209,7 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
 
 def to_toml(config: RunConfig) -> str:
     """The resolved settings as TOML that `load_config` reads back."""
-    data = config.model_dump(mode="json")
-    top = [f"{key} = {_toml(value)}" for key, value in data.items() if not isinstance(value, dict)]
-    sections = [
-        "\n".join([f"\n[{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items())])
-        for name, section in data.items()
-        if isinstance(section, dict)
-    ]
-    return "\n".join([*top, *sections]) + "\n"
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            return f'"{escaped}"'
-        case _:
-            return f"[{', '.join(_toml(item) for item in value)}]"
+    return tomli_w.dumps(config.model_dump(mode="json"))
 
 
 def _override(table: dict[str, Any], override: str) -> None:
