@@ -431,7 +431,6 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     from eznas.tables import render_table
 
     stores = stores_on_disk(cache_folder())
-    gib = sum(store.n_bytes for store in stores) / 2**30
     rows = [
         {
             "source": s.name, "kind": s.kind, "found": "yes" if s.found else "no", "in use": "yes" if s.in_use else "",
@@ -442,7 +441,7 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     rows.append({
         "source": "cache", "kind": "statistics", "found": "yes" if stores else "no", "in use": "yes",
         "where": str(cache_folder()),
-        "what": f"{len(stores)} store(s), {gib:.1f} GiB; eznas data prune frees them",
+        "what": f"{len(stores)} store(s), {_size(sum(s.n_bytes for s in stores))}; eznas data prune frees them",
     })  # fmt: skip
     typer.echo(render_table(rows, form.value, width=_width()), nl=False)
 
@@ -452,14 +451,49 @@ def data_prune_command(
     keep_gib: Annotated[
         float, typer.Option("--keep-gib", min=0, help="Keep the stores used last, up to this many GiB.")
     ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, on a terminal either.")] = False,
+    form: TableFormat = Format.TABLE,
 ) -> None:
     """Remove captured statistics, those used least recently first; they can always be captured again."""
-    from eznas.statistics import prune
-    from eznas.study import cache_folder
+    import time
 
-    removed = prune(cache_folder(), int(keep_gib * 2**30))
-    n_bytes = sum(store.n_bytes for store in removed)
-    typer.echo(f"Removed {len(removed)} store(s), {n_bytes / 2**30:.1f} GiB, from {cache_folder()}.")
+    from eznas.statistics import prunable, remove_stores
+    from eznas.study import cache_folder
+    from eznas.tables import render_table
+
+    root = cache_folder()
+    going = prunable(root, int(keep_gib * 2**30))
+    rows = [
+        {
+            "folder": store.folder.name,
+            "size": _size(store.n_bytes) if form is Format.TABLE else store.n_bytes,
+            "last used": time.strftime("%Y-%m-%d %H:%M", time.localtime(store.last_used)),
+        }
+        for store in going
+    ]
+    if rows or form is not Format.TABLE:
+        typer.echo(render_table(rows, form.value, width=_width()), nl=False)
+    beside = form is not Format.TABLE  # what is read by programs stands alone on stdout
+    said = f"{len(going)} store(s), {_size(sum(store.n_bytes for store in going))}, from {root}"
+    if dry_run:
+        typer.echo(f"Would remove {said}.", err=beside)
+        return
+    asks = going and not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks and not typer.confirm(f"Remove {said}?", err=beside):
+        typer.echo("Nothing was removed.", err=beside)
+        return
+    removed = remove_stores(going)
+    n_left = len(going) - len(removed)
+    typer.echo(
+        f"Removed {len(removed)} store(s), {_size(sum(store.n_bytes for store in removed))}, from {root}."
+        + (f" {n_left} in use now stay(s)." if n_left else ""),
+        err=beside,
+    )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 @app.command()
