@@ -176,8 +176,7 @@ def front(
     from eznas.reporting import front_csv, front_json, front_table, load_front, write_front_figure
 
     if figure is not None:
-        typer.echo(str(write_front_figure(run, figure)), err=True)
-
+        _announce(write_front_figure(run, figure), err=True)
     found = load_front(run)
     match form:
         case Format.TABLE:
@@ -207,7 +206,7 @@ def report(
     """Write the report of a run: one HTML file that opens offline."""
     from eznas.reporting import write_report
 
-    typer.echo(str(write_report(run, output)))
+    _announce(write_report(run, output))
 
 
 @app.command()
@@ -228,10 +227,18 @@ def export(
     if output is None:
         typer.echo(text, nl=False)
         return
-    from eznas.evolution import RunFolder
+    from eznas.files import write_output
 
-    RunFolder(output.resolve().parent).replace(output.name, text)
-    typer.echo(str(output), err=True)
+    write_output(output, text)
+    _announce(output, err=True)
+
+
+def _announce(path: Path, *, err: bool = False) -> None:
+    """Name a file that was written; what went through a pipe or to a device stays as it was written."""
+    from eznas.files import is_replaceable
+
+    if is_replaceable(path):
+        typer.echo(path, err=err)
 
 
 def _entry(found: Any, proxy: str) -> Any:
@@ -336,7 +343,7 @@ def aggregate(
     quiet: Quiet = False,
 ) -> None:
     """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
-    from eznas.files import replace_file
+    from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import aggregate_to_json
     from eznas.study.scoring import make_aggregate
@@ -358,8 +365,8 @@ def aggregate(
     if output is None:
         typer.echo(text, nl=False)
         return
-    replace_file(output, text)
-    typer.echo(output)
+    write_output(output, text)
+    _announce(output)
 
 
 @app.command()
@@ -550,9 +557,9 @@ def _usage_or_bug(error: Exception) -> int:
             typer.echo(f"error: {message}", err=True)
         return 2
     if isinstance(error, OSError):
-        typer.echo(
-            f"error: {error.strerror or error} ({error.filename or 'no file'}); free space or permissions", err=True
-        )
+        from eznas.files import remedy
+
+        typer.echo(f"error: {error.strerror or error} ({error.filename or 'no file'}); {remedy(error)}", err=True)
         return 1
     typer.echo(
         f"error: internal error, please report it ({type(error).__name__}: {error}); --debug shows more", err=True
