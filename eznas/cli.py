@@ -178,8 +178,7 @@ def front(
     from eznas.runs.front import load_front
 
     if figure is not None:
-        typer.echo(str(write_front_figure(run, figure)), err=True)
-
+        _announce(write_front_figure(run, figure), err=True)
     found = load_front(run)
     match form:
         case Format.TABLE:
@@ -210,7 +209,7 @@ def report(
     """Write the report of a run: one HTML file that opens offline."""
     from eznas.reporting import write_report
 
-    typer.echo(str(write_report(run, output)))
+    _announce(write_report(run, output))
 
 
 @app.command()
@@ -231,10 +230,18 @@ def export(
     if output is None:
         typer.echo(text, nl=False)
         return
-    from eznas.runs import RunFolder
+    from eznas.files import write_output
 
-    RunFolder(output.resolve().parent).replace(output.name, text)
-    typer.echo(str(output), err=True)
+    write_output(output, text)
+    _announce(output, err=True)
+
+
+def _announce(path: Path, *, err: bool = False) -> None:
+    """Name a file that was written; what went through a pipe or to a device stays as it was written."""
+    from eznas.files import is_replaceable
+
+    if is_replaceable(path):
+        typer.echo(path, err=err)
 
 
 def _entry(found: Any, proxy: str) -> Any:
@@ -339,7 +346,7 @@ def aggregate(
     quiet: Quiet = False,
 ) -> None:
     """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
-    from eznas.files import replace_file
+    from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import aggregate_to_json
     from eznas.study.scoring import make_aggregate
@@ -361,8 +368,8 @@ def aggregate(
     if output is None:
         typer.echo(text, nl=False)
         return
-    replace_file(output, text)
-    typer.echo(output)
+    write_output(output, text)
+    _announce(output)
 
 
 @app.command()
@@ -434,7 +441,6 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     from eznas.tables import render_table
 
     stores = stores_on_disk(cache_folder())
-    gib = sum(store.n_bytes for store in stores) / 2**30
     rows = [
         {
             "source": s.name, "kind": s.kind, "found": "yes" if s.found else "no", "in use": "yes" if s.in_use else "",
@@ -445,7 +451,7 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     rows.append({
         "source": "cache", "kind": "statistics", "found": "yes" if stores else "no", "in use": "yes",
         "where": str(cache_folder()),
-        "what": f"{len(stores)} store(s), {gib:.1f} GiB; eznas data prune frees them",
+        "what": f"{len(stores)} store(s), {_size(sum(s.n_bytes for s in stores))}; eznas data prune frees them",
     })  # fmt: skip
     typer.echo(render_table(rows, form.value, width=_width()), nl=False)
 
@@ -455,14 +461,49 @@ def data_prune_command(
     keep_gib: Annotated[
         float, typer.Option("--keep-gib", min=0, help="Keep the stores used last, up to this many GiB.")
     ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, on a terminal either.")] = False,
+    form: TableFormat = Format.TABLE,
 ) -> None:
     """Remove captured statistics, those used least recently first; they can always be captured again."""
-    from eznas.statistics import prune
-    from eznas.study import cache_folder
+    import time
 
-    removed = prune(cache_folder(), int(keep_gib * 2**30))
-    n_bytes = sum(store.n_bytes for store in removed)
-    typer.echo(f"Removed {len(removed)} store(s), {n_bytes / 2**30:.1f} GiB, from {cache_folder()}.")
+    from eznas.statistics import prunable, remove_stores
+    from eznas.study import cache_folder
+    from eznas.tables import render_table
+
+    root = cache_folder()
+    going = prunable(root, int(keep_gib * 2**30))
+    rows = [
+        {
+            "folder": store.folder.name,
+            "size": _size(store.n_bytes) if form is Format.TABLE else store.n_bytes,
+            "last used": time.strftime("%Y-%m-%d %H:%M", time.localtime(store.last_used)),
+        }
+        for store in going
+    ]
+    if rows or form is not Format.TABLE:
+        typer.echo(render_table(rows, form.value, width=_width()), nl=False)
+    beside = form is not Format.TABLE  # what is read by programs stands alone on stdout
+    said = f"{len(going)} store(s), {_size(sum(store.n_bytes for store in going))}, from {root}"
+    if dry_run:
+        typer.echo(f"Would remove {said}.", err=beside)
+        return
+    asks = going and not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    if asks and not typer.confirm(f"Remove {said}?", err=beside):
+        typer.echo("Nothing was removed.", err=beside)
+        return
+    removed = remove_stores(going)
+    n_left = len(going) - len(removed)
+    typer.echo(
+        f"Removed {len(removed)} store(s), {_size(sum(store.n_bytes for store in removed))}, from {root}."
+        + (f" {n_left} in use now stay(s)." if n_left else ""),
+        err=beside,
+    )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 @app.command()
@@ -519,9 +560,9 @@ def _usage_or_bug(error: Exception) -> int:
             typer.echo(f"error: {message}", err=True)
         return 2
     if isinstance(error, OSError):
-        typer.echo(
-            f"error: {error.strerror or error} ({error.filename or 'no file'}); free space or permissions", err=True
-        )
+        from eznas.files import remedy
+
+        typer.echo(f"error: {error.strerror or error} ({error.filename or 'no file'}); {remedy(error)}", err=True)
         return 1
     typer.echo(
         f"error: internal error, please report it ({type(error).__name__}: {error}); --debug shows more", err=True

@@ -43,6 +43,10 @@ class RunError(EznasError):
     """A run folder is missing, damaged, locked or of another version."""
 
 
+class OutputError(EznasError):
+    """A file that was asked for cannot be written, or is being written by another process."""
+
+
 class WorkerError(EznasError):
     """A worker could not be started, or died more often than allowed."""
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eznas.errors import RunError
-from eznas.files import replace_file
+from eznas.files import write_output
 from eznas.programs import Program
 from eznas.reporting import figures, formulas
 from eznas.runs import records
@@ -43,14 +42,13 @@ def write_report(run_dir: Path, output: Path | None = None) -> Path:
     """Writes the report of a finished run and returns where it is: ``report.html`` in the run folder by default.
 
     Raises:
-        RunError: if the run has no front, one of its files is damaged, or the report cannot be written.
+        RunError: if the run has no front, or one of its files is damaged.
+        OutputError: if the report cannot be written.
     """
     run_dir = Path(run_dir)
     text = render_report(run_dir)
     target = Path(output) if output is not None else run_dir / "report.html"
-    if target.is_dir():
-        raise RunError(f"Cannot write the report to {target}: it is a folder; give the name of a file")
-    _replace(target, text)
+    write_output(target, text)
     return target
 
 
@@ -58,7 +56,7 @@ def write_figures(run_dir: Path) -> tuple[Path, ...]:
     """Writes the figures of a finished run as SVG files into its folder ``figures`` and returns where they are.
 
     Raises:
-        RunError: as `write_report`.
+        RunError, OutputError: as `write_report`.
     """
     run_dir = Path(run_dir)
     front = load_front(run_dir)
@@ -69,7 +67,7 @@ def write_figures(run_dir: Path) -> tuple[Path, ...]:
     }
     targets = {run_dir / "figures" / f"{name}.svg": svg for name, svg in drawn.items() if svg}
     for target, svg in targets.items():
-        _replace(target, svg)
+        write_output(target, svg)
     return tuple(targets)
 
 
@@ -77,19 +75,10 @@ def write_front_figure(run_dir: Path, target: Path) -> Path:
     """Writes the figure of the front, SVG, to a file of one's choice.
 
     Raises:
-        RunError: as `write_report`.
+        RunError, OutputError: as `write_report`.
     """
-    _replace(Path(target), figures.front_figure(load_front(Path(run_dir))))
+    write_output(Path(target), figures.front_figure(load_front(Path(run_dir))))
     return Path(target)
-
-
-def _replace(target: Path, text: str) -> None:
-    """Writes a file as a whole: a reader sees the old report or the new one."""
-    try:
-        replace_file(target, text)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunError(f"Cannot write {target}: {reason}; free space or choose another place") from None
 
 
 def render_report(run_dir: Path) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 import filelock
 
 from eznas.errors import RunError
-from eznas.files import replace_file
+from eznas.files import replace_file, why_not_written
 
 FORMAT = "eznas-run"
 VERSION = 1
@@ -75,7 +75,7 @@ class RunFolder:
 
     def discard_unless_begun(self) -> None:
         """Remove a run that failed before its first generation was finished: there is nothing to go on with."""
-        if not any((self.path / "checkpoints").glob("[0-9]*.json")):
+        if not self._has_begun:
             shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ class RunFolder:
         try:
             replace_file(target, text)
         except OSError as error:
-            raise RunError(f"Cannot write {target}: {error.strerror or error}; free space and resume the run") from None
+            raise self._not_written(target, error) from None
         return target
 
     def append(self, name: str, records: list[Mapping[str, Any]]) -> int:
@@ -142,7 +142,7 @@ class RunFolder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
-            raise RunError(f"Cannot write {path}: {error.strerror or error}; free space and resume the run") from None
+            raise self._not_written(path, error) from None
         return size + len(text.encode())
 
     def read_lines(self, name: str, n_bytes: int | None = None) -> list[dict[str, Any]]:
@@ -165,6 +165,15 @@ class RunFolder:
         if not all(isinstance(record, dict) for record in records):
             raise RunError(f"{path} holds a line that is not a JSON object; the run folder is damaged")
         return records
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether there is a finished generation to go on from."""
+        return any((self.path / "checkpoints").glob("[0-9]*.json"))
+
+    def _not_written(self, path: Path, error: OSError) -> RunError:
+        how = "resume the run" if self._has_begun else "begin the run again"
+        return RunError(why_not_written(path, error, when_full=f"free space and {how}"))
 
     def truncate(self, name: str, n_bytes: int) -> None:
         """Cut off what was written after a checkpoint."""

@@ -7,7 +7,7 @@ it lacks, in this process or, with a `Spread`, on workers.
 
 from __future__ import annotations
 
-from eznas.statistics.cache import StoreOnDisk, prune, stores_on_disk
+from eznas.statistics.cache import StoreOnDisk, prunable, remove_stores, stores_on_disk
 from eznas.statistics.capture import NetworkStatistics, capture
 from eznas.statistics.shard import ShapeGroup, Shard, pack
 from eznas.statistics.shard_file import ShardFile
@@ -38,7 +38,8 @@ __all__ = [
     "capture",
     "ensure_store",
     "pack",
-    "prune",
+    "prunable",
+    "remove_stores",
     "stores_on_disk",
     "tensor_digest",
 ]

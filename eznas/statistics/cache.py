@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,11 @@ from pathlib import Path
 import filelock
 
 from eznas.errors import StoreError
+from eznas.statistics.shard_file import SHARD_NAME, TEMPORARY_NAME
+
+MANIFEST = "manifest.json"
+_STORE_NAME = re.compile(r"[0-9a-f]{32}")
+_MANIFEST_FIELDS = {"checksum", "format", "settings", "statistics", "networks", "shards"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +26,7 @@ class StoreOnDisk:
 
     Attributes:
         folder: of the store.
-        n_bytes: on the disk.
+        n_bytes: of its files on the disk.
         last_used: seconds since the epoch; a store is used when it is opened or written.
     """
 
@@ -29,14 +36,20 @@ class StoreOnDisk:
 
 
 def stores_on_disk(root: Path) -> tuple[StoreOnDisk, ...]:
-    """The stores under the folder of all stores, the one used last first; none if there is no such folder."""
-    found = []
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.is_dir():
-            stats = [path.stat() for path in folder.iterdir() if path.is_file()]
-            last = max([folder.stat().st_mtime, *(s.st_mtime for s in stats)])
-            found.append(StoreOnDisk(folder, sum(s.st_size for s in stats), last))
-    return tuple(sorted(found, key=lambda store: (-store.last_used, store.folder)))
+    """The stores under the folder of all stores, the one used last first; none if there is no such folder.
+
+    A store is a folder that is named as one and holds a manifest of one, or shards and nothing else: a capture that
+    did not finish. Whatever else lies there is somebody else's, and so is what a symbolic link leads to.
+
+    Raises:
+        StoreError: if the folder of all stores cannot be read.
+    """
+    try:
+        folders = list(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        raise StoreError(f"Cannot read the folder of statistics stores {root}: {error.strerror or error}") from None
+    found = map(_store, folders)
+    return tuple(sorted(filter(None, found), key=lambda store: (-store.last_used, store.folder)))
 
 
 def mark_used(folder: Path) -> None:
@@ -45,27 +58,83 @@ def mark_used(folder: Path) -> None:
         os.utime(folder)
 
 
-def prune(root: Path, keep_bytes: int = 0) -> tuple[StoreOnDisk, ...]:
-    """Keep the stores used last, as long as they hold at most so many bytes together; remove and name all others.
+def prunable(root: Path, keep_bytes: int = 0) -> tuple[StoreOnDisk, ...]:
+    """The stores that go if those used last are kept, as long as they hold at most so many bytes together.
 
-    Statistics can always be captured again. A store that a process is capturing now is left alone; one that a run has
-    open is not known to be so, so prune when no run is under way.
+    Raises:
+        StoreError: as `stores_on_disk`.
+    """
+    kept, going = 0, []
+    for store in stores_on_disk(root):
+        kept += store.n_bytes
+        if kept > keep_bytes:
+            going.append(store)
+    return tuple(going)
+
+
+def remove_stores(stores: Iterable[StoreOnDisk]) -> tuple[StoreOnDisk, ...]:
+    """Remove stores, and name those that are gone: a store that a process is capturing now is left alone.
+
+    Statistics can always be captured again. A store that a run has open is not known to be so: prune when no run is
+    under way. Only files of the store go; a folder with others in it stays with those.
 
     Raises:
         StoreError: if a store cannot be removed.
     """
-    kept, removed = 0, []
-    for store in stores_on_disk(root):
-        kept += store.n_bytes
-        if kept <= keep_bytes:
-            continue
-        lock = filelock.FileLock(f"{store.folder}.lock")
+    removed = []
+    for store in stores:
         try:
-            with lock.acquire(timeout=0):
-                shutil.rmtree(store.folder)
+            with filelock.FileLock(f"{store.folder}.lock").acquire(timeout=0):
+                if _store(store.folder) is None:  # changed since it was listed
+                    continue
+                _remove(store.folder)
         except filelock.Timeout:
             continue
         except OSError as error:
-            raise StoreError(f"Could not remove the statistics store {store.folder}: {error}") from error
+            raise StoreError(
+                f"Could not remove the statistics store {store.folder}: {error.strerror or error}; make it writable "
+                f"and prune again"
+            ) from None
         removed.append(store)
     return tuple(removed)
+
+
+def _store(folder: Path) -> StoreOnDisk | None:
+    """The store in a folder; nothing if it holds none, or cannot be read."""
+    if not _STORE_NAME.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+        return None
+    try:
+        entries = list(os.scandir(folder))
+        own = [entry for entry in entries if _is_own(entry)]
+        is_store = any(entry.name == MANIFEST and _is_manifest(Path(entry)) for entry in own)
+        if not is_store and (not own or len(own) < len(entries) or any(entry.name == MANIFEST for entry in own)):
+            return None
+        stats = [entry.stat(follow_symlinks=False) for entry in own]
+        last_used = max([folder.stat().st_mtime, *(s.st_mtime for s in stats)])
+    except OSError:
+        return None
+    return StoreOnDisk(folder, sum(s.st_size for s in stats), last_used)
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file that a store makes."""
+    has_name = entry.name == MANIFEST or SHARD_NAME.fullmatch(entry.name) or TEMPORARY_NAME.fullmatch(entry.name)
+    return bool(has_name) and entry.is_file(follow_symlinks=False)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether it is the manifest of a store, of whatever version."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.keys() >= _MANIFEST_FIELDS
+
+
+def _remove(folder: Path) -> None:
+    """Remove the files of a store, the manifest first: what is left when that fails is an unfinished capture."""
+    own = [entry.name for entry in os.scandir(folder) if _is_own(entry)]
+    for name in sorted(own, key=lambda name: name != MANIFEST):
+        (folder / name).unlink()
+    if not any(os.scandir(folder)):
+        folder.rmdir()

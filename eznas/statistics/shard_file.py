@@ -32,6 +32,7 @@ _TYPE_NAMES = {
 }  # fmt: skip
 """The types a shard file can hold, in the order in which it holds them, with their names in safetensors."""
 SHARD_NAME = re.compile(r"(?P<start>\d{6,})-(?P<stop>\d{6,})-(?P<checksum>[0-9a-f]{32})\.safetensors")
+TEMPORARY_NAME = re.compile(rf"[0-9a-f]{{32}}{re.escape(TEMPORARY)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError, StoreError
-from eznas.statistics.cache import mark_used
+from eznas.statistics.cache import MANIFEST, mark_used
 from eznas.statistics.capture import NetworkStatistics, capture
 from eznas.statistics.shard import Shard, columns, shard_of
 from eznas.statistics.shard_file import (
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from eznas.spaces import Architecture
 
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 DEFAULT_MEMORY_BUDGET = 2**30
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

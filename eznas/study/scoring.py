@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eznas.errors import ConfigError
-from eznas.files import replace_file
+from eznas.errors import ConfigError, OutputError
+from eznas.files import is_replaceable, replace_file, why_not_written
 from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.programs import Program, load_directed
 from eznas.proxies import (
@@ -135,7 +135,7 @@ def score_into_file(
 
     Raises:
         ConfigError: if the file was begun with other proxies or settings, or is not such a file.
-        OSError: if it cannot be written.
+        OutputError: if it cannot be written, or is no regular file.
         EznasError: as `score_networks`.
     """
     check_machine(machine)
@@ -148,7 +148,8 @@ def score_into_file(
             f"{_reference_remedy(asked.without_reference[0])}"
         )
     header = ["index", "network", *proxies, "failed", "seconds"]
-    done = _begin(path, header, asked.settings())
+    with _writing(path) as file:
+        done = _begin(file, header, asked.settings())
     missing = [arch for arch in architectures if arch.spec not in done]
     observer.stage(f"Scoring {len(missing):,} networks into {path}")
     if not missing:
@@ -157,7 +158,8 @@ def score_into_file(
         for start in range(0, len(missing), SPAN):
             part = missing[start : start + SPAN]
             scored = asked.score(part, pool, partial(_advance, observer, start, len(missing)))
-            _append(path, header, _rows(scored))
+            with _writing(path) as file:
+                _append(file, header, _rows(scored))
     return len(missing)
 
 
@@ -428,6 +430,25 @@ def _pool(machine: Machine) -> Iterator[Pool]:
 def _advance(observer: Observer, n_before: int, n_all: int, n_done: int, n_part: int) -> None:
     del n_part
     observer.advance(n_before + n_done, n_all)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """The file that a name leads to, to be begun or added to.
+
+    Raises:
+        OutputError: if it cannot be written, or is not one that can be gone on with.
+    """
+    try:
+        if not is_replaceable(path):
+            raise OutputError(
+                f"{path} is not a regular file, and --output of eznas score must be one, because the same command goes "
+                f"on with it; leave --output out to print the scores"
+            )
+        yield Path(os.path.realpath(path))
+    except OSError as error:
+        again = "free space and give the same command again: it goes on"
+        raise OutputError(why_not_written(path, error, when_full=again)) from None
 
 
 def _begin(path: Path, header: Sequence[str], settings: Mapping[str, object]) -> set[str]:

@@ -12,6 +12,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -416,21 +418,116 @@ def test_data_status_and_doctor_in_three_forms(capsys: Capsys) -> None:
         assert len(printed(capsys, *command).splitlines()) > len(rows)
 
 
-def test_old_statistics_are_pruned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys) -> None:
+STORE_MANIFEST = json.dumps(
+    {"checksum": "0", "format": 1, "settings": {}, "statistics": [], "networks": [], "shards": []}
+)
+SHARD = f"000000-000008-{'0' * 32}.safetensors"
+TEMPORARY = f"{'f' * 32}.temporary"
+
+
+@pytest.fixture
+def stores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache with three stores, an unfinished one among them, and things that are none."""
     monkeypatch.setenv("EZNAS_CACHE", str(tmp_path))
-    for age, name in enumerate(("new", "old", "older")):
-        folder = tmp_path / "statistics" / name
-        folder.mkdir(parents=True)
-        (folder / "shard-0000.safetensors").write_bytes(bytes(2**20))
-        for path in (folder / "shard-0000.safetensors", folder):
+    root = tmp_path / "statistics"
+    for age, (name, files) in enumerate({
+        "a" * 32: {"manifest.json": STORE_MANIFEST}, "b" * 32: {"manifest.json": STORE_MANIFEST},
+        "c" * 32: {TEMPORARY: ""},
+    }.items()):  # fmt: skip
+        (root / name).mkdir(parents=True)
+        for file, text in files.items():
+            (root / name / file).write_text(text)
+        (root / name / SHARD).write_bytes(bytes(2**20))
+        for path in (*(root / name).iterdir(), root / name):
             os.utime(path, (1e9 - age, 1e9 - age))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "manifest.json").write_text(STORE_MANIFEST)
+    (root / ("d" * 32)).symlink_to(tmp_path / "elsewhere")
+    for name, file, text in (
+        ("thesis", "chapter.tex", "mine"),
+        ("e" * 32, "notes.txt", "mine"),
+        ("f" * 32, "manifest.json", '{"name": "an extension of a browser"}'),
+        ("1" * 32, "manifest.json", "{"),
+        ("2" * 31, "manifest.json", STORE_MANIFEST),
+        ("A" * 32, "manifest.json", STORE_MANIFEST),
+    ):
+        (root / name).mkdir()
+        (root / name / file).write_text(text)
+        if file == "notes.txt":
+            (root / name / SHARD).touch()
+    (root / ("3" * 32)).mkdir()
+    (root / ("4" * 32)).write_text("a file")
+    (root / ("5" * 32)).mkdir()
+    (root / ("5" * 32) / SHARD).symlink_to(tmp_path / "elsewhere" / "manifest.json")
+    return root
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file under a folder, links among them, without locks."""
+    found = {str(path.relative_to(root)): path for path in root.rglob("*") if not path.name.endswith(".lock")}
+    return {name: path.read_bytes() if path.is_file() else b"folder" for name, path in found.items()}
+
+
+def folders(root: Path) -> set[str]:
+    """First letters of the folders that are stores."""
+    return {name for name in "abc" if (root / (name * 32)).is_dir()}
+
+
+def test_old_statistics_are_pruned(stores: Path, capsys: Capsys) -> None:
     status = {row["source"]: row for row in json.loads(printed(capsys, "data", "status", "--format", "json"))}
-    assert "3 store(s), 0.0 GiB" in status["cache"]["what"]
-    assert "Removed 1 store(s)" in printed(capsys, "data", "prune", "--keep-gib", str(2.5 / 1024))
-    assert {path.name for path in (tmp_path / "statistics").iterdir() if path.is_dir()} == {"new", "old"}
-    with filelock.FileLock(tmp_path / "statistics" / "old.lock"):  # being captured
-        assert "Removed 1 store(s)" in printed(capsys, "data", "prune")
-    assert {path.name for path in (tmp_path / "statistics").iterdir() if path.is_dir()} == {"old"}
+    assert "3 store(s), 3.0 MiB" in status["cache"]["what"]
+    shown = printed(capsys, "data", "prune", "--keep-gib", str(2.5 / 1024))
+    assert "Removed 1 store(s), 1.0 MiB" in shown
+    assert "2001-09-09" in next(line for line in shown.splitlines() if "c" * 32 in line)
+    assert folders(stores) == {"a", "b"}
+    with filelock.FileLock(stores / f"{'b' * 32}.lock"):  # being captured
+        assert "Removed 1 store(s), 1.0 MiB" in printed(capsys, "data", "prune")
+    assert folders(stores) == {"b"}
+    assert "Removed 0 store(s)" in printed(capsys, "data", "prune", "--keep-gib", "1")
+    assert folders(stores) == {"b"}
+
+
+def test_pruning_leaves_what_is_no_store_alone(stores: Path, tmp_path: Path, capsys: Capsys) -> None:
+    (stores / ("a" * 32) / "notes.txt").write_text("mine")
+    before = tree(tmp_path)
+    assert "Would remove 3 store(s), 3.0 MiB" in printed(capsys, "data", "prune", "--dry-run")
+    assert tree(tmp_path) == before
+    assert "Removed 3 store(s), 3.0 MiB" in printed(capsys, "data", "prune", "--yes")
+    own = [*(f"statistics/{name * 32}" for name in "bc"), *(f"statistics/{name * 32}/{SHARD}" for name in "abc")]
+    own += [f"statistics/{name * 32}/manifest.json" for name in "ab"] + [f"statistics/{'c' * 32}/{TEMPORARY}"]
+    assert tree(tmp_path) == {name: content for name, content in before.items() if name not in own}
+
+
+def test_a_real_store_is_known_and_pruned(tiny_run: Path, cache: Path, monkeypatch: pytest.MonkeyPatch,
+                                          tmp_path: Path, capsys: Capsys) -> None:  # fmt: skip
+    monkeypatch.setenv("EZNAS_CACHE", str(shutil.copytree(cache, tmp_path / "cache")))
+    before = [path for path in (tmp_path / "cache" / "statistics").iterdir() if path.is_dir()]
+    shown = main(["data", "prune", "--format", "json"]), capsys.readouterr()
+    rows = json.loads(shown[1].out)
+    assert {row["folder"] for row in rows} == {path.name for path in before}
+    assert shown[1].err.startswith(f"Removed {len(before)} store(s)")
+    assert sum(row["size"] for row in rows) > 0
+    assert not [path for path in (tmp_path / "cache" / "statistics").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize(("answer", "more", "gone"), [("n", [], False), ("y", [], True), ("", ["--yes"], True)])
+def test_pruning_asks_on_a_terminal(stores: Path, answer: str, more: list[str], gone: bool) -> None:
+    control, terminal = os.openpty()
+    command = [sys.executable, "-c", "import sys; from eznas.cli import main; sys.exit(main())", "data", "prune", *more]
+    with subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, cwd=Path.cwd()) as process:
+        os.close(terminal)
+        os.write(control, f"{answer}\n".encode())
+        shown = b""
+        try:
+            while block := os.read(control, 4096):
+                shown += block
+        except OSError:  # how a terminal ends
+            pass
+    os.close(control)
+    assert process.returncode == 0
+    assert (b"[y/N]" in shown) == (not more)
+    assert (b"Nothing was removed" in shown) == (not gone)
+    assert folders(stores) == (set() if gone else {"a", "b", "c"})
 
 
 def test_a_machine_in_trouble_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capsys) -> None:
@@ -676,10 +773,67 @@ def test_a_disk_that_is_full_while_evolving(tiny_run: Path, tmp_path: Path, caps
 
 def test_an_output_that_cannot_be_written_is_one_sentence(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
     (tmp_path / "file").touch()
-    for command in ("export", "report"):
-        complaint(capsys, 1, command, str(tiny_run), "-o", str(tmp_path / "file" / "x"))
-        complaint(capsys, 1, command, str(tiny_run), "-o", str(tmp_path))
+    for command in OUTPUTS.values():
+        arguments = [str(tiny_run) if word == "RUN" else word for word in command]
+        for bad, remedy in ((tmp_path, "it is a folder; give the name"), (tmp_path / "file" / "x", "give another")):
+            line = complaint(capsys, 1, *arguments, str(bad))
+            assert line.startswith(f"error: Cannot write {bad}: ")
+            assert remedy in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+OUTPUTS = {
+    "report": ["report", "RUN", "-o"],
+    "front": ["front", "RUN", "--figure"],
+    "export": ["export", "RUN", "-o"],
+    "aggregate": ["aggregate", "mac_count+parameter_count", "--reference", "nb201:6111,1651", "--quiet", "-o"],
+    "score": ["score", "mac_count", "--networks", "nb201:6111,1651", "--quiet", "-o"],
+}
+
+
+@pytest.mark.parametrize("command", OUTPUTS.values(), ids=OUTPUTS)
+def test_an_output_follows_links_and_goes_through_devices(
+    tiny_run: Path, tmp_path: Path, capsys: Capsys, command: list[str]
+) -> None:
+    arguments = [str(tiny_run) if word == "RUN" else word for word in command]
+    link, target = tmp_path / "link", tmp_path / "there" / "file"
+    link.symlink_to(target)
+    for _ in range(2):  # new, and there already
+        assert main([*arguments, str(link)]) == 0
+        assert str(link) in "".join(capsys.readouterr())
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"], "settings lie beside the file itself"
+    content = target.read_text()
+    assert content
+    control, terminal = os.openpty()
+    device = Path(os.ttyname(terminal))
+    attributes = termios.tcgetattr(terminal)
+    attributes[1] = 0  # bytes as they are written
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+    shown: list[bytes] = []
+    reader = threading.Thread(target=lambda: shown.extend(iter(lambda: _read(control), b"")), daemon=True)
+    reader.start()
+    try:
+        if command[0] == "score":
+            line = complaint(capsys, 1, *arguments, str(device))
+            assert "must be one, because the same command goes on with it" in line
+            assert "leave --output out" in line
+        else:
+            assert main([*arguments, str(device)]) == 0
+            assert str(device) not in "".join(capsys.readouterr())
+        assert device.is_char_device()
+    finally:
+        os.close(terminal)
+        reader.join(10)
+        os.close(control)
+    assert b"".join(shown).decode() == ("" if command[0] == "score" else content)
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # how a terminal ends
+        return b""
 
 
 def test_an_address_where_nobody_answers_leaves_no_run(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.errors import RunError
+from eznas.errors import OutputError, RunError
 from eznas.programs import parse
 from eznas.reporting import figures, formula_lines, latex_svg, write_report
 from eznas.reporting.report import headline, render_report
@@ -133,7 +133,7 @@ def test_report_is_written_whole_and_again_the_same(finished_run: Path, tmp_path
     first = target.read_bytes()
     assert write_report(run, tmp_path / "new" / "page.html").read_bytes() == first
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
-    with pytest.raises(RunError, match="it is a folder; give the name of a file"):
+    with pytest.raises(OutputError, match="it is a folder; give the name of a file"):
         write_report(run, tmp_path)
 
 

@@ -141,9 +141,18 @@ def test_a_kill_before_the_new_name_leaves_the_old_file(folder: RunFolder, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(RunError, match="No space left on device; free space and begin the run again"):
+        folder.replace("front.json", "new")
+    (folder.path / "checkpoints" / "000000.json").touch()
     with pytest.raises(RunError, match="No space left on device; free space and resume the run"):
         folder.replace("front.json", "new")
     assert (folder.path / "front.json").read_text() == "old"
+
+
+def test_only_a_full_disk_is_to_be_freed(folder: RunFolder) -> None:
+    (folder.path / "front.json").mkdir()
+    with pytest.raises(RunError, match=r"Cannot write .*front\.json: it is a folder; give the name of a file$"):
+        folder.replace("front.json", "new")
 
 
 def test_a_rewritten_file_can_be_read_by_others(folder: RunFolder) -> None:
