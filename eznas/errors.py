@@ -31,6 +31,10 @@ class CaptureError(EznasError):
     """The statistics of a network could not be captured."""
 
 
+class UnfitError(CaptureError):
+    """A network does not have what a proxy looks at: a batch on the first axis, so many classes, such layers."""
+
+
 class StoreError(EznasError):
     """A statistics store is damaged, incomplete or of another version."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from eznas.errors import CaptureError, ConfigError
+from eznas.errors import ConfigError, UnfitError
 from eznas.estimators.passes import copied_state, exact_sum, forward, gaussian_images, gaussian_state, hooked
 
 SWAP_SEED: Final = 0
@@ -41,7 +41,7 @@ def naswot(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
         The score; ``-inf`` if K is singular: two images have one pattern, or the network has no ReLU.
 
     Raises:
-        CaptureError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if a ReLU does not see the batch on its first axis.
 
     Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, section 3, eq. 2.
     """
@@ -70,7 +70,7 @@ def linear_regions(network: nn.Module, inputs: Tensor, targets: Tensor | None = 
         A count of at least 1; 1 for a network without such ReLUs.
 
     Raises:
-        CaptureError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if a ReLU does not see the batch on its first axis.
 
     Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
     """
@@ -91,7 +91,7 @@ def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
         The mean count; 0 for a network without such ReLUs.
 
     Raises:
-        CaptureError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if a ReLU does not see the batch on its first axis.
 
     Source: `Peng 2024 <https://arxiv.org/abs/2403.04161>`_, without its regularisation by size.
     """
@@ -199,7 +199,7 @@ def _patterns(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name
 def _positive(network: nn.Module, relu_input: Tensor, n_images: int, name: str) -> Tensor:
     """(batch, units) Booleans: where the input of a ReLU is positive."""
     if relu_input.dim() < 1 or len(relu_input) != n_images:
-        raise CaptureError(
+        raise UnfitError(
             f"A ReLU of {type(network).__name__} sees a tensor of shape {tuple(relu_input.shape)} for a batch of "
             f"{n_images} images; {name} needs the batch on the first axis."
         )

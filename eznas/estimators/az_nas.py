@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from eznas.errors import CaptureError
+from eznas.errors import UnfitError
 from eznas.estimators.passes import (
     copied_state,
     exact_sum,
@@ -54,7 +54,7 @@ def az_expressivity(network: nn.Module, inputs: Tensor, targets: Tensor | None =
         The score; ``-inf`` if a feature is constant or not finite, as in a cell with zero output.
 
     Raises:
-        CaptureError: if fewer than two features are found, see `feature_blocks`.
+        UnfitError: if fewer than two features are found, see `feature_blocks`.
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
@@ -71,7 +71,7 @@ def az_progressivity(network: nn.Module, inputs: Tensor, targets: Tensor | None 
         The score; ``-inf`` if a feature is constant or not finite, as in a cell with zero output.
 
     Raises:
-        CaptureError: if fewer than two features are found, see `feature_blocks`.
+        UnfitError: if fewer than two features are found, see `feature_blocks`.
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
@@ -100,7 +100,7 @@ def az_trainability(network: nn.Module, inputs: Tensor, targets: Tensor | None =
         for each block of L with zero output, or that does not depend on the feature before.
 
     Raises:
-        CaptureError: if fewer than two features are found, see `feature_blocks`.
+        UnfitError: if fewer than two features are found, see `feature_blocks`.
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
@@ -206,7 +206,7 @@ def feature_blocks(network: nn.Module, inputs: Tensor) -> list[tuple[nn.Module, 
     stem with its pooling and every residual block.
 
     Raises:
-        CaptureError: if there are fewer than two.
+        UnfitError: if there are fewer than two.
     """
     declared = getattr(network, "feature_blocks", None)
     if declared is not None:
@@ -215,7 +215,7 @@ def feature_blocks(network: nn.Module, inputs: Tensor) -> list[tuple[nn.Module, 
     else:
         found = [(call.module, call.number) for call in _block_ends(_chain(_traced_calls(network, inputs)))]
     if len(found) < 2:
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} shows {len(found)} feature map(s) of shape (batch, channels, height, width) "
             f"along its depth, but at least 2 are needed, a stem and a block; give it a method feature_blocks() that "
             f"returns the modules whose outputs they are."
@@ -285,7 +285,7 @@ def _features(network: nn.Module, inputs: Tensor, generator: torch.Generator) ->
         if (module, number) not in blocks:
             return output
         if not isinstance(output, Tensor) or output.dim() != 4:
-            raise CaptureError(
+            raise UnfitError(
                 f"A feature block of {type(network).__name__} must return one tensor of shape (batch, channels, "
                 f"height, width), but a {type(module).__name__} returned something else; name other modules in "
                 f"feature_blocks()."
@@ -299,7 +299,7 @@ def _features(network: nn.Module, inputs: Tensor, generator: torch.Generator) ->
         forward(network, images, state)
     missing = [type(module).__name__ for module, number in blocks if (module, number) not in found]
     if missing:
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} names a {missing[0]} as a feature block that its forward pass does not call; "
             f"let feature_blocks() return modules that are called."
         )

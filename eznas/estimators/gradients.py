@@ -36,7 +36,8 @@ def zico(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
     by one. (A single batch has s = 0 everywhere, and the score is 0.)
 
     Raises:
-        ConfigError: if the batch has one image, or `targets` is absent or holds a class that the network does not have.
+        ConfigError: if the batch has one image, or `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Li 2023 <https://arxiv.org/abs/2301.11300>`_, as in the released code.
     """
@@ -64,7 +65,8 @@ def gradsign(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) 
     image.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
         CaptureError: if a batch normalisation sees a single value per channel, as after global pooling.
 
     Source: `Zhang 2022 <https://arxiv.org/abs/2110.08616>`_, as in the released code.

@@ -51,7 +51,8 @@ def epe_nas(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
         the second form if no class has two images. Without a second image in any class it is nearly constant.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, as in the released code; the two forms are joined as
     NAS-Bench-Suite-Zero runs them, which passes the number of classes.

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from eznas.errors import CaptureError, ConfigError, EznasError
+from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.statistics.tracing import DROPOUT
 
 Function = Callable[..., Any]
@@ -169,12 +169,12 @@ def forward(
         training: the mode: batch statistics in train mode, running ones in evaluation mode.
 
     Raises:
-        CaptureError: if the pass fails, or returns something else than one tensor.
+        CaptureError: if the pass fails; `UnfitError` if it returns something else than one tensor.
     """
     with readable_errors(), _mode(network, training), own_draws(inputs.device), Watch(identity, on_relu, on_result):
         logits = functional_call(network, dict(state), (inputs,))
     if not isinstance(logits, Tensor):
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; wrap "
             f"it in a module that returns the logits alone."
         )
@@ -185,7 +185,7 @@ def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None) ->
     """Mean cross-entropy of `logits` (batch, n_classes) for `targets` (batch,), in nats.
 
     Raises:
-        ConfigError, CaptureError: as `class_labels`.
+        ConfigError, UnfitError: as `class_labels`.
     """
     return F.cross_entropy(logits, class_labels(network, logits, targets))
 
@@ -194,11 +194,11 @@ def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None) -> 
     """The class of each image, (batch,) int64 on the device of the logits, which must have one column per class.
 
     Raises:
-        ConfigError: if `targets` is absent, not (batch,) integers, or holds a class that the network does not have.
-        CaptureError: if the logits are not (batch, n_classes).
+        ConfigError: if `targets` is absent or not (batch,) integers.
+        UnfitError: if the logits are not (batch, n_classes), or a target is no class of the network.
     """
     if logits.dim() != 2:
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} must return logits of shape (batch, n_classes) but returned "
             f"{tuple(logits.shape)}; flatten them, because the loss compares one row of logits with one class."
         )
@@ -206,7 +206,7 @@ def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None) -> 
     n_classes = logits.shape[1]
     outside = targets[(targets < 0) | (targets >= n_classes)]
     if len(outside):
-        raise ConfigError(
+        raise UnfitError(
             f"Target {int(outside[0])} is not a class of {type(network).__name__}, which has {n_classes} logits: "
             f"expected 0 to {n_classes - 1}; build the network for as many classes as the data set has."
         )

@@ -33,6 +33,7 @@ def _row(
     gradients: bool = False,
     images: bool = True,
     passes: str = "1 forward",
+    cost: float | None = None,
 ) -> Estimator:
     return Estimator(
         name=function.__name__,
@@ -42,6 +43,7 @@ def _row(
         needs_gradients=gradients,
         needs_images=images,
         passes=passes,
+        cost=cost if cost is not None else (passes != "none") * (1.0 + 2.0 * gradients),
         function=function,
         source=source,
     )
@@ -69,7 +71,7 @@ PUBLISHED: Final[tuple[Estimator, ...]] = (
     _row(snip, "SNIP", "Lee et al. 2019, https://arxiv.org/abs/1810.02340", targets=True, gradients=True, passes=_BOTH),
     _row(
         grasp, "GraSP", "Wang et al. 2020, https://arxiv.org/abs/2002.07376", targets=True, gradients=True,
-        passes="1 forward, 2 backward (the second through the first)",
+        passes="1 forward, 2 backward (the second through the first)", cost=7.0,
     ),
     _row(
         fisher, "Fisher", "Turner et al. 2020, https://arxiv.org/abs/1906.04113", targets=True, gradients=True,
@@ -101,13 +103,15 @@ PUBLISHED: Final[tuple[Estimator, ...]] = (
     # what a forward pass shows
     _row(naswot, "NASWOT", "Mellor et al. 2021, https://arxiv.org/abs/2006.04647"),
     _row(linear_regions, "linear regions", "Chen et al. 2021, https://arxiv.org/abs/2102.11535"),
-    _row(swap, "SWAP", "Peng et al. 2024, https://arxiv.org/abs/2403.04161", passes=f"{SWAP_REPEATS} forward"),
+    _row(swap, "SWAP", "Peng et al. 2024, https://arxiv.org/abs/2403.04161", passes=f"{SWAP_REPEATS} forward",
+        cost=SWAP_REPEATS,
+    ),
     _row(
         swap_regularised, "SWAP (regularised)", "Peng et al. 2024, https://arxiv.org/abs/2403.04161",
-        passes=f"{SWAP_REPEATS} forward",
+        passes=f"{SWAP_REPEATS} forward", cost=SWAP_REPEATS,
     ),
     _row(meco, "MeCo", "Jiang et al. 2023, https://openreview.net/forum?id=KFm2lZiI7n", images=False),
-    _row(zen, "Zen", "Lin et al. 2021, https://arxiv.org/abs/2102.01063", images=False, passes="2 forward"),
+    _row(zen, "Zen", "Lin et al. 2021, https://arxiv.org/abs/2102.01063", images=False, passes="2 forward", cost=2.0),
     # what features and gradients show between blocks
     _row(az_expressivity, "AZ-NAS expressivity", _LEE, images=False, passes=_TRACED),
     _row(az_progressivity, "AZ-NAS progressivity", _LEE, images=False, passes=_TRACED),

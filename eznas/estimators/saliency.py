@@ -58,7 +58,8 @@ def grad_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
     The sum of the norms of layers, not the norm of the whole gradient.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
@@ -72,7 +73,8 @@ def plain(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
     correlates negatively with accuracy.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code; `Mozer 1988
     <https://papers.nips.cc/paper/1988/hash/07e1cd7dca89a1678042477183b7ac3f-Abstract.html>`_.
@@ -86,7 +88,8 @@ def snip(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
     Equal to sum \\|dL/dm\\| for a mask m of ones that multiplies the weights.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Lee 2019 <https://arxiv.org/abs/1810.02340>`_; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1.
@@ -101,7 +104,8 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
     temperature. The sign is that of the released code, opposite to the pruning paper's.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
         CaptureError: if an operation of the network cannot be differentiated twice.
 
     Source: `Wang 2020 <https://arxiv.org/abs/2002.07376>`_; as a score of a network `Abdelfattah 2021
@@ -126,7 +130,8 @@ def fisher(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
     over its weights.
 
     Raises:
-        ConfigError: if `targets` is absent or holds a class that the network does not have.
+        ConfigError: if `targets` is absent.
+        UnfitError: if it holds a class that the network does not have.
 
     Source: `Theis 2018 <https://arxiv.org/abs/1801.05787>`_ and `Turner 2020 <https://arxiv.org/abs/1906.04113>`_;
     as a score of a network `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.

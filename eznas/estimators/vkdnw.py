@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import jvp
 
-from eznas.errors import CaptureError
+from eznas.errors import UnfitError
 from eznas.estimators.counts import trainable_layers
 from eznas.estimators.passes import (
     Call,
@@ -188,7 +188,7 @@ def _derivatives_one_by_one(
 def _logits(network: nn.Module, images: Tensor, state: Mapping[str, Tensor], on_result: Any = None) -> Tensor:
     logits = forward(network, images, state, on_result=on_result, training=False)
     if logits.dim() != 2 or len(logits) != len(images):
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} must return logits of shape (batch, n_classes) but returned "
             f"{tuple(logits.shape)}; flatten them, because vkdnw predicts a class for each image."
         )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from eznas.errors import CaptureError
+from eznas.errors import UnfitError
 from eznas.estimators.passes import Call, Function, argument, exact_sum, forward, gaussian_images, gaussian_state
 
 ZEN_SEED: Final = 0
@@ -65,7 +65,7 @@ def _running_variances(network: nn.Module) -> list[str]:
     for prefix, module in network.named_modules():
         if isinstance(module, _BatchNorm):
             if module.running_var is None:
-                raise CaptureError(
+                raise UnfitError(
                     f"Batch normalisation {prefix!r} of {type(network).__name__} does not track running statistics, of "
                     f"which zen needs the variance; build it with track_running_stats=True."
                 )
@@ -91,7 +91,7 @@ def _last_features(network: nn.Module, images: Tensor, state: dict[str, Tensor])
     forward(network, images, state, on_result=record)
     found = pooled or linear
     if not found:
-        raise CaptureError(
+        raise UnfitError(
             f"{type(network).__name__} has neither a global pooling nor a linear layer; zen scores the features before "
             f"the last of them."
         )
