@@ -29,7 +29,7 @@ from eznas.files import replace_file
 from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
 from eznas.randomness import derived_seed, stream
 from eznas.scoring import Conditions, score_architectures
-from eznas.spaces import Architecture, Skeleton, nb201
+from eznas.spaces import Architecture, nb201
 from eznas.statistics import capture, pack
 from eznas.study import single_threaded
 from eznas.tables import render_table
@@ -49,7 +49,7 @@ def conditions(skeleton: str, batch_size: int) -> Conditions:
     source = default_image_source("cifar10")
     images, targets = image_batch(source, batch_size=batch_size, input_size=size, rng=rng)
     return Conditions(
-        skeleton=Skeleton(cells_per_stage=cells_per_stage), scheme="default",
+        settings=nb201.Settings(cells_per_stage=cells_per_stage, scheme="default"),
         seed=derived_seed(SEED, "networks") % 2**31, inputs=images, estimator_inputs=images, estimator_targets=targets,
         targets=targets,
     )  # fmt: skip
@@ -57,7 +57,7 @@ def conditions(skeleton: str, batch_size: int) -> Conditions:
 
 def timed_cells() -> list[Architecture]:
     """Cells at fixed places in the order of multiply-accumulates."""
-    cells = sorted(nb201.all_architectures(), key=lambda arch: nb201.mac_count(arch, Skeleton(), 32))
+    cells = sorted(nb201.all_architectures(), key=lambda arch: nb201.mac_count(arch, nb201.FULL, 32))
     return [cells[int(share * (len(cells) - 1))] for share in SHARES]
 
 

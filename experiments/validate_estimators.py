@@ -21,7 +21,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from eznas.location import DATA_VARIABLE
 from eznas.progress import make_observer
 from eznas.randomness import derived_seed, stream
 from eznas.scoring import Conditions, ProxyScores, score_architectures
-from eznas.spaces import SPACES, Architecture, Skeleton, darts, nb101, nb201
+from eznas.spaces import SPACES, Architecture, CellSettings, darts, nb101, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import Pool, open_pool
@@ -86,10 +86,10 @@ class Reference:
         return f"{self.space}/{self.dataset}"
 
     @property
-    def skeleton(self) -> Skeleton:
-        full = SPACES[self.space].full_skeleton
+    def settings(self) -> CellSettings:
+        full = SPACES[self.space].full
         assert full is not None
-        return replace(full, n_classes=self.n_classes)
+        return full.model_copy(update={"n_classes": self.n_classes, "scheme": self.scheme})
 
 
 def _nb201(row: Mapping[str, str]) -> Architecture:
@@ -161,9 +161,9 @@ def count_agreement(
 
     Operations take a tenth of a second per network: `n_counted` of them, evenly spaced, are counted; None counts all.
     """
-    module, skeleton, size = _MODULES[reference.space], reference.skeleton, reference.input_size
-    parameters = [module.parameter_count(arch, skeleton) == round(row["params"] * 1e6) for arch, row in theirs.items()]
-    macs = [1 - module.mac_count(arch, skeleton, size) / (row["flops"] * 1e6) for arch, row in theirs.items()]
+    module, settings, size = _MODULES[reference.space], reference.settings, reference.input_size
+    parameters = [module.parameter_count(arch, settings) == round(row["params"] * 1e6) for arch, row in theirs.items()]
+    macs = [1 - module.mac_count(arch, settings, size) / (row["flops"] * 1e6) for arch, row in theirs.items()]
     counted = [*theirs][:: 1 if not n_counted else max(1, len(theirs) // n_counted)][:n_counted]
     operations = [tool_count(reference, arch) == round(theirs[arch]["flops"] * 1e6) for arch in counted]
     return {
@@ -181,13 +181,13 @@ def tool_count(reference: Reference, arch: Architecture) -> int:
     for a batch normalisation with affine parameters and 1 without, k^2 for a k x k pooling; global pooling of s x s
     places, where it is a module, adds (s + 1)^2.
     """
-    total: int = _MODULES[reference.space].mac_count(arch, reference.skeleton, reference.input_size)
+    total: int = _MODULES[reference.space].mac_count(arch, reference.settings, reference.input_size)
     return total - reference.n_classes + _beside_macs(reference, _like(arch))
 
 
 def _like(arch: Architecture) -> Architecture:
     """An architecture that applies as many of each counted operation; of NAS-Bench-201 many share one."""
-    if arch.space != nb201.SPACE:
+    if arch.space != nb201.NAME:
         return arch
     return nb201.architecture(sorted(o.replace("skip_connect", "none") for o in nb201.operations(arch)))
 
@@ -200,7 +200,7 @@ def _beside_macs(reference: Reference, arch: Architecture) -> int:
         extra[0] += _tool_extra(reference, module, arguments[0], output)
 
     with torch.no_grad(), torch.device("meta"):  # shapes alone: nothing is computed
-        network = SPACES[reference.space].allocate(arch, reference.skeleton).eval()
+        network = SPACES[reference.space].allocate(arch, reference.settings).eval()
         for module in network.modules():
             module.register_forward_hook(add)
         network(torch.empty(1, 3, reference.input_size, reference.input_size))
@@ -230,7 +230,7 @@ def conditions(reference: Reference, batch_size: int, seed: int) -> Conditions:
     rng = stream(seed, "validate", "images")
     images, targets = image_batch(reference.dataset, batch_size=batch_size, input_size=reference.input_size, rng=rng)
     return Conditions(
-        skeleton=reference.skeleton, scheme=reference.scheme, seed=derived_seed(seed, "networks") % 2**31,
+        settings=reference.settings, seed=derived_seed(seed, "networks") % 2**31,
         inputs=images[:1], estimator_inputs=images, estimator_targets=targets,
     )  # fmt: skip
 

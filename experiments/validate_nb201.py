@@ -22,7 +22,7 @@ from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failure
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import derived_seed, stream
 from eznas.scoring import Conditions, score_architectures
-from eznas.spaces import Architecture, Skeleton, nb201
+from eznas.spaces import Architecture, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import open_pool
@@ -36,8 +36,7 @@ def conditions(settings: dict[str, Any], seed: int) -> Conditions:
     rng = stream(seed, "validate", "images")
     images, targets = image_batch("cifar10", batch_size=settings["batch_size"], input_size=32, rng=rng)
     return Conditions(
-        skeleton=Skeleton(),
-        scheme=settings["scheme"],
+        settings=nb201.FULL.model_copy(update={"scheme": settings["scheme"]}),
         seed=derived_seed(seed, "networks") % 2**31,
         inputs=images,
         estimator_inputs=images,

@@ -113,11 +113,11 @@ def _capture() -> str:
 
     from eznas.evaluation import evaluate
     from eznas.programs import Invalid, parse
-    from eznas.spaces import Skeleton, build_network, nb201
+    from eznas.spaces import build_network, nb201
     from eznas.statistics import capture
     from eznas.study import single_threaded
 
-    network = build_network(nb201.from_index(6111), Skeleton(cells_per_stage=1), seed=0)
+    network = build_network(nb201.from_index(6111), nb201.Settings(), seed=0)
     program = parse("(log_abs_determinant (sum_layers (agreement_kernel activation_input.noise)))")
     with single_threaded():
         start = time.perf_counter()

@@ -150,7 +150,7 @@ def partition(
 
 def function_of(arch: Architecture) -> tuple[str, str]:
     """A key that architectures computing the same function share."""
-    return (arch.space, nb201.reduced_function(arch) if arch.space == nb201.SPACE else arch.spec)
+    return (arch.space, nb201.reduced_function(arch) if arch.space == nb201.NAME else arch.spec)
 
 
 def is_frequent(n_cells: int, n_all: int) -> bool:

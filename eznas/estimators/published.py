@@ -5,7 +5,6 @@ The direction of each is the one its authors gave it: a higher score predicts a 
 
 from __future__ import annotations
 
-import difflib
 from types import MappingProxyType
 from typing import Final
 
@@ -21,6 +20,7 @@ from eznas.estimators.jacobian import epe_nas, epe_nas_as_released, jacob_cov
 from eznas.estimators.saliency import fisher, grad_norm, grasp, l2_norm, logsynflow, plain, snip, synflow, synflow_bn
 from eznas.estimators.vkdnw import vkdnw
 from eznas.estimators.zen import zen
+from eznas.names import unknown
 
 
 def _row(
@@ -144,13 +144,11 @@ def by_name(name: str) -> Estimator:
     """The published estimator of this name.
 
     Raises:
-        ConfigError: if there is none; the message lists the names and the nearest one.
+        ConfigError: if there is none; the message names the nearest one.
     """
     found = _BY_NAME.get(name)
     if found is None:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ConfigError(f"No published estimator is called {name!r}: expected one of {', '.join(_BY_NAME)}{hint}")
+        raise ConfigError(unknown("published estimator", name, _BY_NAME))
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from eznas.errors import ArchitectureError, BenchmarkError
 from eznas.nas.table import Floats, Indices
-from eznas.spaces import Architecture, Skeleton, nb201
+from eznas.spaces import Architecture, nb201
 
 NO_PROXY: Final = frozenset(("index", "network", "failed", "seconds"))
 """Columns of a file of scores that hold no scores."""
@@ -49,8 +49,7 @@ def parameter_counts(architectures: Sequence[Architecture]) -> Floats:
     Raises:
         ArchitectureError: if an architecture is of another search space.
     """
-    skeleton = Skeleton()
-    return np.array([nb201.parameter_count(arch, skeleton) for arch in architectures], dtype=np.float64)
+    return np.array([nb201.parameter_count(arch, nb201.FULL) for arch in architectures], dtype=np.float64)
 
 
 def convolution_counts(architectures: Sequence[Architecture]) -> Floats:
@@ -59,10 +58,7 @@ def convolution_counts(architectures: Sequence[Architecture]) -> Floats:
     Raises:
         ArchitectureError: if an architecture is of another search space.
     """
-    return np.array(
-        [sum(name.startswith("nor_conv") for name in nb201.operations(arch)) for arch in architectures],
-        dtype=np.float64,
-    )
+    return np.array([nb201.level(arch) for arch in architectures], dtype=np.float64)
 
 
 def read_scores(path: Path, architectures: Sequence[Architecture]) -> Mapping[str, Floats]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Iterable
 
 from eznas.errors import ProgramError
+from eznas.names import nearest
 from eznas.programs.program import MAX_SIZE, Constant, Node, Program
 from primitives import PRIMITIVES, STATISTICS, Level, Primitive
 
@@ -110,6 +111,6 @@ def _shown(name: str) -> str:
     return repr(name if len(name) <= 60 else name[:57] + "...")
 
 
-def _nearest(name: str, known: object) -> str:
-    close = difflib.get_close_matches(name[:60], list(known), n=1, cutoff=0.5)  # type: ignore[call-overload]
-    return f"; did you mean {close[0]!r}?" if close else "; see the README for the vocabulary"
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else "; see the README for the vocabulary"

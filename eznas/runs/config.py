@@ -5,7 +5,6 @@ An unknown key is an error that names the nearest known one. The resolved settin
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from eznas.errors import ConfigError
+from eznas.names import nearest
+from eznas.spaces import nb201
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -50,16 +51,6 @@ class BenchmarkSettings(Section):
     """Yet other networks whose test accuracies are reported."""
     strategy: Literal["stratified", "uniform"] = "stratified"
     """How the networks to evolve on are drawn; those to select and report on are always drawn uniformly."""
-
-
-class NetworkSettings(Section):
-    """The networks the statistics are captured from; a reduced skeleton keeps the ranking at a fraction of the cost."""
-
-    cells_per_stage: Positive = 1
-    channels: Positive = 16
-    n_classes: Annotated[int, Field(strict=True, ge=1)] = 10
-    scheme: Literal["eznas", "default"] = "eznas"
-    """Initialisation: of the EZNAS release (Kaiming normal, fan out), or PyTorch's own."""
 
 
 class ProbeSettings(Section):
@@ -157,7 +148,8 @@ class RunConfig(Section):
     checkpoints: Positive = 3
     """Checkpoints kept."""
     benchmark: BenchmarkSettings = BenchmarkSettings()
-    networks: NetworkSettings = NetworkSettings()
+    networks: nb201.Settings = nb201.Settings()
+    """What the networks that are measured and scored are like."""
     probe: ProbeSettings = ProbeSettings()
     evolution: EvolutionSettings = EvolutionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -237,11 +229,11 @@ def _sentence(error: ValidationError, where: str) -> str:
         dotted = {
             key: f"{name}.{key}"
             for name, section in RunConfig()
-            if isinstance(section, Section)
+            if isinstance(section, BaseModel)
             for key in type(section).model_fields
         } | {key: ".".join([*map(str, first["loc"][:-1]), key]) for key in known}
-        close = difflib.get_close_matches(str(first["loc"][-1]), [*known, *dotted], n=1, cutoff=0.5)
-        hint = f"did you mean {dotted[close[0]]!r}?" if close else f"known keys are {', '.join(known)}"
+        close = nearest(str(first["loc"][-1]), [*known, *dotted])
+        hint = f"did you mean {dotted[close]!r}?" if close else f"known keys are {', '.join(known)}"
         return f"Unknown key {path!r} in {where}; {hint}{more}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"Setting {path!r} in {where}: {message}, got {first['input']!r}{more}"

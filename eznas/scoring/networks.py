@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from eznas.errors import CaptureError
 from eznas.estimators.published import by_name
 from eznas.evaluation import Plan, ShardExecutor, make_plan
 from eznas.programs import Program, parse
-from eznas.spaces import Architecture, Skeleton, build_network
+from eznas.spaces import Architecture, SpaceSettings, build_network
 from eznas.statistics import capture, pack
 from eznas.workers import Pool
 
@@ -29,8 +29,7 @@ class Conditions:
     """How networks are built and excited; equal conditions give equal scores.
 
     Attributes:
-        skeleton: around the cell.
-        scheme: of initialisation.
+        settings: of the networks.
         seed: of initialisation and of the probes.
         inputs: (batch, channels, height, width) images for programs.
         estimator_inputs: (batch, channels, height, width) images for published estimators.
@@ -39,8 +38,7 @@ class Conditions:
         units: the layers that programs read, ``"convolutional"`` units or ``"all"``.
     """
 
-    skeleton: Skeleton
-    scheme: str
+    settings: SpaceSettings
     seed: int
     inputs: Tensor
     estimator_inputs: Tensor
@@ -50,7 +48,7 @@ class Conditions:
 
     def network(self, arch: Architecture) -> nn.Module:
         """The network of an architecture under these conditions."""
-        return build_network(arch, self.skeleton, scheme=self.scheme, seed=self.seed)  # type: ignore[arg-type]
+        return build_network(arch, self.settings, seed=self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +167,7 @@ _BATCHES = ("inputs", "targets", "estimator_inputs", "estimator_targets")
 def _packed(conditions: Conditions) -> dict[str, object]:
     """Plain data that travels to a worker."""
     return {
-        "skeleton": asdict(conditions.skeleton),
-        "scheme": conditions.scheme,
+        "settings": conditions.settings,
         "seed": conditions.seed,
         "units": conditions.units,
         **{name: tensor.numpy() for name in _BATCHES if (tensor := getattr(conditions, name)) is not None},
@@ -180,8 +177,7 @@ def _packed(conditions: Conditions) -> dict[str, object]:
 def _unpacked(data: dict[str, object]) -> Conditions:
     tensors = {name: torch.from_numpy(np.array(data[name])) for name in _BATCHES if name in data}
     return Conditions(
-        skeleton=Skeleton(**data["skeleton"]),  # type: ignore[arg-type]
-        scheme=str(data["scheme"]),
+        settings=data["settings"],  # type: ignore[arg-type]
         seed=int(data["seed"]),  # type: ignore[call-overload]
         units=str(data["units"]),
         **tensors,

@@ -1,8 +1,8 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
-`Architecture` is the description. One module per search space (`nb201`, `nb101`, `darts`) knows its text form,
-closed-form sizes and exact networks, and `own` lets users bring theirs; `SPACES` lists them, `networks_named` finds
-architectures by a specification, and `build_network` turns any architecture into a network at a seeded initialisation.
+`Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
+built, under settings of its own. One module per search space (`nb201`, `nb101`, `darts`) ends with its declaration, and
+`own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a specification.
 """
 
 from __future__ import annotations
@@ -10,16 +10,28 @@ from __future__ import annotations
 from eznas.spaces import darts, nb101, nb201, own
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
-from eznas.spaces.networks import SPACES, SearchSpace, build_network, index_of, networks_named
-from eznas.spaces.skeleton import Skeleton
+from eznas.spaces.settings import CellSettings, SpaceSettings
+from eznas.spaces.space import Counts, SearchSpace
+from eznas.spaces.table import (
+    SPACES,
+    SettingsUnion,
+    build_network,
+    index_of,
+    networks_named,
+    space_named,
+    space_of,
+)
 
 __all__ = [
     "SCHEMES",
     "SPACES",
     "Architecture",
+    "CellSettings",
+    "Counts",
     "Scheme",
     "SearchSpace",
-    "Skeleton",
+    "SettingsUnion",
+    "SpaceSettings",
     "build_network",
     "darts",
     "index_of",
@@ -28,4 +40,6 @@ __all__ = [
     "nb201",
     "networks_named",
     "own",
+    "space_named",
+    "space_of",
 ]

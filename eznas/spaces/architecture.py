@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from eznas.errors import ArchitectureError
+from eznas.names import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ def check_space(arch: Architecture, space: str) -> None:
     """Raises `ArchitectureError` unless an architecture is of that search space."""
     if arch.space != space:
         raise ArchitectureError(
-            f"Expected an architecture of the search space {space!r}, but {arch.spec!r} is of {arch.space!r}; use the "
-            "module of that space."
+            f"Expected an architecture of the search space {space!r}, but {shown(arch.spec)} is of "
+            f"{shown(arch.space)}; use the module of that space."
         )
+
+
+def text_digest(arch: Architecture) -> str:
+    """32 hexadecimal digits of the name of the space and the text: the content of an architecture that its text is."""
+    return hashlib.blake2b(f"{arch.space}\0{arch.spec}".encode(), digest_size=16).hexdigest()

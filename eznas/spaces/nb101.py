@@ -5,38 +5,58 @@ it is fed. The cell's input is projected by a 1x1 convolution to each vertex it 
 concatenated. Three stacks of cells, with a max-pooling and twice the channels from one to the next.
 
 The text form is the rows of the adjacency matrix, a colon, and the operations of the inner vertices:
-``0110.0010.0001.0000:conv3x3,maxpool3x3``.
+``0110.0010.0001.0000:conv3x3,maxpool3x3``. Other tools' forms are read too, see `architecture`.
 
-Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, section 2 and the released code (channels of vertices).
+Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, section 2 and the released code (channels of vertices, hash).
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.spaces.architecture import Architecture, check_space
+from eznas.names import nearest, shown
+from eznas.randomness import torch_stream
+from eznas.spaces.architecture import Architecture, check_space, text_digest
+from eznas.spaces.initialise import initialise_
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.skeleton import Skeleton, check_halved_twice
+from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn, literal
+from eznas.spaces.settings import CellSettings, check_halved_twice
+from eznas.spaces.space import Counts, SearchSpace
 
-SPACE: Final = "nb101"
+NAME: Final = "nb101"
 OPERATIONS: Final = ("maxpool3x3", "conv1x1", "conv3x3")
-FULL_SKELETON: Final = Skeleton(cells_per_stage=3, channels=128)
-"""The benchmark's CIFAR-10 networks."""
 MAX_VERTICES: Final = 7
 MAX_EDGES: Final = 9
+MAX_SAMPLE: Final = 100_000  # of the 423,624 cells: well before drawing and rejecting repeats becomes slow
 
 _CODES: Final = {"2": "maxpool3x3", "3": "conv1x1", "4": "conv3x3"}  # of NAS-Bench-Suite-Zero; 0 and 1 are the ends
+_OFFICIAL: Final = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+"""Operations as the released code names them, in the order of the labels of its hash."""
 _SPEC: Final = re.compile(r"[01]+(?:\.[01]+)*:[a-z0-9,]*")
+_LOOSE_SPEC: Final = re.compile(r"[01]+(?:\.[01]+)*:[A-Za-z0-9_,-]*")
+_ROW: Final = re.compile(r"(?:[0-9a-f]{32},)?([2-7]),([01]{4,49}),([0-2]{0,5})(?:,[0-9.eE+-]*)*")
 _EXAMPLE: Final = "0110.0010.0001.0000:conv3x3,maxpool3x3"
+
+
+class Settings(CellSettings):
+    """What surrounds a NAS-Bench-101 cell, and how the network is initialised."""
+
+    space: Literal["nb101"] = NAME
+
+
+FULL: Final = Settings(cells_per_stage=3, channels=128)
+"""The benchmark's CIFAR-10 networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +79,7 @@ class Graph:
         if not 2 <= n <= MAX_VERTICES or any(len(row) != n for row in self.matrix):
             raise ArchitectureError(
                 f"A NAS-Bench-101 cell has a square matrix of 2 to {MAX_VERTICES} vertices, but its rows have lengths "
-                f"{[len(row) for row in self.matrix]}; write it as {_EXAMPLE!r}."
+                f"{[len(row) for row in self.matrix[:9]]}; write it as {_EXAMPLE!r}."
             )
         if any(self.matrix[i][j] for i in range(n) for j in range(i + 1)):
             raise ArchitectureError(
@@ -67,9 +87,11 @@ class Graph:
                 "below the diagonal; order the vertices along the edges."
             )
         if len(self.operations) != n - 2 or any(name not in OPERATIONS for name in self.operations):
+            near = [nearest(name, OPERATIONS) for name in self.operations if name not in OPERATIONS][:1]
+            hint = f"did you mean {near[0]!r}?" if near and near[0] else "name one for each inner vertex."
             raise ArchitectureError(
                 f"A NAS-Bench-101 cell of {n} vertices has {n - 2} operations out of {', '.join(OPERATIONS)}, but it "
-                f"has {', '.join(self.operations) or 'none'}; name one for each inner vertex."
+                f"has {shown(', '.join(self.operations), 80)[1:-1] or 'none'}; {hint}"
             )
         if n - 1 not in self._reached(forwards=True):
             raise ArchitectureError(
@@ -137,13 +159,18 @@ class Graph:
 @lru_cache(maxsize=4096)
 def _parse(spec: str) -> Graph:
     if not _SPEC.fullmatch(spec) or len(spec) > 200:
-        raise ArchitectureError(
-            f"Expected a NAS-Bench-101 cell in the form {_EXAMPLE!r}, but got {spec[:80]!r}; write the rows of its "
-            "matrix, a colon, and the operations of its inner vertices."
-        )
+        raise _not_a_cell(spec)
     rows, _, names = spec.partition(":")
     matrix = tuple(tuple(bit == "1" for bit in row) for row in rows.split("."))
     return Graph(matrix, tuple(names.split(",")) if names else ())
+
+
+def _not_a_cell(text: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"Expected a NAS-Bench-101 cell in the form {_EXAMPLE!r} (or ModelSpec(matrix=[...], ops=[...]), or a code "
+        f"(0,1,...) of NAS-Bench-Suite-Zero), but got {shown(text)}; write the rows of its matrix, a colon, and the "
+        "operations of its inner vertices."
+    )
 
 
 def graph(arch: Architecture) -> Graph:
@@ -152,19 +179,76 @@ def graph(arch: Architecture) -> Graph:
     Raises:
         ArchitectureError: if `arch` is of another search space or its text is not a cell.
     """
-    check_space(arch, SPACE)
+    check_space(arch, NAME)
     return _parse(arch.spec)
 
 
 def architecture(cell: str | Graph) -> Architecture:
-    """The architecture with the given graph or the given text.
+    """The architecture with the given graph or of a text.
+
+    Args:
+        cell: a graph; or a text: ours, also with the official names of operations (``conv3x3-bn-relu``); the official
+            ``ModelSpec(matrix=[[...]], ops=["input", ..., "output"])``, or a mapping of these, as JSON or Python write
+            it, with ``module_adjacency`` and ``module_operations`` if it comes from the benchmark's own records; a code
+            of NAS-Bench-Suite-Zero, see `from_code`; or ``N,MATRIX,OPERATIONS`` with the number of vertices, the
+            entries of the matrix row by row and a digit for each inner vertex (0 conv3x3, 1 conv1x1, 2 maxpool3x3),
+            after the hash and before other columns if the row of a table has them.
 
     Raises:
         ArchitectureError: if the text is not a cell.
     """
-    found = _parse(cell) if isinstance(cell, str) else cell
+    found = _read(cell) if isinstance(cell, str) else cell
     rows = ".".join("".join(str(int(bit)) for bit in row) for row in found.matrix)
-    return Architecture(SPACE, f"{rows}:{','.join(found.operations)}")
+    return Architecture(NAME, f"{rows}:{','.join(found.operations)}")
+
+
+def _read(text: str) -> Graph:
+    """The graph of a text in any of the forms that `architecture` names."""
+    packed = "".join(text.split()) if len(text) <= MAX_TEXT else ""
+    row = _ROW.fullmatch(packed)
+    if row is not None:
+        n, entries, digits = int(row[1]), row[2], row[3]
+        if len(entries) != n * n or len(digits) != n - 2:
+            raise _not_a_cell(text)
+        return Graph(_rows(entries, n), tuple(_short(_OFFICIAL[int(digit)]) for digit in digits))
+    if packed.startswith("(") or re.match(r"[01],[01],", packed):
+        return _from_code(text)
+    if packed.startswith(("ModelSpec(", "{", "api.ModelSpec(")):
+        return _from_parts(text)
+    if _LOOSE_SPEC.fullmatch(packed):
+        matrix, _, names = packed.partition(":")
+        packed = f"{matrix}:{','.join(_short(name) for name in names.split(','))}"
+    else:
+        packed = text
+    return _parse(packed)
+
+
+def _short(name: str) -> str:
+    """Our name of an operation: without what every convolution has behind it."""
+    return name.lower().replace("_", "-").removesuffix("-bn-relu")
+
+
+def _rows(entries: Sequence[str], n: int) -> tuple[tuple[bool, ...], ...]:
+    return tuple(tuple(entry == "1" for entry in entries[row * n : row * n + n]) for row in range(n))
+
+
+def _from_parts(text: str) -> Graph:
+    """The graph of a matrix and names, the official description of a cell."""
+    try:
+        found: Any = literal(text)
+    except ValueError:
+        raise _not_a_cell(text) from None
+    parts: dict[str, Any] = found if isinstance(found, dict) else {}
+    if isinstance(found, Call):
+        parts = dict(zip(("matrix", "ops"), found.positional, strict=False)) | found.named
+    matrix = parts.get("matrix", parts.get("module_adjacency"))
+    names = parts.get("ops", parts.get("operations", parts.get("module_operations")))
+    match matrix, names:
+        case [[*rows], ["input", *inner, "output"]] if all(isinstance(name, str) for name in inner):
+            if all(isinstance(row, list) and all(entry in (0, 1) for entry in row) for row in rows):
+                bits = tuple(tuple(bool(entry) for entry in row) for row in rows)
+                return Graph(bits, tuple(_short(name) for name in inner))
+    raise _not_a_cell(text)
 
 
 def from_code(code: str) -> Architecture:
@@ -175,46 +259,189 @@ def from_code(code: str) -> Architecture:
     Raises:
         ArchitectureError: if it is not such a code.
     """
-    digits = [word.strip() for word in code.strip().removeprefix("(").removesuffix(")").split(",")]
+    return architecture(_from_code(code))
+
+
+def _from_code(code: str) -> Graph:
+    words = code.strip().removeprefix("(").removesuffix(")").split(",") if len(code) <= MAX_TEXT else []
+    digits = [word.strip() for word in words]
     n = (math.isqrt(1 + 4 * len(digits)) - 1) // 2
     entries, operations = digits[: n * n], digits[n * n :]
     is_code = len(digits) == n * n + n and n >= 2 and set(entries) <= {"0", "1"}
     if not is_code or operations[0] != "0" or operations[-1] != "1" or not set(operations[1:-1]) <= set(_CODES):
         raise ArchitectureError(
             f"Expected a NAS-Bench-101 code, n x n entries 0 or 1 and then n operations from 0 (input) to 1 (output), "
-            f"but got {code[:80]!r}; copy it as it stands in the table."
+            f"but got {shown(code, 80)}; copy it as it stands in the table."
         )
-    matrix = tuple(tuple(entry == "1" for entry in entries[row * n : row * n + n]) for row in range(n))
-    return architecture(Graph(matrix, tuple(_CODES[operation] for operation in operations[1:-1])))
+    return Graph(_rows(entries, n), tuple(_CODES[operation] for operation in operations[1:-1]))
 
 
 def named(text: str) -> tuple[Architecture, ...]:
-    """The architectures of a specification: texts separated by semicolons.
+    """The architectures of a specification.
+
+    Args:
+        text: parts separated by semicolons: ``random:N[:SEED]`` (see `sample`), or a cell in one of the forms of
+            `architecture`.
 
     Raises:
-        ArchitectureError: if one is not a cell.
+        ArchitectureError: if a part is neither.
     """
-    return tuple(dict.fromkeys(architecture(part) for part in text.split(";")))
+    parts = [part.strip() for part in text.split(";")]
+    found = [drawn(part, NAME, sample, "networks", "random", NAME) or (architecture(part),) for part in parts]
+    return tuple(dict.fromkeys(arch for some in found for arch in some))
+
+
+# Drawing and changing -------------------------------------------------------------------------------------------------
+
+
+def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
+    """Distinct pruned cells, no two of them isomorphic.
+
+    A matrix of seven vertices has each of its 21 possible edges with probability one half, and uniform operations; what
+    is no cell of the space is rejected, and what lies on no path is pruned, as the released code draws random cells. So
+    a cell is the more likely the more matrices prune to it.
+
+    Raises:
+        ArchitectureError: if `n` is not in 1 .. `MAX_SAMPLE`.
+
+    Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, released code (random search).
+    """
+    check_sample_size(n, MAX_SAMPLE, "NAS-Bench-101")
+    found: dict[str, Architecture] = {}
+    upper = np.triu(np.ones((MAX_VERTICES, MAX_VERTICES), dtype=bool), 1)
+    while len(found) < n:
+        matrix = (rng.random((MAX_VERTICES, MAX_VERTICES)) < 0.5) & upper
+        names = tuple(OPERATIONS[code] for code in rng.integers(len(OPERATIONS), size=MAX_VERTICES - 2))
+        try:
+            cell = Graph(tuple(map(tuple, matrix.tolist())), names).pruned()
+        except ArchitectureError:
+            continue
+        found.setdefault(cell_hash(cell), architecture(cell))
+    return tuple(found.values())
+
+
+def neighbours(arch: Architecture) -> tuple[Architecture, ...]:
+    """The pruned cells one edit away that compute something else: each once, in a fixed order.
+
+    An edit gives one inner vertex another operation, adds or removes one edge, or puts a new vertex with any operation
+    on an edge. It is made on the pruned cell, and the result is pruned.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    cell = graph(arch).pruned()
+    own_hash = cell_hash(cell)
+    found: dict[str, Architecture] = {}
+    for matrix, names in _edited(cell):
+        try:
+            other = Graph(matrix, names).pruned()
+        except ArchitectureError:
+            continue
+        name = cell_hash(other)
+        if name != own_hash:
+            found.setdefault(name, architecture(other))
+    return tuple(found.values())
+
+
+def _edited(cell: Graph) -> Iterator[tuple[tuple[tuple[bool, ...], ...], tuple[str, ...]]]:
+    n, names = cell.n_vertices, cell.operations
+    for vertex, name in enumerate(names):
+        for other in OPERATIONS:
+            if other != name:
+                yield cell.matrix, (*names[:vertex], other, *names[vertex + 1 :])
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    for edge in pairs:
+        flipped = [[bit != ((i, j) == edge) for j, bit in enumerate(row)] for i, row in enumerate(cell.matrix)]
+        yield tuple(map(tuple, flipped)), names
+    for source, target in pairs if n < MAX_VERTICES else ():
+        if not cell.matrix[source][target]:
+            continue
+        wider = [[*row[:target], False, *row[target:]] for row in cell.matrix]  # the new one stands before the target
+        wider.insert(target, [False] * (n + 1))
+        wider[source][target + 1] = False
+        wider[source][target] = wider[target][target + 1] = True
+        for name in OPERATIONS:
+            yield tuple(map(tuple, wider)), (*names[: target - 1], name, *names[target - 1 :])
+
+
+def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:
+    """One of `neighbours`, each equally likely.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    near = neighbours(arch)
+    return near[rng.integers(len(near))]
+
+
+# What a cell computes -------------------------------------------------------------------------------------------------
+
+
+def function(arch: Architecture) -> str:
+    """The benchmark's hash of the pruned cell: 32 hexadecimal digits, equal for isomorphic cells.
+
+    Where channels do not divide among the vertices that feed the output, the released networks of isomorphic cells
+    differ by one channel in some vertices; the benchmark counts them as one cell all the same.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    return cell_hash(graph(arch).pruned())
+
+
+_LABELS: Final = {_short(name): label for label, name in enumerate(_OFFICIAL)}
+
+
+def cell_hash(cell: Graph) -> str:
+    """The official hash of a cell, as its records name it: what `function` gives for the pruned one.
+
+    Every vertex begins with its number of outgoing and incoming edges and its operation; as often as there are
+    vertices, it takes in what the vertices before and behind it have, sorted.
+
+    Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, released code.
+    """
+    n = cell.n_vertices
+    labels = [-1, *(_LABELS[name] for name in cell.operations), -2]
+    before = [[i for i in range(n) if cell.matrix[i][j]] for j in range(n)]
+    behind = [[j for j in range(n) if cell.matrix[i][j]] for i in range(n)]
+    seen = [_md5(str((len(behind[v]), len(before[v]), labels[v]))) for v in range(n)]
+    for _ in range(n):
+        near = [["".join(sorted(seen[w] for w in side[v])) for side in (before, behind)] for v in range(n)]
+        seen = [_md5("|".join([*near[v], seen[v]])) for v in range(n)]
+    return _md5(str(sorted(seen)))
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def level(arch: Architecture) -> int:
+    """Convolutions among the inner vertices of the pruned cell, 0 to 5.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    return sum(name != "maxpool3x3" for name in graph(arch).pruned().operations)
 
 
 # Closed-form sizes ----------------------------------------------------------------------------------------------------
 
 
-def parameter_count(arch: Architecture, skeleton: Skeleton = FULL_SKELETON) -> int:
+def parameter_count(arch: Architecture, settings: CellSettings = FULL) -> int:
     """Trainable parameters of the network, batch normalisation included.
 
     Raises:
-        ArchitectureError: if `arch` is not a cell of this space, or the skeleton is too narrow for it.
+        ArchitectureError: if `arch` is not a cell of this space, or the settings are too narrow for it.
     """
     cell = graph(arch).pruned()
-    stem, head = skeleton.stage_channels[0], skeleton.stage_channels[-1]
-    total = 27 * stem + 2 * stem + (head + 1) * skeleton.n_classes
-    for before, width, _ in _places(skeleton):
+    stem, head = settings.stage_channels[0], settings.stage_channels[-1]
+    total = 27 * stem + 2 * stem + (head + 1) * settings.n_classes
+    for before, width, _ in _places(settings):
         total += sum(weights + 2 * channels for weights, channels in _convolutions(cell, before, width))
     return total
 
 
-def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
+def mac_count(arch: Architecture, settings: CellSettings, input_size: int) -> int:
     """Multiply-accumulates of one image: convolutions and the classifier with its bias, as in `nb201.mac_count`.
 
     Raises:
@@ -222,18 +449,18 @@ def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
     """
     check_halved_twice("a NAS-Bench-101 network", input_size)
     cell = graph(arch).pruned()
-    total = 27 * skeleton.channels * input_size**2 + (skeleton.stage_channels[-1] + 1) * skeleton.n_classes
-    for before, width, stage in _places(skeleton):
+    total = 27 * settings.channels * input_size**2 + (settings.stage_channels[-1] + 1) * settings.n_classes
+    for before, width, stage in _places(settings):
         n_pixels = (input_size // 2**stage) ** 2
         total += n_pixels * sum(weights for weights, _ in _convolutions(cell, before, width))
     return total
 
 
-def _places(skeleton: Skeleton) -> Iterator[tuple[int, int, int]]:
+def _places(settings: CellSettings) -> Iterator[tuple[int, int, int]]:
     """For each cell the channels before it, its own, and its stage."""
-    before = skeleton.channels
-    for stage, width in enumerate(skeleton.stage_channels):
-        for _ in range(skeleton.cells_per_stage):
+    before = settings.channels
+    for stage, width in enumerate(settings.stage_channels):
+        for _ in range(settings.cells_per_stage):
             yield before, width, stage
             before = width
 
@@ -306,22 +533,22 @@ class Cell(nn.Module):
 class Network(nn.Module):
     """A NAS-Bench-101 network: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
-    Its parameters are allocated but not drawn; use `eznas.spaces.build_network`.
+    Its parameters are allocated but not drawn; use `build`.
     """
 
-    def __init__(self, graph: Graph, skeleton: Skeleton) -> None:
+    def __init__(self, graph: Graph, settings: CellSettings) -> None:
         super().__init__()
-        self.stem = _conv_norm_relu(3, skeleton.channels, 3)
+        self.stem = _conv_norm_relu(3, settings.channels, 3)
         blocks: list[nn.Module] = []
         last_stage = 0
-        for before, width, stage in _places(skeleton):
+        for before, width, stage in _places(settings):
             if stage > last_stage:
                 blocks.append(nn.MaxPool2d(2, stride=2))
             blocks.append(Cell(graph, before, width))
             last_stage = stage
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = Linear(skeleton.stage_channels[-1], skeleton.n_classes)
+        self.classifier = Linear(settings.stage_channels[-1], settings.n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, 3, size, size), size at least 4 -> logits (batch, n_classes)."""
@@ -329,10 +556,49 @@ class Network(nn.Module):
         return logits
 
 
-def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
+def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
     """The network of a cell, in train mode, its parameters allocated but **not yet drawn**: `initialise_` draws them.
 
     Raises:
-        ArchitectureError: if `arch` is not a cell of this space, or the skeleton is too narrow for it.
+        ArchitectureError: if `arch` is not a cell of this space, or the settings are too narrow for it.
     """
-    return Network(graph(arch).pruned(), skeleton)
+    return Network(graph(arch).pruned(), settings)
+
+
+def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Counts:
+    """`parameter_count` and `mac_count`.
+
+    Raises:
+        ArchitectureError: as `mac_count`.
+    """
+    return Counts(parameter_count(arch, settings), mac_count(arch, settings, input_size))
+
+
+def build(arch: Architecture, settings: CellSettings, seed: int) -> nn.Module:
+    """The network of a cell at initialisation, see `eznas.spaces.SearchSpace.build`.
+
+    Raises:
+        ArchitectureError: as `allocate`.
+    """
+    network = allocate(arch, settings)
+    initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
+    return network
+
+
+SPACE: Final = SearchSpace(
+    name=NAME,
+    title="NAS-Bench-101",
+    forms="nb101:random:N[:SEED] or nb101:CELL[;...]",
+    settings=Settings,
+    full=FULL,
+    named=named,
+    sample=sample,
+    mutate=mutate,
+    function=function,
+    allocate=allocate,
+    build=build,
+    digest=text_digest,
+    counts=counts,
+    level=level,
+    begins=("ModelSpec(", "api.ModelSpec("),
+)

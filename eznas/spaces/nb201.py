@@ -3,6 +3,9 @@
 A cell has four nodes. Node 0 is its input, node j is the sum over i < j of one operation applied to node i, node 3 is
 its output. A network stacks the same cell in three stages, with a residual reduction block between two stages.
 
+The text form is the official one, ``|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|``.
+Other tools' forms are read too, see `architecture`.
+
 Source: `Dong & Yang 2020 <https://arxiv.org/abs/2001.00326>`_ (cell and skeleton);
 `Dong et al. 2021 <https://arxiv.org/abs/2009.00437>`_ (official order, recorded parameter and FLOP counts).
 """
@@ -15,29 +18,47 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.randomness import stream, torch_stream
-from eznas.spaces.architecture import Architecture, check_space
+from eznas.names import nearest, shown
+from eznas.randomness import torch_stream
+from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import initialise_
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.skeleton import N_STAGES, Skeleton, check_halved_twice
+from eznas.spaces.notation import MAX_TEXT, check_sample_size, drawn, literal, whole_number
+from eznas.spaces.settings import N_STAGES, CellSettings, check_halved_twice
+from eznas.spaces.space import Counts, SearchSpace
 
-SPACE: Final = "nb201"
+NAME: Final = "nb201"
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (from, to), in the order of the text form
 N_CELLS: Final = 15_625  # 5 operations ** 6 edges
-FULL_SKELETON: Final = Skeleton()
-"""The benchmark's CIFAR-10 networks."""
+
+# NASLib, NAS-Bench-Suite-Zero and analog-nasbench write six codes, edges grouped by the node they leave.
+CODES: Final = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+CODE_EDGES: Final = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 
 _SHUFFLE_SEED: Final = 88  # of the official list
 _SPEC: Final = re.compile(r"\|([^|~+]*)~0\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|([^|~+]*)~2\|")
+_STRUCTURE: Final = re.compile(r"[A-Za-z]*Structure\(4nodeswith(\|.*\|)\)")  # as AutoDL prints a cell
+_DIGITS: Final = re.compile(r"[0-4]{6}")
+_SIZES: Final = re.compile(r"[0-9]{1,3}(:[0-9]{1,3}){4}")
 _EXAMPLE: Final = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
+
+
+class Settings(CellSettings):
+    """What surrounds a NAS-Bench-201 cell, and how the network is initialised."""
+
+    space: Literal["nb201"] = NAME
+
+
+FULL: Final = Settings(cells_per_stage=5)
+"""The benchmark's CIFAR-10 networks."""
 
 
 # Description and order ------------------------------------------------------------------------------------------------
@@ -45,28 +66,88 @@ _EXAMPLE: Final = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_
 
 @lru_cache(maxsize=2 * N_CELLS)
 def _parse(spec: str) -> tuple[str, ...]:
-    match = _SPEC.fullmatch(spec)
+    match = _SPEC.fullmatch(spec) if len(spec) <= MAX_TEXT else None
     if match is None:
-        raise ArchitectureError(
-            f"Expected a NAS-Bench-201 cell with the six edges of {_EXAMPLE!r}, but got {spec!r}; "
-            "write it exactly in that form, without spaces."
-        )
+        raise _not_a_cell(spec)
     return _checked(match.groups())
+
+
+def _not_a_cell(text: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"Expected a NAS-Bench-201 cell with the six edges of {_EXAMPLE!r} (or NASLib's codes, as in "
+        f"'(4, 0, 3, 1, 4, 3)'), but got {shown(text)}{remark(text)}; correct it."
+    )
+
+
+def remark(text: str) -> str:
+    """What to add about a text that is not a cell but is known from elsewhere; empty if it is not."""
+    if _SIZES.fullmatch(text):
+        return (
+            ", a network of the size space of NATS-Bench, which is not among the search spaces here; the nearest that "
+            "is understood is the cell that all of its networks repeat, nb201:9930"
+        )
+    is_darts = text.startswith("|") and "/" in text
+    return ", two cells as a DARTS network has; write darts: before them" if is_darts else ""
 
 
 def _checked(operations: Sequence[str]) -> tuple[str, ...]:
     if len(operations) != len(EDGES):
         raise ArchitectureError(
             f"A NAS-Bench-201 cell has {len(EDGES)} operations, one per edge of {EDGES}, "
-            f"but {len(operations)} were given: {tuple(operations)}; name one for every edge."
+            f"but {len(operations)} were given; name one for every edge."
         )
     for (source, target), operation in zip(EDGES, operations, strict=True):
         if operation not in OPERATIONS:
+            near = nearest(operation, OPERATIONS)
             raise ArchitectureError(
                 f"Edge {source}->{target} of a NAS-Bench-201 cell must hold one of {', '.join(OPERATIONS)}, "
-                f"but it holds {operation!r}; use one of these names."
+                f"but it holds {shown(operation)}; {f'did you mean {near!r}?' if near else 'use one of these names.'}"
             )
     return tuple(operations)
+
+
+def _read(text: str) -> tuple[str, ...]:
+    """The six operations of a cell in any of the forms that `architecture` names."""
+    packed = "".join(text.split()) if len(text) <= MAX_TEXT else text
+    structure = _STRUCTURE.fullmatch(packed)
+    if structure is not None:
+        packed = structure[1]
+    if _DIGITS.fullmatch(packed):
+        return _from_codes([int(digit) for digit in packed])
+    if not packed.startswith(("(", "[")):
+        return _parse(packed)
+    try:
+        found = literal(text)
+    except ValueError:
+        raise _not_a_cell(text) from None
+    if isinstance(found, list) and len(found) == len(EDGES) and all(type(code) is int for code in found):
+        return _from_codes(found)
+    return _from_nodes(found, text)
+
+
+def _from_codes(codes: Sequence[int]) -> tuple[str, ...]:
+    if not all(0 <= code < len(CODES) for code in codes):
+        raise ArchitectureError(
+            f"The codes of a NAS-Bench-201 cell go from 0 to {len(CODES) - 1} ({', '.join(CODES)}), but they are "
+            f"{', '.join(map(str, codes))}; correct them."
+        )
+    by_edge = dict(zip(CODE_EDGES, codes, strict=True))
+    return tuple(CODES[by_edge[edge]] for edge in EDGES)
+
+
+def _from_nodes(nodes: Any, text: str) -> tuple[str, ...]:
+    """From the official structure as a nested tuple: for each node its (operation, source) pairs."""
+    edges: dict[tuple[int, int], str] = {}
+    for target, node in enumerate(nodes if isinstance(nodes, list) else (), start=1):
+        for edge in node if isinstance(node, list) else (None,):
+            match edge:
+                case [str(operation), int(source)] if (source, target) not in edges:
+                    edges[source, target] = operation
+                case _:
+                    raise _not_a_cell(text)
+    if set(edges) != set(EDGES):
+        raise _not_a_cell(text)
+    return _checked([edges[edge] for edge in EDGES])
 
 
 def operations(arch: Architecture) -> tuple[str, ...]:
@@ -75,18 +156,24 @@ def operations(arch: Architecture) -> tuple[str, ...]:
     Raises:
         ArchitectureError: if `arch` is of another search space or its text is not a cell.
     """
-    check_space(arch, SPACE)
+    check_space(arch, NAME)
     return _parse(arch.spec)
 
 
 def architecture(cell: str | Sequence[str]) -> Architecture:
-    """The architecture with the given six operations (in the order of `EDGES`) or the given official text.
+    """The architecture with the given six operations (in the order of `EDGES`) or of a text.
+
+    Args:
+        cell: operations; or a text: the official one, with spaces or without, alone or as AutoDL prints a structure
+            (``CellStructure(4 nodes with |...|)``); its nodes as nested tuples of (operation, source); or the six codes
+            of NASLib and NAS-Bench-Suite-Zero, ``(4, 0, 3, 1, 4, 3)``, which analog-nasbench uses too, in a row
+            ``403143``. Codes number `CODES`, in the order of `CODE_EDGES`.
 
     Raises:
         ArchitectureError: if `cell` does not name one known operation for each edge.
     """
-    first, second, third, fourth, fifth, sixth = _parse(cell) if isinstance(cell, str) else _checked(cell)
-    return Architecture(SPACE, f"|{first}~0|+|{second}~0|{third}~1|+|{fourth}~0|{fifth}~1|{sixth}~2|")
+    first, second, third, fourth, fifth, sixth = _read(cell) if isinstance(cell, str) else _checked(cell)
+    return Architecture(NAME, f"|{first}~0|+|{second}~0|{third}~1|+|{fourth}~0|{fifth}~1|{sixth}~2|")
 
 
 @lru_cache(maxsize=1)
@@ -130,37 +217,47 @@ def from_index(index: int) -> Architecture:
 
 
 def named(text: str) -> tuple[Architecture, ...]:
-    """The cells of a specification: ``all``, ``random:N[:SEED]`` (uniform, no replacement), or indices ``3,10-12``.
+    """The cells of a specification.
+
+    Args:
+        text: parts separated by semicolons: ``all``, ``random:N[:SEED]`` (uniform, no replacement), indices
+            ``3,10-12``, or a cell in one of the forms of `architecture`.
 
     Raises:
-        ArchitectureError: if it is none of these, or an index lies outside the list.
+        ArchitectureError: if a part is none of these, or an index lies outside the list.
     """
+    return tuple(dict.fromkeys(arch for part in text.split(";") for arch in _part(part.strip())))
+
+
+def _part(text: str) -> tuple[Architecture, ...]:
     if text == "all":
         return all_architectures()
-    words = text.split(":")
-    if words[0] == "random":
-        n, seed = _integer(words[1] if len(words) > 1 else "", text), _integer((*words, "0", "0")[2], text)
-        if len(words) > 3 or not 1 <= n <= N_CELLS:
-            raise ArchitectureError(
-                f"--networks nb201:{text}: expected nb201:random:N[:SEED] with N from 1 to {N_CELLS}"
-            )
-        chosen = stream(seed, "networks", "random").choice(N_CELLS, size=n, replace=False)
-        return tuple(from_index(int(index)) for index in chosen)
+    found = drawn(text, NAME, sample, "networks", "random")
+    if found is not None:
+        return found
+    if not re.fullmatch(r"[0-9\s,-]*", text) or _DIGITS.fullmatch(text):
+        return (architecture(text),)
     indices: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        low = _integer(first, text)
-        high = _integer(last, text) if last else low
+        low = whole_number(first, f"{NAME}:{text}")
+        high = whole_number(last, f"{NAME}:{text}") if last else low
         if not 0 <= low <= high < N_CELLS:
-            raise ArchitectureError(f"--networks nb201:{text}: indices go from 0 to {N_CELLS - 1}, got {part!r}")
+            raise ArchitectureError(
+                f"{NAME}:{shown(text)[1:-1]}: indices go from 0 to {N_CELLS - 1}, got {shown(part)}"
+            )
         indices.extend(range(low, high + 1))
     return tuple(from_index(index) for index in dict.fromkeys(indices))
 
 
-def _integer(text: str, spec: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ArchitectureError(f"--networks nb201:{spec}: expected a whole number, got {text!r}")
-    return int(text)
+def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
+    """Cells drawn uniformly without replacement.
+
+    Raises:
+        ArchitectureError: if `n` is not in 1 .. 15625.
+    """
+    check_sample_size(n, N_CELLS, "NAS-Bench-201")
+    return tuple(from_index(int(index)) for index in rng.choice(N_CELLS, size=n, replace=False))
 
 
 # Neighbours -----------------------------------------------------------------------------------------------------------
@@ -274,17 +371,26 @@ def _incoming(arch: Architecture) -> list[list[tuple[str, int]]]:
     return [[(operation, source) for (source, to), operation in edges if to == node] for node in (1, 2, 3)]
 
 
+def level(arch: Architecture) -> int:
+    """Edges that hold a convolution, 0 to 6.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    return sum(operation.startswith("nor_conv") for operation in operations(arch))
+
+
 # Closed-form sizes ----------------------------------------------------------------------------------------------------
 
 
-def parameter_count(arch: Architecture, skeleton: Skeleton) -> int:
+def parameter_count(arch: Architecture, settings: CellSettings) -> int:
     """Trainable parameters of the network, batch normalisation included.
 
-    For the benchmark's CIFAR-10 skeleton it is ``73306 + 243040 a + 28000 b`` with a and b the numbers of 3x3 and 1x1
+    For the benchmark's CIFAR-10 networks it is ``73306 + 243040 a + 28000 b`` with a and b the numbers of 3x3 and 1x1
     convolutions in the cell, which takes only 28 values.
     """
     chosen = operations(arch)
-    n, k, channels = skeleton.cells_per_stage, skeleton.n_classes, skeleton.stage_channels
+    n, k, channels = settings.cells_per_stage, settings.n_classes, settings.stage_channels
     stem = 29 * channels[0]  # 3x3 convolution of 3 channels, BN
     cells = sum(
         n * chosen.count(f"nor_conv_{kernel}x{kernel}") * (kernel**2 * c**2 + 2 * c)
@@ -296,37 +402,35 @@ def parameter_count(arch: Architecture, skeleton: Skeleton) -> int:
     return stem + cells + reductions + head
 
 
-def mac_count(arch: Architecture, skeleton: Skeleton, input_size: int) -> int:
+def mac_count(arch: Architecture, settings: CellSettings, input_size: int) -> int:
     """Multiply-accumulates of one image in the benchmark's convention: convolutions and the classifier with its bias.
 
     The benchmark calls these FLOPs (in millions). Batch normalisation, ReLU and pooling count nothing.
 
     Args:
         arch: the cell.
-        skeleton: what surrounds it.
+        settings: what surrounds it.
         input_size: height and width of the images in pixels, a multiple of 4 (32 for CIFAR, 16 for ImageNet16-120).
 
     Raises:
         ArchitectureError: if `input_size` is not a positive multiple of 4.
     """
-    check_input_size(input_size)
+    check_halved_twice("a NAS-Bench-201 network", input_size)
     chosen = operations(arch)
-    n, k, c = skeleton.cells_per_stage, skeleton.n_classes, skeleton.channels
+    n, k, c = settings.cells_per_stage, settings.n_classes, settings.channels
     # Channels double where the resolution halves, so every stage costs c^2 * pixels per 1x1 convolution, and so on.
     per_pixel = 27 * c + N_STAGES * n * c**2 * (9 * chosen.count("nor_conv_3x3") + chosen.count("nor_conv_1x1"))
     per_pixel += 28 * c**2  # two reduction blocks: 56 * c'^2 at a quarter of the pixels of the stage they leave
     return per_pixel * input_size**2 + (4 * c + 1) * k
 
 
-def check_input_size(input_size: int) -> None:
-    """Refuse image sizes the skeleton cannot take.
-
-    The two branches of a reduction block agree in size only when both halvings are exact.
+def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Counts:
+    """`parameter_count` and `mac_count`.
 
     Raises:
-        ArchitectureError: if `input_size` is not a positive multiple of 4.
+        ArchitectureError: as `mac_count`.
     """
-    check_halved_twice("a NAS-Bench-201 network", input_size)
+    return Counts(parameter_count(arch, settings), mac_count(arch, settings, input_size))
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -384,12 +488,12 @@ class Reduction(nn.Module):
 class Network(nn.Module):
     """A NAS-Bench-201 network: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
-    Its parameters are allocated but not drawn; use `build` or `eznas.spaces.build_network`.
+    Its parameters are allocated but not drawn; use `build`.
     """
 
-    def __init__(self, operations: Sequence[str], skeleton: Skeleton) -> None:
+    def __init__(self, operations: Sequence[str], settings: CellSettings) -> None:
         super().__init__()
-        channels = skeleton.stage_channels
+        channels = settings.stage_channels
         self.stem = nn.Sequential(
             Conv2d(3, channels[0], 3, padding=1, bias=False),
             BatchNorm2d(channels[0]),
@@ -398,12 +502,12 @@ class Network(nn.Module):
         for stage, width in enumerate(channels):
             if stage:
                 blocks.append(Reduction(channels[stage - 1], width))
-            blocks.extend(Cell(operations, width) for _ in range(skeleton.cells_per_stage))
+            blocks.extend(Cell(operations, width) for _ in range(settings.cells_per_stage))
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             BatchNorm2d(channels[-1]), nn.ReLU(inplace=False), nn.AdaptiveAvgPool2d(1), nn.Flatten()
         )
-        self.classifier = Linear(channels[-1], skeleton.n_classes)
+        self.classifier = Linear(channels[-1], settings.n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, 3, size, size), size a multiple of 4 -> logits (batch, n_classes)."""
@@ -430,23 +534,41 @@ _OPERATION_BUILDERS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType
 )
 
 
-def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
+def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
     """The network of a cell, in train mode, its parameters allocated but **not yet drawn**: `initialise_` draws them.
 
     Raises:
         ArchitectureError: if `arch` is not a cell of this space.
     """
-    return Network(operations(arch), skeleton)
+    return Network(operations(arch), settings)
 
 
-def build(arch: Architecture, skeleton: Skeleton, *, seed: int = 0) -> nn.Module:
-    """The network of a cell, in train mode, drawn from torch's default distributions with a seed of its own.
-
-    `eznas.spaces.build_network` offers every search space and scheme.
+def build(arch: Architecture, settings: CellSettings, seed: int) -> nn.Module:
+    """The network of a cell at initialisation, see `eznas.spaces.SearchSpace.build`.
 
     Raises:
         ArchitectureError: if `arch` is not a cell of this space.
     """
-    network = allocate(arch, skeleton)
-    initialise_(network, "default", torch_stream(seed, "initialisation"))
+    network = allocate(arch, settings)
+    initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
     return network
+
+
+SPACE: Final = SearchSpace(
+    name=NAME,
+    title="NAS-Bench-201",
+    forms="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO or nb201:CELL[;...]",
+    settings=Settings,
+    full=FULL,
+    named=named,
+    sample=sample,
+    mutate=mutate,
+    function=reduced_function,
+    allocate=allocate,
+    build=build,
+    digest=text_digest,
+    counts=counts,
+    level=level,
+    index_of=index_of,
+    begins=("|", "Structure(", "CellStructure("),
+)

@@ -1,4 +1,4 @@
-"""Networks of your own: a function, named by where it is imported from, that gives modules by name.
+"""Networks of your own: a function, named by where it is imported from, or Python objects, that give modules by name.
 
 The specification ``package.module:function`` names a function without arguments that returns a mapping from names to
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
@@ -6,30 +6,235 @@ network, which is then made only when it is needed. Networks are scored as they 
 what they draw from the generators of torch, NumPy and Python as they are made is the same in every process, because
 those are seeded meanwhile and put back afterwards. Importing runs the module: name one you trust, as you would to
 Python itself.
+
+`space_of` makes a search space of the same kind from objects. Its functions are methods of an `OwnNetworks`, which
+travels to other processes with its networks wherever the space is sent; nothing is looked up by name there.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import random
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from eznas.errors import ArchitectureError
+from eznas.names import nearest, shown, unknown
 from eznas.randomness import derived_seed
-from eznas.spaces.architecture import Architecture
-from eznas.spaces.skeleton import Skeleton
+from eznas.spaces.architecture import Architecture, check_space
+from eznas.spaces.content import module_digest
+from eznas.spaces.notation import check_sample_size
+from eznas.spaces.settings import SpaceSettings
+from eznas.spaces.space import SearchSpace
 
-SPACE: Final = "python"
+NAME: Final = "python"
 _EXAMPLE: Final = "python:package.module:function"
+_PACKAGE: Final = str(Path(__file__).resolve().parents[1])
+_LIBRARIES: Final = tuple(
+    path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))
+)
+
+
+class Settings(SpaceSettings):
+    """Networks of your own bring all they need."""
+
+    space: Literal["python"] = NAME
+    n_classes: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Logits; None if they may differ from network to network."""
+    scheme: Literal["given"] = "given"
+    """Initialisation: the one they have."""
+
+
+Given = nn.Module | Callable[[], nn.Module]
+"""A network, or what makes one."""
+
+
+# Families -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnNetworks:
+    """Networks by name, each a module or a function that makes one.
+
+    Attributes:
+        where: what to call them in messages.
+        networks: by name, in the order given.
+        prefix: of the text of an architecture, before its name.
+    """
+
+    where: str
+    networks: Mapping[str, Given]
+    prefix: str = ""
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """All of them, in the order given."""
+        return tuple(Architecture(NAME, f"{self.prefix}{name}") for name in self.networks)
+
+    def network(self, name: str) -> nn.Module:
+        """The network of a name, as it is; of a compiled one the module that was compiled.
+
+        Raises:
+            ArchitectureError: if there is none, making it fails, or it is scripted.
+        """
+        found = self._given(name)
+        try:
+            with _seeded("network", name):
+                network = found if isinstance(found, nn.Module) else found()
+        except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
+            raise ArchitectureError(
+                f"Making network {shown(name)} of {self.where} raised {_said(error)}; correct that function."
+            ) from error
+        if not isinstance(network, nn.Module):
+            raise ArchitectureError(
+                f"Network {shown(name)} of {self.where} must be a torch.nn.Module or a function that makes one, but it "
+                f"gave {type(network).__name__}; return modules."
+            )
+        return plain_module(network, f"Network {shown(name)} of {self.where}")
+
+    def _given(self, name: str) -> Given:
+        if name not in self.networks:
+            raise ArchitectureError(f"{self.where}: {unknown('network', name, self.networks)}")
+        return self.networks[name]
+
+    def name_of(self, arch: Architecture) -> str:
+        """The name of one of these networks.
+
+        Raises:
+            ArchitectureError: if it is of another space.
+        """
+        check_space(arch, NAME)
+        name = arch.spec.removeprefix(self.prefix)
+        self._given(name)
+        return name
+
+    def named(self, text: str) -> tuple[Architecture, ...]:
+        """The architectures of a specification: ``all``, or names separated by semicolons."""
+        if text == "all" and text not in self.networks:
+            return self.architectures
+        names = [text] if text in self.networks else text.split(";")
+        for name in names:
+            self._given(name)
+        return tuple(Architecture(NAME, f"{self.prefix}{name}") for name in dict.fromkeys(names))
+
+    def sample(self, rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
+        """Distinct ones, uniform."""
+        everything = self.architectures
+        check_sample_size(n, len(everything), self.where)
+        return tuple(everything[index] for index in rng.choice(len(everything), size=n, replace=False))
+
+    def allocate(self, arch: Architecture, settings: SpaceSettings) -> nn.Module:
+        """The network, as it is: it has its parameters already."""
+        del settings  # these networks bring their own
+        return self.network(self.name_of(arch))
+
+    def build(self, arch: Architecture, settings: SpaceSettings, seed: int) -> nn.Module:
+        """The network, as it is: no seed changes its parameters."""
+        del seed
+        return self.allocate(arch, settings)
+
+    def digest(self, arch: Architecture) -> str:
+        """Of the content of the network, see `eznas.spaces.content`, as it was when it was first asked for."""
+        name = self.name_of(arch)
+        if name not in self._digests:
+            self._digests[name] = module_digest(self.network(name))
+        return self._digests[name]
+
+
+def family(given: Any, where: str, prefix: str = "") -> OwnNetworks:
+    """Networks by name from what a user gives.
+
+    Args:
+        given: a mapping from names to networks, or an iterable of (name, network) pairs or of networks, which are then
+            called by their positions, ``"0"`` the first. A network is a module or a function without arguments that
+            makes one.
+        where: what to call them in messages.
+        prefix: of the text of an architecture, before its name.
+
+    Raises:
+        ArchitectureError: if it is none of these, gives no network, or two of one name.
+    """
+    try:
+        with _seeded("function"):
+            pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given, where))]
+    except ArchitectureError:
+        raise
+    except Exception as error:  # a foreign iterable may raise anything; the cause stays attached
+        raise ArchitectureError(f"{where} raised {_said(error)}; correct that function.") from error
+    found: dict[str, Given] = {}
+    for name, network in pairs:
+        problem = _problem(name, network, found)
+        if problem:
+            raise ArchitectureError(
+                f"{where} must give each network once under a name of its own, but for {shown(name)} it {problem}; "
+                "return (name, torch.nn.Module) pairs."
+            )
+        found[name] = network
+    if not found:
+        raise ArchitectureError(f"{where} gave no networks; expected at least one (name, network) pair.")
+    return OwnNetworks(where, found, prefix)
+
+
+def _problem(name: object, network: object, found: Mapping[str, Given]) -> str:
+    if not isinstance(name, str) or not name or not name.isprintable():
+        return "has no text as a name"
+    if name in found:
+        return "names it twice"
+    if isinstance(network, torch.export.ExportedProgram):
+        return "gives an exported program, whose module is what its method module() gives"
+    return "" if callable(network) else f"gives {type(network).__name__}"
+
+
+def _pairs(given: Any, where: str) -> Iterable[tuple[Any, Any]]:
+    if not isinstance(given, Iterable) or isinstance(given, nn.Module | str):
+        raise ArchitectureError(
+            f"{where} must give a mapping or (name, network) pairs, but it gave {type(given).__name__}; give several "
+            "networks by name."
+        )
+    for position, item in enumerate(given):
+        if isinstance(item, nn.Module) or (callable(item) and not isinstance(item, type)):
+            yield str(position), item
+        elif isinstance(item, tuple | list) and len(item) == 2:
+            yield item[0], item[1]
+        else:
+            raise ArchitectureError(
+                f"{where} must give (name, network) pairs, but it gave {type(item).__name__}; give pairs or a mapping."
+            )
+
+
+def space_of(networks: Any, where: str = "The networks given") -> SearchSpace[Settings]:
+    """The search space of networks in memory: its architectures are their names.
+
+    Args:
+        networks: see `family`.
+        where: what to call them in messages.
+
+    Raises:
+        ArchitectureError: as `family`.
+    """
+    own = family(networks, where)
+    return replace(
+        SPACE, title="your own networks", forms="all or NAME[;...]", named=own.named, sample=own.sample,
+        function=own.digest, allocate=own.allocate, build=own.build, digest=own.digest,
+    )  # fmt: skip
+
+
+# Networks that a specification names ----------------------------------------------------------------------------------
 
 
 def named(text: str) -> tuple[Architecture, ...]:
@@ -39,107 +244,182 @@ def named(text: str) -> tuple[Architecture, ...]:
         ArchitectureError: if the function cannot be imported or called, or does not give networks by name.
     """
     where, _, name = text.partition("#")
-    networks = _networks(where)
-    if not networks:
-        raise ArchitectureError(f"{where} gave no networks; expected at least one (name, network) pair.")
-    if name:
-        _found(networks, where, name)
-        return (Architecture(SPACE, text),)
-    return tuple(Architecture(SPACE, f"{where}#{each}") for each in networks)
+    found = _family(where)
+    return found.named(name) if name else found.architectures
 
 
-def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
+def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
+    """Refuses: such networks are listed, not drawn.
+
+    Raises:
+        ArchitectureError: always.
+    """
+    raise ArchitectureError(f"Networks of your own are not drawn at random; name them as {_EXAMPLE}[#name].")
+
+
+def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:
+    """Refuses: nothing is known of how such networks could be changed.
+
+    Raises:
+        ArchitectureError: always.
+    """
+    raise ArchitectureError(
+        f"Network {shown(arch.spec)} is your own, and how to change it is not known; give a SearchSpace with a mutate."
+    )
+
+
+def allocate(arch: Architecture, settings: SpaceSettings) -> nn.Module:
     """The network of that name, as it is.
 
     Raises:
         ArchitectureError: as `named`.
     """
-    del skeleton  # these networks bring their own
-    where, _, name = arch.spec.partition("#")
-    found = _found(_networks(where), where, name)
-    try:
-        with _seeded("network", name):
-            network = found if isinstance(found, nn.Module) else found()
-    except Exception as error:  # a foreign function may raise anything; the cause stays attached
+    return _family_of(arch).allocate(arch, settings)
+
+
+def build(arch: Architecture, settings: SpaceSettings, seed: int) -> nn.Module:
+    """The network of that name, as it is.
+
+    Raises:
+        ArchitectureError: as `named`.
+    """
+    return _family_of(arch).build(arch, settings, seed)
+
+
+def digest(arch: Architecture) -> str:
+    """32 hexadecimal digits of the network's content, see `eznas.spaces.content`: not of where it comes from.
+
+    Raises:
+        ArchitectureError: as `named`.
+    """
+    return _family_of(arch).digest(arch)
+
+
+def short_name(arch: Architecture) -> str:
+    """What a network of your own is called in its family: what follows the ``#``."""
+    return arch.spec.partition("#")[2] or arch.spec
+
+
+def _family_of(arch: Architecture) -> OwnNetworks:
+    check_space(arch, NAME)
+    where, separator, _ = arch.spec.partition("#")
+    if not separator:
         raise ArchitectureError(
-            f"Making network {name!r} of {where} raised {type(error).__name__}: {error}; correct that function."
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise ArchitectureError(
-            f"Network {name!r} of {where} must be a torch.nn.Module or a function that makes one, but it gave "
-            f"{type(network).__name__}; return modules."
+            f"Network {shown(arch.spec)} was given in memory, so nothing knows it by name; use the search space that "
+            "eznas.spaces.own.space_of made of it."
         )
-    return network
+    return _family(where)
 
 
-def _found(networks: Mapping[str, Any], where: str, name: str) -> Any:
-    if name not in networks:
-        raise ArchitectureError(
-            f"{where} gives no network called {name!r}; it has {', '.join([*networks][:10])}; name one of them."
-        )
-    return networks[name]
-
-
-@lru_cache(maxsize=1)
-def _networks(where: str) -> Mapping[str, Any]:
+@lru_cache(maxsize=8)
+def _family(where: str) -> OwnNetworks:
     """What the function gives, by name; it is called once in each process."""
+    said = shown(where, 100)[1:-1]
     with _seeded("import"):
         function = _imported(where)
     try:
         with _seeded("function"):
             given = function()
-            pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given))]
-    except ArchitectureError:
-        raise
-    except Exception as error:  # a foreign function may raise anything; the cause stays attached
-        raise ArchitectureError(f"{where} raised {type(error).__name__}: {error}; correct that function.") from error
-    found: dict[str, Any] = {}
-    for name, network in pairs:
-        if not isinstance(name, str) or not name or name in found or not callable(network):
-            problem = "names it twice" if isinstance(name, str) and name in found else f"gives {type(network).__name__}"
-            if not isinstance(name, str) or not name:
-                problem = "has no text as a name"
-            raise ArchitectureError(
-                f"{where} must give each network once under a name of its own, but for {name!r} it {problem}; return "
-                "(name, torch.nn.Module) pairs."
-            )
-        found[name] = network
-    return found
-
-
-def _pairs(given: Any) -> Iterable[tuple[Any, Any]]:
-    if not isinstance(given, Iterable) or isinstance(given, nn.Module | str):
-        raise ArchitectureError(
-            f"The function of {_EXAMPLE} must return a mapping or (name, network) pairs, but it returned "
-            f"{type(given).__name__}; return several networks by name."
-        )
-    for item in given:
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise ArchitectureError(
-                f"The function of {_EXAMPLE} must give (name, network) pairs, but it gave {type(item).__name__}; "
-                "return pairs or a mapping."
-            )
-        yield item[0], item[1]
+    except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
+        raise ArchitectureError(f"{said} raised {_said(error)}; correct that function.") from error
+    return family(given, said, f"{where}#")
 
 
 def _imported(where: str) -> Callable[[], Any]:
     module, _, name = where.partition(":")
+    said = shown(where, 100)[1:-1]
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
-        raise ArchitectureError(f"Expected {_EXAMPLE}, but got {SPACE}:{where}; name a module and a function in it.")
+        raise ArchitectureError(f"Expected {_EXAMPLE}, but got {NAME}:{said}; name a module and a function in it.")
     try:
         with _working_folder_on_path():
             function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except ModuleNotFoundError as error:
         raise ArchitectureError(
-            f"{where} cannot be imported: {error}; run from the folder that holds it, or install it."
+            f"{said} cannot be imported: {_said(error, with_kind=False)}; run from the folder that holds it, or "
+            "install it."
         ) from error
-    except Exception as error:  # a foreign module may raise anything; the cause stays attached
-        raise ArchitectureError(f"Importing {module} raised {type(error).__name__}: {error}; correct it.") from error
+    except AttributeError as error:
+        if isinstance(error.obj, type(sys)) and error.name == name:
+            near = nearest(name, (known for known in vars(error.obj) if not known.startswith("_")))
+            hint = f"did you mean {near!r}?" if near else "run from the folder that holds it, or correct the name."
+            raise ArchitectureError(
+                f"{said} cannot be imported: module {module!r} has no attribute {shown(name)}; {hint}"
+            ) from error
+        raise ArchitectureError(f"Importing {module} raised {_said(error)}; correct it.") from error
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything; the cause stays attached
+        raise ArchitectureError(f"Importing {module} raised {_said(error)}; correct it.") from error
     if not callable(function) or isinstance(function, nn.Module):
         raise ArchitectureError(
-            f"{where} must be a function that returns networks by name, but it is a {type(function).__name__}."
+            f"{said} must be a function that returns networks by name, but it is a {type(function).__name__}."
         )
     return function  # type: ignore[no-any-return]
+
+
+def _said(error: BaseException, *, with_kind: bool = True) -> str:
+    """An error of foreign code as part of a sentence, with the file and the line it came from."""
+    lines = str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines() or [""]
+    text = shown(lines[0], 200)[1:-1]
+    kind = type(error).__name__
+    said = (f"{kind}: {text}" if text else kind) if with_kind else text
+    place = _place(error)
+    return f"{said} ({place})" if place else said
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the user's code that led to an error."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return _line(error.filename, error.lineno)
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__)
+        if frame.lineno and not frame.filename.startswith((_PACKAGE, "<frozen "))
+    ]  # fmt: skip
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    found = (own or frames)[-1:]
+    return _line(found[0].filename, found[0].lineno or 0) if found else ""
+
+
+def _line(file: str, line: int) -> str:
+    with suppress(ValueError, OSError):
+        file = str(Path(file).relative_to(Path.cwd()))
+    return f"{shown(file, 120)[1:-1]}, line {line}"
+
+
+# Modules --------------------------------------------------------------------------------------------------------------
+
+
+def plain_module(network: nn.Module, what: str = "The network") -> nn.Module:
+    """The module that a compiled one was made from; any other as it is.
+
+    A compiled module computes the same, but takes minutes to compile anew for every input size and mode. Where parts of
+    a network are compiled, the result is a copy without compiled parts.
+
+    Args:
+        network: any module.
+        what: what to call it in messages.
+
+    Raises:
+        ArchitectureError: if a part is scripted or traced, which hides its layers.
+    """
+    while _is_compiled(network):
+        network = network._orig_mod  # type: ignore[assignment]
+    parts = [*network.modules()]
+    for part in parts:
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ArchitectureError(
+                f"{what} is a TorchScript module (scripted or traced), which hides its layers; give the "
+                "torch.nn.Module that it was made from."
+            )
+    compiled = [part for part in parts if _is_compiled(part)]
+    if not compiled and not any(getattr(part, "_compiled_call_impl", None) for part in parts):
+        return network
+    copies: dict[int, Any] = {}
+    for part in reversed(compiled):  # inner ones first
+        copies[id(part)] = copy.deepcopy(part._orig_mod, copies)
+    return copy.deepcopy(network, copies)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules
 
 
 @contextmanager
@@ -170,3 +450,19 @@ def _working_folder_on_path() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
+
+
+SPACE: Final = SearchSpace(
+    name=NAME,
+    title="your own networks, imported",
+    forms="python:package.module:function[#name]",
+    settings=Settings,
+    full=None,
+    named=named,
+    sample=sample,
+    mutate=mutate,
+    function=digest,
+    allocate=allocate,
+    build=build,
+    digest=digest,
+)

@@ -26,7 +26,7 @@ def reference_conditions(config: RunConfig, conditions: Conditions, images: str)
         conditions: what they mean on this machine's data; so does `images`, the source of the batches.
     """
     return ReferenceConditions(
-        networks=config.networks.model_dump(mode="json"),
+        networks=config.networks.model_dump(mode="json", exclude={"space"}),
         seed=config.seed,
         probe_seed=conditions.seed,
         images=images,

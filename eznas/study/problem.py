@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,6 @@ from eznas.fitness import Labels
 from eznas.randomness import derived_seed, stream
 from eznas.runs.config import RunConfig
 from eznas.scoring import Conditions
-from eznas.spaces import Skeleton
 from eznas.statistics import CaptureSettings, tensor_digest
 from primitives import PRIMITIVE_SETS, Level, PrimitiveSet
 
@@ -50,8 +49,8 @@ class Problem:
         conditions = self.conditions
         return CaptureSettings(
             space="nb201",
-            skeleton=asdict(conditions.skeleton),
-            scheme=conditions.scheme,
+            skeleton=self.config.networks.model_dump(exclude={"space", "scheme"}),
+            scheme=self.config.networks.scheme,
             images=self.images,
             images_digest=tensor_digest(conditions.inputs),
             batch_size=len(conditions.inputs),
@@ -126,12 +125,8 @@ def conditions_of(config: RunConfig) -> tuple[Conditions, str]:
 
     inputs, targets = batch(config.probe.batch_size)
     estimator_inputs, estimator_targets = batch(config.report.baseline_batch_size)
-    networks = config.networks
     conditions = Conditions(
-        skeleton=Skeleton(
-            cells_per_stage=networks.cells_per_stage, channels=networks.channels, n_classes=networks.n_classes
-        ),
-        scheme=networks.scheme,
+        settings=config.networks,
         seed=derived_seed(config.seed, "networks") % 2**31,
         inputs=inputs,
         targets=targets,

@@ -323,7 +323,7 @@ class _Asked:
             "format": "eznas-scores",
             "version": 1,
             "proxies": {name: self._settings_of(name) for name in self.names},
-            "networks": config.networks.model_dump(mode="json"),
+            "networks": config.networks.model_dump(mode="json", exclude={"space"}),
             "probe": config.probe.model_dump(mode="json"),
             "baseline_batch_size": config.report.baseline_batch_size,
             "seed": config.seed,

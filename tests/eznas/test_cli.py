@@ -106,7 +106,7 @@ EXPORTED = """
 import importlib.util, json, sys
 import torch
 from dataclasses import asdict
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 
 torch.set_num_threads(1)
 path, seed, batch, skeleton, specs = json.loads(sys.stdin.read())
@@ -115,7 +115,7 @@ proxy = importlib.util.module_from_spec(spec)
 sys.modules["proxy"] = proxy
 spec.loader.exec_module(proxy)
 inputs = torch.tensor(batch)
-networks = [build_network(nb201.architecture(s), Skeleton(**skeleton), seed=seed) for s in specs]
+networks = [build_network(nb201.architecture(s), nb201.Settings(**skeleton), seed=seed) for s in specs]
 print(json.dumps([proxy.score(network, inputs) for network in networks]))
 """
 

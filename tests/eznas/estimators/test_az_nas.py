@@ -16,7 +16,7 @@ from eznas.errors import CaptureError
 from eznas.estimators import az_expressivity, az_progressivity, az_trainability
 from eznas.estimators.az_nas import AZ_SEED, feature_blocks, spectral_entropy
 from eznas.estimators.passes import gaussian_state, kaiming_deviation
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from tests.eznas.estimators.small_networks import Apply, convolutional, noise
 
 TERMS = (az_expressivity, az_progressivity, az_trainability)
@@ -73,7 +73,7 @@ def kinds(network: nn.Module, images: Tensor) -> list[str]:
 
 @pytest.mark.parametrize("cells", [1, 2])
 def test_the_features_of_nas_bench_201_are_stem_cells_and_reductions(cells: int) -> None:
-    network = build_network(nb201.from_index(11), Skeleton(cells_per_stage=cells), seed=0)
+    network = build_network(nb201.from_index(11), nb201.Settings(cells_per_stage=cells), seed=0)
     stage = ["Cell"] * cells
     assert kinds(network, noise(2, 3, 16, 16)) == ["BatchNorm2d", *stage, "Reduction", *stage, "Reduction", *stage]
     assert feature_blocks(network, noise(2, 3, 16, 16))[0][0] is network.get_submodule("stem.1")
@@ -204,14 +204,14 @@ def test_sizes_that_do_not_divide_are_scored() -> None:
 
 
 def cell(*operations: str) -> nn.Module:
-    return build_network(nb201.architecture(operations), Skeleton(cells_per_stage=1), seed=0)
+    return build_network(nb201.architecture(operations), nb201.Settings(), seed=0)
 
 
 def test_limits_hold_on_nas_bench_201() -> None:
     images = noise(16, 3, 16, 16)
     bound = 2 * (math.log(16) + math.log(32) + math.log(64))  # stem and cell, twice reduction and cell
     for index in (11, 284, 1462, 9417, 13990):
-        network = build_network(nb201.from_index(index), Skeleton(cells_per_stage=1), seed=0)
+        network = build_network(nb201.from_index(index), nb201.Settings(), seed=0)
         assert 0 < az_expressivity(network, images) <= bound
         assert az_trainability(network, images) <= 1e-5
         assert -math.log(64) < az_progressivity(network, images) < math.log(64)

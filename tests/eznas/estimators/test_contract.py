@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from eznas.errors import CaptureError, ConfigError
 from eznas.estimators import PUBLISHED, Estimator, by_name, estimators_table, score
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from tests.eznas.estimators.small_networks import labels
 
 EACH = pytest.mark.parametrize("estimator", PUBLISHED, ids=lambda estimator: estimator.name)
@@ -513,5 +513,5 @@ def test_one_image_of_one_class_is_a_value_or_a_sentence(estimator: Estimator, i
 @EACH
 @pytest.mark.parametrize("index", [1651, 1, 11])
 def test_cells_without_a_path_are_a_value(estimator: Estimator, index: int, images: Tensor) -> None:
-    network = build_network(nb201.from_index(index), Skeleton(cells_per_stage=1, channels=4), seed=0)
+    network = build_network(nb201.from_index(index), nb201.Settings(channels=4), seed=0)
     assert isinstance(outcome(estimator, network, images), float)

@@ -31,7 +31,7 @@ from eznas.estimators import (
     zen,
 )
 from eznas.fitness import spearman
-from eznas.spaces import Architecture, Skeleton, build_network, nb201
+from eznas.spaces import Architecture, build_network, nb201
 from tests.eznas.estimators.small_networks import labels
 
 # index: parameters (M), l2 norm, ln synflow, NASWOT at batch 32, jacob_cov at batch 32
@@ -54,8 +54,8 @@ DEGENERATE = {
 }
 
 
-def build(arch: Architecture, **skeleton: int) -> nn.Module:
-    return build_network(arch, Skeleton(**skeleton), scheme="default", seed=0)
+def build(arch: Architecture, **changed: int) -> nn.Module:
+    return build_network(arch, nb201.FULL.model_copy(update={"scheme": "default", **changed}), seed=0)
 
 
 def images(n: int, size: int = 32) -> Tensor:
@@ -67,7 +67,7 @@ def test_scores_are_those_published(index: int) -> None:
     parameters, norm, flow, kernel, jacobian = PUBLISHED_SCORES[index]
     network, batch = build(nb201.from_index(index)), images(32)
     assert parameter_count(network, batch) == round(parameters * 1e6)
-    assert mac_count(network, batch) == nb201.mac_count(nb201.from_index(index), Skeleton(), 32)
+    assert mac_count(network, batch) == nb201.mac_count(nb201.from_index(index), nb201.FULL, 32)
     assert l2_norm(network, batch) == pytest.approx(norm, rel=0.01)
     assert synflow(network, batch) == pytest.approx(flow, abs=0.5)
     assert naswot(network, batch) == pytest.approx(kernel, rel=0.03)

@@ -15,7 +15,7 @@ from eznas.errors import CaptureError
 from eznas.estimators import trainable_layers, vkdnw
 from eznas.estimators.passes import gaussian_state, kaiming_deviation
 from eznas.estimators.vkdnw import VKDNW_SEED, fisher_spectrum, logit_derivatives, spectrum_entropy
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from tests.eznas.estimators.small_networks import convolutional, noise
 
 
@@ -132,7 +132,7 @@ def test_it_counts_the_parameter_tensors_of_nas_bench_201() -> None:
     for index in (11, 1462, 13990):
         arch = nb201.from_index(index)
         convolutions = sum("conv" in operation for operation in nb201.operations(arch))
-        network = build_network(arch, Skeleton(cells_per_stage=1), seed=0)
+        network = build_network(arch, nb201.Settings(), seed=0)
         assert trainable_layers(network, images) == 21 + 3 * 3 * convolutions
         assert 0 < vkdnw(network, images) - trainable_layers(network, images) <= math.log(9)
 

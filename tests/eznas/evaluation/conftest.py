@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import (
     ALL_STATISTICS,
     CaptureSettings,
@@ -20,7 +19,7 @@ from eznas.statistics import (
     tensor_digest,
 )
 
-SKELETON = Skeleton(cells_per_stage=1, channels=4)
+NETWORKS = nb201.Settings(channels=4)
 SEED = 5
 INPUTS = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 TARGETS = torch.tensor([4, 1, 4])
@@ -41,7 +40,7 @@ def networks() -> tuple[NetworkStatistics, ...]:
     """All statistics of each network, labelled and linearised ones too."""
     return tuple(
         capture(
-            build_network(a, SKELETON, seed=SEED), INPUTS, seed=SEED, statistics=ALL_STATISTICS, targets=TARGETS
+            build_network(a, NETWORKS, seed=SEED), INPUTS, seed=SEED, statistics=ALL_STATISTICS, targets=TARGETS
         )
         for a in ARCHITECTURES
     )
@@ -56,7 +55,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StatisticsStor
 def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
     settings = CaptureSettings(
         space="nb201",
-        skeleton=asdict(SKELETON),
+        skeleton=NETWORKS.model_dump(exclude={"space", "scheme"}),
         scheme="eznas",
         images="noise",
         images_digest=tensor_digest(INPUTS),
@@ -69,7 +68,7 @@ def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
         root,
         ARCHITECTURES,
         settings,
-        lambda arch: build_network(arch, SKELETON, seed=SEED),
+        lambda arch: build_network(arch, NETWORKS, seed=SEED),
         INPUTS,
         targets=TARGETS,
         statistics=ALL_STATISTICS,

@@ -16,7 +16,7 @@ import functools, re, sys
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np, torch
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Grammar, Variation
 from eznas.randomness import stream
@@ -29,13 +29,14 @@ def peak():
 
 torch.set_num_threads(1)
 images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-skeleton = Skeleton(cells_per_stage=1)
+networks = nb201.Settings()
 settings = CaptureSettings(
-    space="nb201", skeleton=asdict(skeleton), scheme="eznas", images="noise", images_digest=tensor_digest(images),
+    space="nb201", skeleton=networks.model_dump(exclude={"space", "scheme"}), scheme="eznas", images="noise",
+    images_digest=tensor_digest(images),
     batch_size=8, input_size=16, seed=0,
 )
 cells = [nb201.from_index(index) for index in range(0, 15625, 620)]
-make_network = functools.partial(build_network, skeleton=skeleton, seed=0)
+make_network = functools.partial(build_network, settings=networks, seed=0)
 folder, budget, out = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 store, captured = ensure_store(folder, cells, settings, make_network, images, networks_per_shard=1)
 if captured:

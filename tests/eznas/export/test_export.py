@@ -24,8 +24,7 @@ from eznas.export import python as export
 from eznas.programs import Invalid, Program, from_json, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.runs.front import load_front
-from eznas.spaces import nb201
-from eznas.spaces.networks import build_network
+from eznas.spaces import build_network, nb201
 from eznas.statistics import ALL_STATISTICS, capture
 from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
 from tests.strategies import random_programs
@@ -178,7 +177,7 @@ def test_an_exported_estimator_reads_all_layers_and_the_classes(name: str, tmp_p
     settings = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, units=known.units)
     path = tmp_path / "exported_estimator.py"
     path.write_text(export_python(known.program, direction=1, settings=settings), encoding="utf-8")
-    network = build_network(nb201.from_index(6111), nb201.Skeleton(cells_per_stage=1, channels=4), seed=3)
+    network = build_network(nb201.from_index(6111), nb201.Settings(channels=4), seed=3)
     found = load_module(path).score(network, batch(), CLASSES)
     assert found == pytest.approx(by_name(str(known.estimator))(network, batch(), CLASSES), rel=1e-4)
     if known.program.needs_classes:
@@ -203,13 +202,13 @@ def test_function_that_uses_what_cannot_be_carried_is_refused() -> None:
 
 @pytest.mark.parametrize("index", [11_472, 4_000])
 def test_prepare_and_score_give_the_score_of_the_run(index: int, tmp_path: Path) -> None:
-    skeleton = nb201.Skeleton(cells_per_stage=1, channels=4)
+    settings = nb201.Settings(channels=4)
     program = parse(f"(add {SIMPLE} (log_abs_determinant (sum_layers (agreement_kernel activation_input.perturbed))))")
     arch = nb201.from_index(index)
-    in_run = build_network(arch, skeleton, scheme="eznas", seed=SETTINGS.initialisation_seed)
+    in_run = build_network(arch, settings, seed=SETTINGS.initialisation_seed)
     expected = evaluate(program, capture(in_run, batch(), seed=SETTINGS.probe_seed))
     module = exported(program, tmp_path)
-    network = build_network(arch, skeleton, scheme="default", seed=99)
+    network = build_network(arch, settings.model_copy(update={"scheme": "default"}), seed=99)
     before = module.score(network, batch())
     module.prepare(network)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), in_run.parameters(), strict=True))

@@ -10,27 +10,27 @@ import pytest
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.programs import parse
 from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, pack
 from tests.eznas.estimators.small_networks import labels, noise
 
 EACH = pytest.mark.parametrize("known", KNOWN_PROGRAMS.values(), ids=KNOWN_PROGRAMS)
 
 
-SKELETON = Skeleton(cells_per_stage=1)
+NETWORKS = nb201.Settings()
 
 
 def score(text: str, index: int) -> float:
     """The score that a program gives a reduced NAS-Bench-201 network."""
     plan = make_plan([parse(text)])
-    network = build_network(nb201.from_index(index), SKELETON, seed=0)
+    network = build_network(nb201.from_index(index), NETWORKS, seed=0)
     shown = capture(network, noise(4, 3, 16, 16), seed=0, statistics=plan.statistics, targets=labels(4, 2))
     return float(ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[0, 0])
 
 
 def shown(index: int, *statistics: str) -> list[list[np.ndarray]]:
     """Statistics of each unit of that network."""
-    network = build_network(nb201.from_index(index), SKELETON, seed=0)
+    network = build_network(nb201.from_index(index), NETWORKS, seed=0)
     found = capture(network, noise(4, 3, 16, 16), seed=0, statistics=statistics)
     return [[layer[name].double().numpy() for name in statistics] for layer in found.layers]
 

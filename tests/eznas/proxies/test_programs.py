@@ -12,7 +12,7 @@ from eznas.estimators import by_name
 from eznas.evaluation import ShardExecutor, evaluate, make_plan
 from eznas.programs import Invalid, parse
 from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, pack
 
 AS_PROGRAMS = [known for known in KNOWN_PROGRAMS.values() if known.estimator is not None]
@@ -41,8 +41,8 @@ class Grouped(nn.Module):
 
 
 def _networks() -> dict[str, nn.Module]:
-    skeleton = Skeleton(cells_per_stage=1)
-    cells = {f"nb201 {i}": build_network(nb201.from_index(i), skeleton, scheme="default", seed=i) for i in (0, 6111)}
+    settings = nb201.Settings(scheme="default")
+    cells = {f"nb201 {i}": build_network(nb201.from_index(i), settings, seed=i) for i in (0, 6111)}
     torch.manual_seed(3)
     return {**cells, "grouped": Grouped()}
 
@@ -78,7 +78,7 @@ def test_it_has_the_direction_of_the_estimator(known: KnownProgram) -> None:
 
 def test_the_second_form_of_epe_nas_is_a_program_too() -> None:
     """On a network of 120 classes."""
-    network = build_network(nb201.from_index(6111), Skeleton(cells_per_stage=1, n_classes=120), seed=2)
+    network = build_network(nb201.from_index(6111), nb201.Settings(n_classes=120), seed=2)
     text = KNOWN_PROGRAMS["epe_nas_program"].text.replace("class_separation", "class_separation_spread")
     program = parse(text)
     shown = capture(network, IMAGES, seed=0, statistics=program.layer_statistics, targets=CLASSES * 12, units="all")

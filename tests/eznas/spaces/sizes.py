@@ -7,10 +7,10 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from eznas.spaces import Architecture, Skeleton
+from eznas.spaces import Architecture, CellSettings
 
 
-def check_sizes(space: ModuleType, arch: Architecture, skeleton: Skeleton, size: int) -> None:
+def check_sizes(space: ModuleType, arch: Architecture, settings: CellSettings, size: int) -> None:
     """What a forward pass of a built network performs is what `space` counts, and so are its parameters."""
     performed = 0
 
@@ -23,9 +23,9 @@ def check_sizes(space: ModuleType, arch: Architecture, skeleton: Skeleton, size:
                 performed += (module.in_features + 1) * module.out_features
 
     with torch.device("meta"):  # shapes alone: nothing is computed
-        network = space.allocate(arch, skeleton)
+        network = space.allocate(arch, settings)
         for module in network.modules():
             module.register_forward_hook(count)
-        assert network(torch.empty(2, 3, size, size)).shape == (2, skeleton.n_classes)
-    assert sum(parameter.numel() for parameter in network.parameters()) == space.parameter_count(arch, skeleton)
-    assert performed == space.mac_count(arch, skeleton, size)
+        assert network(torch.empty(2, 3, size, size)).shape == (2, settings.n_classes)
+    assert sum(parameter.numel() for parameter in network.parameters()) == space.parameter_count(arch, settings)
+    assert performed == space.mac_count(arch, settings, size)

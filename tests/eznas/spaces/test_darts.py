@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.spaces import Architecture, Skeleton, build_network, darts
+from eznas.spaces import Architecture, CellSettings, build_network, darts
 from tests.eznas.spaces.reference import rows
 from tests.eznas.spaces.sizes import check_sizes
 
-FULL = darts.FULL_SKELETON
-SMALL = Skeleton(cells_per_stage=1, channels=4)
+FULL = darts.FULL
+SMALL = darts.Settings(channels=4)
 FIRST_CODE = "(((0,0),(1,0),(0,0),(2,4),(1,2),(3,6),(3,1),(4,5)),((1,2),(0,6),(1,1),(2,0),(3,1),(2,5),(1,3),(4,6)))"
 FIRST_TEXT = (
     "|max_pool_3x3~0|max_pool_3x3~1|+|max_pool_3x3~0|sep_conv_5x5~2|+|skip_connect~1|dil_conv_5x5~3|+"
@@ -79,12 +80,12 @@ def test_parameters_of_one_recorded_network() -> None:
 
 
 @pytest.mark.parametrize("operation", darts.OPERATIONS)
-@pytest.mark.parametrize("skeleton", [FULL, SMALL, Skeleton(cells_per_stage=3, channels=5, n_classes=7)], ids=str)
-def test_built_networks_have_the_counted_sizes(operation: str, skeleton: Skeleton) -> None:
-    check_sizes(darts, same(operation), skeleton, 8)
+@pytest.mark.parametrize("settings", [FULL, SMALL, darts.Settings(cells_per_stage=3, channels=5, n_classes=7)], ids=str)
+def test_built_networks_have_the_counted_sizes(operation: str, settings: CellSettings) -> None:
+    check_sizes(darts, same(operation), settings, 8)
 
 
-@settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(genotypes())
 def test_any_network_has_the_counted_sizes(cells: darts.CellPair) -> None:
     check_sizes(darts, darts.architecture(cells), SMALL, 12)
@@ -95,7 +96,7 @@ def test_any_network_has_the_counted_sizes(cells: darts.CellPair) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
 def test_reductions_stand_at_a_third_and_two_thirds(n: int) -> None:
-    network = darts.allocate(same("skip_connect"), Skeleton(cells_per_stage=n, channels=4))
+    network = darts.allocate(same("skip_connect"), darts.Settings(cells_per_stage=n, channels=4))
     halved = [
         position
         for position, cell in enumerate(module for module in network.modules() if isinstance(module, darts.Cell))

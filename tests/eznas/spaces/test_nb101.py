@@ -7,18 +7,19 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from eznas.errors import ArchitectureError
-from eznas.spaces import Architecture, Skeleton, build_network, nb101
+from eznas.spaces import Architecture, CellSettings, build_network, nb101
 from tests.eznas.spaces.reference import rows
 from tests.eznas.spaces.sizes import check_sizes
 
-FULL = nb101.FULL_SKELETON
-SMALL = Skeleton(cells_per_stage=1, channels=8)
-SKELETONS = (FULL, SMALL, Skeleton(cells_per_stage=2, channels=13, n_classes=7))
+FULL = nb101.FULL
+SMALL = nb101.Settings(channels=8)
+SETTINGS = (FULL, SMALL, nb101.Settings(cells_per_stage=2, channels=13, n_classes=7))
 
 DOCUMENTED = "0111010.0000001.0000001.0000100.0000001.0000001.0000000:conv1x1,conv3x3,conv3x3,conv3x3,maxpool3x3"
 RECORDED = "0100110.0010000.0001001.0000010.0000010.0000001.0000000:conv3x3,maxpool3x3,conv3x3,conv3x3,conv1x1"
@@ -110,16 +111,16 @@ def test_parameters_of_every_row_of_the_reference_table() -> None:
         assert nb101.parameter_count(nb101.from_code(row["arch"])) == round(float(row["params"]) * 1e6), row["arch"]
 
 
-@pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("text", SAMPLED)
-def test_built_networks_have_the_counted_sizes(text: str, skeleton: Skeleton) -> None:
-    check_sizes(nb101, nb101.architecture(text), skeleton, 8)
+def test_built_networks_have_the_counted_sizes(text: str, settings: CellSettings) -> None:
+    check_sizes(nb101, nb101.architecture(text), settings, 8)
 
 
-@settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(cells())
 def test_any_network_has_the_counted_sizes(text: str) -> None:
-    check_sizes(nb101, nb101.architecture(text), SKELETONS[2], 12)
+    check_sizes(nb101, nb101.architecture(text), SETTINGS[2], 12)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -128,8 +129,8 @@ def test_any_network_has_the_counted_sizes(text: str) -> None:
 def test_network_computes_the_published_definition() -> None:
     """A forward pass written out once more, with a truncated vertex, a concatenation and an edge input to output."""
     text = "01101.00110.00001.00001.00000:conv3x3,maxpool3x3,conv1x1"  # vertex 1 has 4 channels, 2 and 3 have 4 and 3
-    skeleton = Skeleton(cells_per_stage=1, channels=7)
-    network = build_network(nb101.architecture(text), skeleton, seed=3).double().eval()
+    settings = nb101.Settings(channels=7)
+    network = build_network(nb101.architecture(text), settings, seed=3).double().eval()
     assert next(module.channels for module in network.modules() if isinstance(module, nb101.Cell)) == (4, 4, 3, 7)
     by_name = dict(network.named_parameters())
     scale = 1 / (1 + 1e-5) ** 0.5  # evaluation-mode batch normalisation at initialisation
@@ -204,12 +205,12 @@ def test_architecture_of_another_space() -> None:
         nb101.graph(Architecture("darts", "x"))
 
 
-def test_skeleton_that_is_too_narrow() -> None:
+def test_settings_that_are_too_narrow() -> None:
     arch = nb101.architecture("0110.0001.0001.0000:conv3x3,conv1x1")
     with pytest.raises(
         ArchitectureError, match=r"^2 vertices of .* share 1 channels, .* set networks.channels to 2 or more"
     ):
-        nb101.allocate(arch, Skeleton(channels=1))
+        nb101.allocate(arch, nb101.Settings(channels=1))
 
 
 def test_bad_input_size() -> None:

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from eznas.errors import ArchitectureError
-from eznas.spaces import Architecture, Skeleton, build_network, nb201
+from eznas.spaces import Architecture, CellSettings, build_network, nb201
 from tests.eznas.spaces.sizes import check_sizes
 
-FULL = Skeleton()
-REDUCED = Skeleton(cells_per_stage=1)
-SKELETONS = (FULL, REDUCED, Skeleton(cells_per_stage=2, channels=6, n_classes=120), Skeleton(channels=1, n_classes=1))
+FULL = nb201.FULL
+REDUCED = nb201.Settings()
+SETTINGS = (FULL, REDUCED, nb201.Settings(cells_per_stage=2, channels=6, n_classes=120),
+            nb201.Settings(cells_per_stage=5, channels=1, n_classes=1))  # fmt: skip
 
 # The largest, the empty one, the best of each data set, and a spread of ordinary cells.
 SAMPLED = (0, 9, 11, 284, 1462, 1651, 3888, 6111, 857, 9930, 13714, 15624)
@@ -133,7 +134,7 @@ def test_sizes_of_the_benchmark(index: int) -> None:
 
 
 def test_all_sizes_follow_the_published_closed_forms() -> None:
-    imagenet = Skeleton(n_classes=120)
+    imagenet = nb201.Settings(cells_per_stage=5, n_classes=120)
     counts = set()
     for arch in nb201.all_architectures():
         chosen = nb201.operations(arch)
@@ -146,21 +147,21 @@ def test_all_sizes_follow_the_published_closed_forms() -> None:
     assert (min(counts), max(counts)) == (73_306, 1_531_546)
 
 
-@pytest.mark.parametrize("skeleton", SKELETONS, ids=str)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("index", SAMPLED)
-def test_built_networks_have_the_counted_size(index: int, skeleton: Skeleton) -> None:
+def test_built_networks_have_the_counted_size(index: int, settings: CellSettings) -> None:
     arch = nb201.from_index(index)
-    network = nb201.allocate(arch, skeleton)
-    assert sum(p.numel() for p in network.parameters()) == nb201.parameter_count(arch, skeleton)
+    network = nb201.allocate(arch, settings)
+    assert sum(p.numel() for p in network.parameters()) == nb201.parameter_count(arch, settings)
     n_convolutions = sum(operation.startswith("nor_conv") for operation in nb201.operations(arch))
     n_relus = sum(isinstance(module, nn.ReLU) for module in network.modules())
-    assert n_relus == 3 * skeleton.cells_per_stage * n_convolutions + 5  # 15 (a + b) + 5 in the benchmark
+    assert n_relus == 3 * settings.cells_per_stage * n_convolutions + 5  # 15 (a + b) + 5 in the benchmark
 
 
-@pytest.mark.parametrize(("skeleton", "size"), [(FULL, 8), (REDUCED, 16), (SKELETONS[2], 12)], ids=str)
+@pytest.mark.parametrize(("settings", "size"), [(FULL, 8), (REDUCED, 16), (SETTINGS[2], 12)], ids=str)
 @pytest.mark.parametrize("index", [0, 11, 1462, 1651])
-def test_counted_macs_are_performed(index: int, skeleton: Skeleton, size: int) -> None:
-    check_sizes(nb201, nb201.from_index(index), skeleton, size)
+def test_counted_macs_are_performed(index: int, settings: CellSettings, size: int) -> None:
+    check_sizes(nb201, nb201.from_index(index), settings, size)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -254,11 +255,11 @@ def test_index_out_of_range(index: int) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), list(itertools.product(("cells_per_stage", "channels", "n_classes"), (0, -1, 1.5, True, "5")))
 )
-def test_bad_skeleton(field: str, value: object) -> None:
+def test_bad_settings(field: str, value: object) -> None:
     with pytest.raises(
         ArchitectureError, match=f"Skeleton.{field} must be an integer of at least 1, but it is {value!r}"
     ):
-        Skeleton(**{field: value})  # type: ignore[arg-type]
+        nb201.Settings(**{field: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("size", "message"), [(0, "at least 1"), (30, "multiple of 4.*it is 30; use 32")])

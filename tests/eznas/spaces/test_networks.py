@@ -12,9 +12,9 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.randomness import torch_stream
-from eznas.spaces import SCHEMES, Architecture, Scheme, Skeleton, build_network, initialise_, nb201
+from eznas.spaces import SCHEMES, Architecture, Scheme, build_network, initialise_, nb201
 
-REDUCED = Skeleton(cells_per_stage=1)
+REDUCED = nb201.Settings()
 CELL = nb201.from_index(11)
 
 
@@ -67,7 +67,7 @@ def test_eznas_scheme_is_torch_kaiming_normal() -> None:
 
 
 def test_eznas_scheme_on_a_network() -> None:
-    network = build_network(nb201.from_index(1462), Skeleton(), seed=1)
+    network = build_network(nb201.from_index(1462), nb201.FULL, seed=1)
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 5_000:
             fan_out = module.out_channels * module.kernel_size[0] ** 2

@@ -13,7 +13,7 @@ import torch
 
 from eznas.cli import main
 from eznas.errors import ArchitectureError
-from eznas.spaces import Architecture, Skeleton, build_network, networks_named, own
+from eznas.spaces import Architecture, build_network, networks_named, own
 
 MODULE = """
 import torch
@@ -99,7 +99,7 @@ def test_networks_are_found_by_name_and_left_as_they_are() -> None:
     assert found == tuple(Architecture("python", f"my_models:networks#{name}") for name in ("narrow", "wide"))
     assert networks_named("python:my_models:networks#wide") == found[1:]
     for arch, width in zip(found, (4, 8), strict=True):
-        network = build_network(arch, Skeleton(), scheme="eznas", seed=0)
+        network = build_network(arch, own.Settings(), seed=0)
         torch.manual_seed(width)
         first = torch.nn.Conv2d(3, width, 3, stride=2)
         assert torch.equal(network.get_parameter("0.weight"), first.weight)
@@ -161,7 +161,7 @@ def test_what_gives_no_networks_is_refused_in_a_sentence(spec: str, message: str
 def test_a_maker_that_makes_no_network_is_refused_in_a_sentence(name: str, message: str) -> None:
     (arch,) = networks_named(f"python:my_models:wrong#{name}")
     with pytest.raises(ArchitectureError, match=message):
-        build_network(arch, Skeleton(), seed=0)
+        build_network(arch, own.Settings(), seed=0)
 
 
 @pytest.mark.usefixtures("my_models")
@@ -170,7 +170,7 @@ def test_what_networks_draw_is_the_same_in_every_process() -> None:
     found = networks_named("python:my_models:drawn")
 
     def weights() -> list[torch.Tensor]:
-        return [build_network(arch, Skeleton(), seed=0).get_parameter("1.weight").clone() for arch in found[:2]]
+        return [build_network(arch, own.Settings(), seed=0).get_parameter("1.weight").clone() for arch in found[:2]]
 
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -179,7 +179,9 @@ def test_what_networks_draw_is_the_same_in_every_process() -> None:
     own._networks.cache_clear()
     sys.modules.pop("my_models")
     torch.manual_seed(2)
-    again = [build_network(arch, Skeleton(), seed=0).get_parameter("1.weight") for arch in reversed(found[:2])][::-1]
+    again = [
+        build_network(arch, own.Settings(), seed=0).get_parameter("1.weight") for arch in reversed(found[:2])
+    ][::-1]
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 

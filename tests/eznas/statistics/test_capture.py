@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from eznas.errors import CaptureError
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import STATISTICS, capture
 from eznas.statistics.tracing import probe_inputs
 
@@ -19,9 +19,9 @@ IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
 def test_equal_seeds_give_equal_statistics() -> None:
-    skeleton = Skeleton(cells_per_stage=1)
+    settings = nb201.Settings()
     first, second, other = (
-        capture(build_network(nb201.from_index(11), skeleton, seed=1), IMAGES, seed=seed) for seed in (1, 1, 2)
+        capture(build_network(nb201.from_index(11), settings, seed=1), IMAGES, seed=seed) for seed in (1, 1, 2)
     )
     assert first.quantities == second.quantities
     for layer, same, differs in zip(first.layers, second.layers, other.layers, strict=True):
@@ -31,7 +31,7 @@ def test_equal_seeds_give_equal_statistics() -> None:
 
 
 def test_the_number_of_threads_changes_no_value_and_is_left_as_it_was() -> None:
-    network = build_network(nb201.from_index(11), Skeleton(cells_per_stage=1), seed=1)
+    network = build_network(nb201.from_index(11), nb201.Settings(), seed=1)
     n_threads = torch.get_num_threads()
     captured = []
     try:
@@ -79,7 +79,7 @@ def test_unknown_statistics_and_bad_inputs_are_refused() -> None:
 
 def test_a_reduced_network_is_captured_fast_enough() -> None:
     """Target: 0.25 s on one core; the bound leaves room for a busy machine and still catches a slow path."""
-    network = build_network(nb201.from_index(11), Skeleton(cells_per_stage=1), seed=1)
+    network = build_network(nb201.from_index(11), nb201.Settings(), seed=1)
     capture(network, IMAGES, seed=0)
     seconds = []
     for _ in range(5):
@@ -92,7 +92,7 @@ def test_a_reduced_network_is_captured_fast_enough() -> None:
 def test_three_probes_cost_little_more_than_three_passes() -> None:
     """At most half as much again as forward and backward alone; the fastest of alternating runs, so that others on the
     machine matter little."""
-    networks = [build_network(nb201.from_index(index), Skeleton(cells_per_stage=1), seed=1) for index in (11, 0, 12000)]
+    networks = [build_network(nb201.from_index(index), nb201.Settings(), seed=1) for index in (11, 0, 12000)]
     batches = list(probe_inputs(IMAGES, 0).values())
 
     def passes(network: nn.Module) -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from eznas.errors import CaptureError, StoreError
-from eznas.spaces import Architecture, Skeleton, build_network, nb201
+from eznas.spaces import Architecture, build_network, nb201
 from eznas.statistics import (
     CaptureSettings,
     Shard,
@@ -37,13 +37,13 @@ from eznas.statistics import store as store_module
 from eznas.statistics.shard import columns
 
 FULL_DISK_REMEDY = r"; free space \(eznas data prune removes older stores\) or make the folder writable, and run again"
-SKELETON = Skeleton(cells_per_stage=1, channels=4)
+NETWORKS = nb201.Settings(channels=4)
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (11, 1651, 284, 0, 1462))
 STATISTICS = ("weight", "weight_grad.noise", "activation_input.perturbed")
 SETTINGS = CaptureSettings(
     space="nb201",
-    skeleton=dataclasses.asdict(SKELETON),
+    skeleton=NETWORKS.model_dump(exclude={"space", "scheme"}),
     scheme="eznas",
     images="noise",
     images_digest=tensor_digest(IMAGES),
@@ -64,7 +64,7 @@ class Builder:
         if arch == self.stop_at:
             raise self.error
         self.built.append(arch)
-        return build_network(arch, SKELETON, seed=SETTINGS.seed)
+        return build_network(arch, NETWORKS, seed=SETTINGS.seed)
 
 
 def ensure(root: Path, builder: Builder | None = None, **options: object) -> tuple[StatisticsStore, bool]:
@@ -282,19 +282,19 @@ MEMORY = """
 import dataclasses, functools, re, sys
 from pathlib import Path
 import torch
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import CaptureSettings, capture, ensure_store, tensor_digest
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-skeleton = Skeleton(cells_per_stage=1)
+networks = nb201.Settings()
 settings = CaptureSettings(
-    space="nb201", skeleton=dataclasses.asdict(skeleton), scheme="eznas", images="noise",
+    space="nb201", skeleton=networks.model_dump(exclude={"space", "scheme"}), scheme="eznas", images="noise",
     images_digest=tensor_digest(images), batch_size=8, input_size=16, seed=0,
 )
-make_network = functools.partial(build_network, skeleton=skeleton, seed=0)
+make_network = functools.partial(build_network, settings=networks, seed=0)
 cells = [nb201.from_index(index) for index in range(0, 15625, 850)]
 idle = peak()
 store, _ = ensure_store(Path(sys.argv[1]), cells, settings, make_network, images, memory_budget=int(sys.argv[2]))

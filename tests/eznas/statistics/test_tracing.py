@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.statistics import tracing
 from eznas.statistics.tracing import (
     LABELLED_STATISTICS,
@@ -23,7 +23,7 @@ from eznas.statistics.tracing import (
     run_probe,
 )
 
-SKELETON = Skeleton(cells_per_stage=1, channels=4)
+NETWORKS = nb201.Settings(channels=4)
 GRADIENTS = ("weight_grad", "activation_input_grad", "convolution_input_grad", "activation_output_grad")
 
 
@@ -143,17 +143,17 @@ def unit_convolutions(network: nn.Module) -> list[nn.Module]:
 @pytest.mark.parametrize("index", [0, 11, 284, 1462, 1651, *random.Random(5).sample(range(15_625), 7)])
 def test_units_and_counts_of_nb201_are_the_closed_forms(index: int) -> None:
     arch = nb201.from_index(index)
-    record = run_probe(build_network(arch, SKELETON, seed=1), images(), gradients=False)
+    record = run_probe(build_network(arch, NETWORKS, seed=1), images(), gradients=False)
     operations = nb201.operations(arch)
     n_convolutions = operations.count("nor_conv_3x3") + operations.count("nor_conv_1x1")
     assert len(record.units) == 3 * n_convolutions + 4
-    assert record.parameter_count == nb201.parameter_count(arch, SKELETON)
-    assert record.mac_count == nb201.mac_count(arch, SKELETON, 8)
+    assert record.parameter_count == nb201.parameter_count(arch, NETWORKS)
+    assert record.mac_count == nb201.mac_count(arch, NETWORKS, 8)
 
 
 @pytest.mark.parametrize("index", [11, 1462, 284])
 def test_values_and_gradients_equal_those_of_hooks(index: int) -> None:
-    network = build_network(nb201.from_index(index), SKELETON, seed=1)
+    network = build_network(nb201.from_index(index), NETWORKS, seed=1)
     convolutions = unit_convolutions(network)
     expected = hook_reference(network, convolutions, images())
     found = run_probe(network, images()).units
@@ -449,7 +449,7 @@ CLASSES = torch.tensor([1, 0, 1, 2])[: len(images())]
 
 
 def test_labelled_gradients_are_those_of_the_loss() -> None:
-    network = build_network(nb201.from_index(11), SKELETON, seed=1)
+    network = build_network(nb201.from_index(11), NETWORKS, seed=1)
     units, quantities = capture_units(
         network, images(), seed=0, statistics=LABELLED_STATISTICS[:-1], targets=CLASSES, units="all"
     )
@@ -464,7 +464,7 @@ def test_labelled_gradients_are_those_of_the_loss() -> None:
 
 
 def test_the_output_of_a_convolution_is_recorded_before_normalisation() -> None:
-    network = build_network(nb201.from_index(1462), SKELETON, seed=1)
+    network = build_network(nb201.from_index(1462), NETWORKS, seed=1)
     names = ["convolution_output.labelled", "activation_output.data"]
     units, _ = capture_units(network, images(), seed=0, statistics=names, targets=CLASSES)
     for unit in units:
@@ -494,7 +494,7 @@ def test_the_linearised_network_has_no_normalisation_and_double_precision() -> N
 
 
 def test_all_layers_or_the_convolutional_units() -> None:
-    network = build_network(nb201.from_index(1462), SKELETON, seed=1)
+    network = build_network(nb201.from_index(1462), NETWORKS, seed=1)
     some, _ = capture_units(network, images(), seed=0, statistics=["weight"])
     every, _ = capture_units(network, images(), seed=0, statistics=["weight"], units="all")
     assert len(every) == len(some) + 4  # the stem, two shortcuts, the classifier

@@ -16,7 +16,7 @@ import torch
 from eznas.cli import main
 from eznas.runs import Journal
 from eznas.runs.folder import RunFolder
-from eznas.spaces import Skeleton, build_network, nb201
+from eznas.spaces import build_network, nb201
 from eznas.study import Study
 from eznas.workers import open_pool
 from tests.eznas.tiny import evolve, options, result
@@ -157,7 +157,7 @@ def test_a_run_with_the_labelled_words_ends_with_a_front(tmp_path: Path) -> None
     changed = {"evolution__primitive_set": "labelled", "probe__units": "all"}
     assert evolve(tmp_path / "run", **changed) == 0
     study = Study(tmp_path / "run")
-    network = build_network(nb201.from_index(7), Skeleton(cells_per_stage=1), seed=0)
+    network = build_network(nb201.from_index(7), nb201.Settings(), seed=0)
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert math.isfinite(study.best.score(network, images, torch.tensor([0, 1, 1, 0])))
     assert "targets" in study.best.to_python()
