@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eznas.benchmarks import FULL_TRAINING, Split, load_nb201
+from eznas.benchmarks import Split, load_nb201
 from eznas.errors import EznasError
 from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
 from eznas.fitness.aggregation import aggregate_scores, parse_sum, sorted_reference
@@ -41,7 +41,7 @@ def rank(scored: ScoredNetworks, n_ranked: int) -> list[dict[str, Any]]:
     """One row for each member, and for each sum with either way of combining."""
     members = dict(zip(scored.proxies, scored.scores, strict=True))
     benchmark = load_nb201()
-    accuracies = benchmark.accuracies(scored.architectures[:n_ranked], "cifar10", Split.TEST, FULL_TRAINING)
+    accuracies = benchmark.accuracies(scored.architectures[:n_ranked], "cifar10", Split.TEST)
 
     def row(name: str, scores: np.ndarray, combined: str) -> dict[str, Any]:
         last = np.where(np.isfinite(scores), scores, -np.inf)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(render_table(rows, "table", width=160), end="")
-    print(f"CIFAR-10, test, {FULL_TRAINING} epochs; a reference of {n_reference} other cells; 95 % intervals.")
+    print(f"CIFAR-10, test, full training; a reference of {n_reference} other cells; 95 % intervals.")
     return 0
 
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from eznas.benchmarks import DATASETS, FULL_TRAINING, Split, load_nb201
-from eznas.conditions import N_CLASSES, default_image_source
+from eznas.benchmarks import DATASETS, Split, load_nb201
+from eznas.conditions import IMAGE_SETS, default_image_source
 from eznas.errors import ConfigError, EznasError
 from eznas.estimators import PUBLISHED
 from eznas.files import replace_file
@@ -72,7 +72,7 @@ class Condition:
         """As settings of ``eznas score``."""
         is_full = self.skeleton == "full"
         size = 32 if is_full and self.dataset != "imagenet16" else 16
-        n_classes = N_CLASSES[self.dataset] if self.n_logits is None else self.n_logits
+        n_classes = IMAGE_SETS[self.dataset].n_classes if self.n_logits is None else self.n_logits
         return [
             f'benchmark.datasets=["{self.dataset}"]', f"seed={self.seed}", 'networks.scheme="default"',
             f"networks.cells_per_stage={5 if is_full else 1}", f"networks.n_classes={n_classes}",
@@ -170,7 +170,7 @@ def _labels(cells: Sequence[int], datasets: Sequence[str]) -> Iterator[tuple[str
     for dataset in datasets:
         for split in (Split.TEST, Split.VALIDATION):
             if benchmark.has(dataset, split):
-                yield dataset, split.value, benchmark.accuracies(architectures, dataset, split, FULL_TRAINING)
+                yield dataset, split.value, benchmark.accuracies(architectures, dataset, split)
 
 
 def _expected() -> dict[str, Any]:

@@ -1,34 +1,45 @@
 """Benchmarks: architectures with recorded accuracies, and how to divide them.
 
-`load_nb201` gives a `Benchmark`; `partition` divides it into parts for evolving, selecting and reporting; `data_status`
-says what this machine has.
+`load_benchmark` gives a `Benchmark` of the table `BENCHMARKS` by name, `load_accuracies` one of your own networks;
+`partition` divides it into parts for evolving, selecting and reporting, `folds` into parts that take turns;
+`data_status` says what this machine has.
 """
 
 from __future__ import annotations
 
-from eznas.benchmarks.benchmark import DATASETS, FULL_TRAINING, Benchmark, Column
+from eznas.benchmarks.benchmark import DATASETS, Benchmark, Column
+from eznas.benchmarks.nb101 import load_nb101
 from eznas.benchmarks.nb201 import load_nb201
+from eznas.benchmarks.own import load_accuracies
+from eznas.benchmarks.sources import BENCHMARKS, BenchmarkSource, load_benchmark
 from eznas.benchmarks.split import Split
 from eznas.benchmarks.status import DataSource, data_status
-from eznas.benchmarks.subsets import STRATEGIES, Partition, Strategy, partition, stratified, uniform
-from eznas.benchmarks.task import Task, learning_split, make_tasks
+from eznas.benchmarks.subsets import STRATEGIES, Partition, Sizes, Strategy, folds, partition, stratified, uniform
+from eznas.benchmarks.task import Task, learning_split, make_tasks, reporting_split
 
 __all__ = [
+    "BENCHMARKS",
     "DATASETS",
-    "FULL_TRAINING",
     "STRATEGIES",
     "Benchmark",
+    "BenchmarkSource",
     "Column",
     "DataSource",
     "Partition",
+    "Sizes",
     "Split",
     "Strategy",
     "Task",
     "data_status",
+    "folds",
     "learning_split",
+    "load_accuracies",
+    "load_benchmark",
+    "load_nb101",
     "load_nb201",
     "make_tasks",
     "partition",
+    "reporting_split",
     "stratified",
     "uniform",
 ]

@@ -1,30 +1,36 @@
 """The embedded accuracies: an independent re-training of every NAS-Bench-201 cell on CIFAR-10, from a PyPI package.
 
 The package ``analog-nasbench`` stores its table as a pickle. It is read here without importing the package and by an
-unpickler that knows two class names and nothing else, so the file is data and can run no code.
+unpickler that knows two class names and nothing else, so the file is data and can run no code. A file that is not the
+known one is first walked through, so that it can ask for no more memory than its own size.
 
 Source: `AnalogNAS-Bench 2025 <https://arxiv.org/abs/2506.18495>`_ (baseline accuracy: digital, full precision).
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark
+from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError
+from eznas.errors import BenchmarkError, one_line
 from eznas.spaces import Architecture, nb201
 
 PACKAGE: Final = "analog-nasbench"
 _MODULE: Final = "analognasbench"
 _FILE: Final = "data.anb"
+MAX_BYTES: Final = 64 * 2**20
+_KNOWN_DIGEST: Final = "85f3435b877aa2d36268d55ce07f6ff6d73643d17a840f1941745da5eb80db32"  # SHA-256 of the file in 0.1.3
 # The package's own code of a cell: one digit per edge, edges grouped by the node they leave.
 _DIGITS: Final = {"skip_connect": 0, "none": 1, "nor_conv_3x3": 2, "nor_conv_1x1": 3, "avg_pool_3x3": 4}
 _DIGIT_ORDER: Final = tuple(nb201.EDGES.index(edge) for edge in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)))
@@ -38,6 +44,8 @@ _DAMAGED: Final = (
     TypeError,
     ValueError,
     OverflowError,
+    MemoryError,
+    RecursionError,
 )
 
 
@@ -76,8 +84,8 @@ def analog_file() -> Path | None:
 def load_analog() -> Benchmark:
     """CIFAR-10 test accuracies of all 15,625 cells from the installed package.
 
-    One label per cell (``baseline_accuracy``): CIFAR-10, `Split.TEST`. The package does not state the number of epochs;
-    the label is filed under full training. It ranks cells as the official CIFAR-10 test accuracy does (Spearman .991).
+    One label per cell (``baseline_accuracy``): CIFAR-10, `Split.TEST`. The package does not state the number of epochs.
+    It ranks cells as the official CIFAR-10 test accuracy does (Spearman .991).
 
     Raises:
         BenchmarkError: if the package is not installed or its table is damaged or not the expected one.
@@ -97,8 +105,7 @@ def load_analog() -> Benchmark:
             f"training, epochs not stated), from the package {PACKAGE} {importlib.metadata.version(PACKAGE)}."
         ),
         architectures=nb201.all_architectures(),
-        tables={("cifar10", Split.TEST, FULL_TRAINING): accuracies},
-        are_epochs_stated=False,
+        tables={("cifar10", Split.TEST, None): accuracies},
     )
 
 
@@ -116,13 +123,18 @@ def read_table(stream: BinaryIO, name: str) -> npt.NDArray[np.float64]:
         BenchmarkError: if it is damaged, names anything but the two expected classes, or lacks cells.
     """
     try:
-        table = _RestrictedUnpickler(stream).load()
+        content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+        if hashlib.sha256(content).hexdigest() != _KNOWN_DIGEST:
+            _check_demands(content)
+        table = _RestrictedUnpickler(io.BytesIO(content)).load()
         values = np.array([float(table[_digits(arch)].baseline_accuracy) for arch in nb201.all_architectures()])
         n_surplus = len(table) - nb201.N_CELLS
     except KeyError as error:
         reason = f"it lacks {error.args[0]!r}"
     except _DAMAGED as error:
-        reason = str(error) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
     else:
         if not np.all((values >= 0.0) & (values <= 100.0)):
             reason = "it holds values outside 0..100"
@@ -134,6 +146,16 @@ def read_table(stream: BinaryIO, name: str) -> npt.NDArray[np.float64]:
         f"{name} must hold one accuracy for each of the {nb201.N_CELLS} NAS-Bench-201 cells, but {reason}; "
         f"reinstall it with 'pip install --force-reinstall {PACKAGE}'."
     )
+
+
+def _check_demands(content: bytes) -> None:
+    """Raises ValueError where a pickle asks for memory out of proportion: lengths beyond its end, far memo positions.
+
+    The unpickler would make room for either before it finds that nothing follows.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > len(content):
+            raise ValueError(f"it asks for {argument} places to remember objects in")
 
 
 def _digits(arch: Architecture) -> tuple[int, ...]:

@@ -15,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError
+from eznas.errors import BenchmarkError, shown
 from eznas.spaces import Architecture
 
 DATASETS: Final = ("cifar10", "cifar100", "imagenet16")
-FULL_TRAINING: Final = 200  # epochs; the benchmarks also record short trainings, which rank networks differently
+"""The data sets of NAS-Bench-201; other benchmarks have others."""
 
-Column = tuple[str, Split, int]
-"""What one table of accuracies is of: data set, split, epochs of training."""
+Column = tuple[str, Split, int | None]
+"""What one table of accuracies is of: data set, split, epochs of training (None: a full training, epochs not stated)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +31,33 @@ class Benchmark:
 
     Attributes:
         name: short name, for example ``"nb201"``.
-        provenance: one sentence on where the numbers come from: source, seeds, epochs.
-        architectures: (n_architectures,) distinct architectures in the benchmark's own order.
+        provenance: one sentence on where the numbers come from: source, seeds, epochs, which splits there are.
+        architectures: (n_architectures,) distinct architectures of one search space, in the benchmark's own order.
         tables: for each (data set, split, epochs) an (n_architectures,) float64 array of accuracies in percent.
         seconds: for each (data set, epochs) with recorded times an (n_architectures,) float64 array of seconds that
             one training takes with one evaluation on the validation images.
-        are_epochs_stated: whether the source says how long it trained; else full trainings are filed under
-            `FULL_TRAINING` and reported without a number.
+        label_noise: for each data set where it is known, the standard deviation between repeated trainings of one
+            architecture, in percent points.
+        unstated_splits: data sets with one label whose source does not say which images it was measured on; they are
+            filed under `Split.TEST` and reported as "split not stated".
+        notes: what was assumed when the accuracies were read, one sentence each, for people.
 
     Raises:
-        BenchmarkError: if an architecture repeats, a table has another length or a value outside 0..100, or a time is
-            not positive and finite.
+        BenchmarkError: if there is no architecture, one repeats or is of another space, a table has another length or
+            a value outside 0..100, or a time or noise is not positive and finite.
     """
 
     name: str
     provenance: str
     architectures: tuple[Architecture, ...]
     tables: Mapping[Column, npt.NDArray[np.float64]]
-    are_epochs_stated: bool = True
-    seconds: Mapping[tuple[str, int], npt.NDArray[np.float64]] = field(default_factory=dict)
+    seconds: Mapping[tuple[str, int | None], npt.NDArray[np.float64]] = field(default_factory=dict)
+    label_noise: Mapping[str, float] = field(default_factory=dict)
+    unstated_splits: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self._positions) != len(self.architectures):
-            n_repeated = len(self.architectures) - len(self._positions)
-            raise BenchmarkError(
-                f"The architectures of benchmark {self.name!r} must be distinct, but {n_repeated} of "
-                f"{len(self.architectures)} repeat an earlier one; keep one entry of each."
-            )
+        self._check_architectures()
         tables = {}
         for column, values in self.tables.items():
             table = np.array(values, dtype=np.float64)  # a copy: the benchmark cannot change under its readers
@@ -70,16 +70,37 @@ class Benchmark:
             spent = np.array(values, dtype=np.float64)
             if spent.shape != (len(self.architectures),) or not np.all((spent > 0.0) & np.isfinite(spent)):
                 raise BenchmarkError(
-                    f"The {dataset} training times ({epochs} epochs) of benchmark {self.name!r} must be "
+                    f"The {dataset} training times ({_length(epochs)}) of benchmark {self.name!r} must be "
                     f"{len(self.architectures)} positive numbers of seconds, but they have shape {spent.shape} or "
                     "other values; give one each, in the order of the architectures."
                 )
             spent.flags.writeable = False
             times[dataset, epochs] = spent
         object.__setattr__(self, "seconds", MappingProxyType(times))
+        for dataset, noise in self.label_noise.items():
+            if not 0.0 < noise <= 100.0:
+                raise BenchmarkError(
+                    f"The label noise of {dataset} in benchmark {self.name!r} must be a standard deviation in percent "
+                    f"points above 0, but it is {noise}; correct it, or leave it out where it is not known."
+                )
+        object.__setattr__(self, "label_noise", MappingProxyType(dict(self.label_noise)))
+
+    def _check_architectures(self) -> None:
+        if len(self._positions) != len(self.architectures):
+            n_repeated = len(self.architectures) - len(self._positions)
+            raise BenchmarkError(
+                f"The architectures of benchmark {self.name!r} must be distinct, but {n_repeated} of "
+                f"{len(self.architectures)} repeat an earlier one; keep one entry of each."
+            )
+        spaces = sorted({arch.space for arch in self.architectures})
+        if len(spaces) != 1:
+            raise BenchmarkError(
+                f"The architectures of benchmark {self.name!r} must be of one search space, but they are of "
+                f"{', '.join(spaces) or 'none'}; make one benchmark for each."
+            )
 
     def _check(self, column: Column, table: npt.NDArray[np.float64]) -> None:
-        where = f"The {describe(column)} accuracies of benchmark {self.name!r}"
+        where = f"The {self.describe(column)} accuracies of benchmark {self.name!r}"
         if table.shape != (len(self.architectures),):
             raise BenchmarkError(
                 f"{where} must hold one value per architecture, shape ({len(self.architectures)},), but their shape is "
@@ -97,18 +118,38 @@ class Benchmark:
         return {arch: position for position, arch in enumerate(self.architectures)}
 
     @property
+    def space(self) -> str:
+        """Name of the search space of all architectures."""
+        return self.architectures[0].space
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets with recorded accuracies, each once, in the order of the tables."""
         return tuple(dict.fromkeys(dataset for dataset, _, _ in self.tables))
 
-    def has(self, dataset: str, split: Split, epochs: int = FULL_TRAINING) -> bool:
-        """Whether accuracies of this data set, split and length of training are recorded."""
-        return (dataset, split, epochs) in self.tables
+    @cached_property
+    def full_training(self) -> int | None:
+        """Epochs of the benchmark's longest training; None where its source does not state them."""
+        stated = [epochs for _, _, epochs in self.tables if epochs is not None]
+        return max(stated) if stated and len(stated) == len(self.tables) else None
+
+    def has(self, dataset: str, split: Split, epochs: int | None = None) -> bool:
+        """Whether accuracies of this data set, split and length of training (None: the full one) are recorded."""
+        return self._column(dataset, split, epochs) in self.tables
+
+    def _column(self, dataset: str, split: Split, epochs: int | None) -> Column:
+        return (dataset, split, self.full_training if epochs is None else epochs)
 
     def accuracies(
-        self, archs: Sequence[Architecture], dataset: str, split: Split, epochs: int = FULL_TRAINING
+        self, archs: Sequence[Architecture], dataset: str, split: Split, epochs: int | None = None
     ) -> npt.NDArray[np.float64]:
         """Accuracies of some architectures.
+
+        Args:
+            archs: which, in any order.
+            dataset: name of the data set.
+            split: images the accuracies were measured on.
+            epochs: of the training; None means the benchmark's full training.
 
         Returns:
             (len(archs),) float64 array in percent, a new one on each call.
@@ -116,29 +157,34 @@ class Benchmark:
         Raises:
             BenchmarkError: if nothing is recorded for this data set, split and epochs, or for an architecture.
         """
-        column = (dataset, split, epochs)
+        column = self._column(dataset, split, epochs)
         if column not in self.tables:
             raise BenchmarkError(
-                f"Benchmark {self.name!r} has no {describe(column)} accuracies; it has: "
-                f"{', '.join(map(describe, self.tables)) or 'none at all'}; ask for one of these."
+                f"Benchmark {self.name!r} has no {self.describe(column)} accuracies; it has: "
+                f"{', '.join(map(self.describe, self.tables)) or 'none at all'}; ask for one of these."
             )
         try:
             positions = [self._positions[arch] for arch in archs]
         except KeyError as error:
             arch = error.args[0]
             raise BenchmarkError(
-                f"Architecture {arch.spec!r} of space {arch.space!r} is not one of the {len(self.architectures)} "
+                f"Architecture {shown(arch.spec)} of space {arch.space!r} is not one of the {len(self.architectures)} "
                 f"architectures of benchmark {self.name!r}; pick from its list."
             ) from None
         accuracies: npt.NDArray[np.float64] = self.tables[column][np.array(positions, dtype=np.intp)]
         return accuracies
 
-    def accuracy(self, arch: Architecture, dataset: str, split: Split, epochs: int = FULL_TRAINING) -> float:
+    def accuracy(self, arch: Architecture, dataset: str, split: Split, epochs: int | None = None) -> float:
         """Accuracy of one architecture in percent; raises as `accuracies` does."""
         return float(self.accuracies([arch], dataset, split, epochs)[0])
 
+    def describe(self, column: Column) -> str:
+        """A column in words: ``"cifar10 validation (200 epochs)"``, ``"own, split not stated (epochs not stated)"``."""
+        dataset, split, epochs = column
+        is_unstated = dataset in self.unstated_splits and split is Split.TEST
+        of = ", split not stated" if is_unstated else f" {getattr(split, 'value', repr(split))}"
+        return f"{dataset}{of} ({_length(epochs)})"
 
-def describe(column: Column) -> str:
-    """A column in words: ``"cifar10 validation (200 epochs)"``."""
-    dataset, split, epochs = column
-    return f"{dataset} {getattr(split, 'value', repr(split))} ({epochs} epochs)"
+
+def _length(epochs: int | None) -> str:
+    return "epochs not stated" if epochs is None else f"{epochs} epochs"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from eznas.benchmarks.analog import load_analog
-from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark, Column
+from eznas.benchmarks.benchmark import Benchmark, Column
+from eznas.benchmarks.csv_table import REMEDY, read_csv_table
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError
+from eznas.errors import BenchmarkError, shown
 from eznas.location import DATA_VARIABLE, data_folder
 from eznas.spaces import nb201
 
 TABLE_FILE: Final = "nb201.csv.gz"
+FULL_TRAINING: Final = 200  # epochs
 SHORT_TRAINING: Final = 12  # epochs; ranks networks differently from the full training (Spearman about .81)
 
 _SPLITS: Final = {"valid": Split.VALIDATION, "test": Split.TEST}
@@ -35,7 +30,7 @@ _COLUMNS: Final[dict[str, Column]] = {
         for split in _SPLITS
     },
 }
-_TIMES: Final[dict[str, tuple[str, int]]] = {
+_TIMES: Final[dict[str, tuple[str, int | None]]] = {
     **{f"{p}_seconds": (d, FULL_TRAINING) for p, d in (("cifar10",) * 2, ("cifar100",) * 2, ("im16", "imagenet16"))},
     **{
         f"{prefix}_seconds_12ep": (dataset, SHORT_TRAINING)
@@ -43,7 +38,6 @@ _TIMES: Final[dict[str, tuple[str, int]]] = {
     },
 }
 """Columns that may be there."""
-_REMEDY: Final = "replace it by an intact copy"
 
 
 def load_nb201(data_dir: Path | None = None) -> Benchmark:
@@ -73,27 +67,20 @@ def load_table(path: Path) -> Benchmark:
     Raises:
         BenchmarkError: if the file is missing, damaged or not this table.
     """
-    header, rows = _read(path)
-    missing = [name for name in ("index", "arch_str", *_COLUMNS) if name not in header]
-    if missing:
-        raise BenchmarkError(f"The header of {path} lacks {', '.join(missing)}; it has {', '.join(header)}; {_REMEDY}.")
-    if len(rows) != nb201.N_CELLS:
+    absent = f"put the table there, or name no folder (unset {DATA_VARIABLE}) to use the embedded accuracies"
+    table = read_csv_table(path, ("index", "arch_str", *_COLUMNS), absent)
+    if len(table.rows) != nb201.N_CELLS:
         raise BenchmarkError(
-            f"{path} must have one row for each of the {nb201.N_CELLS} NAS-Bench-201 cells, but it has {len(rows)}; "
-            f"{_REMEDY}."
+            f"{path} must have one row for each of the {nb201.N_CELLS} NAS-Bench-201 cells, but it has "
+            f"{len(table.rows)}; {REMEDY}."
         )
-    index, spec = header.index("index"), header.index("arch_str")
-    for position, (row, arch) in enumerate(zip(rows, nb201.all_architectures(), strict=True)):
-        if len(row) != len(header):
-            raise BenchmarkError(
-                f"Row {position} of {path} must have {len(header)} fields, but it has {len(row)}; {_REMEDY}."
-            )
-        if (row[index], row[spec]) != (str(position), arch.spec):
+    described = zip(table.texts("index"), table.texts("arch_str"), nb201.all_architectures(), strict=True)
+    for position, (index, spec, arch) in enumerate(described):
+        if (index, spec) != (str(position), arch.spec):
             raise BenchmarkError(
                 f"Row {position} of {path} must describe index {position}, {arch.spec}, but it describes index "
-                f"{row[index]}, {row[spec]}; sort the rows in the official order or {_REMEDY}."
+                f"{shown(index)}, {shown(spec)}; sort the rows in the official order or {REMEDY}."
             )
-    times = {name: column for name, column in _TIMES.items() if name in header}
     return Benchmark(
         name="nb201",
         provenance=(
@@ -101,57 +88,6 @@ def load_table(path: Path) -> Benchmark:
             f"available seeds, after {FULL_TRAINING} and {SHORT_TRAINING} epochs."
         ),
         architectures=nb201.all_architectures(),
-        tables={column: _values(path, rows, name, header.index(name)) for name, column in _COLUMNS.items()},
-        seconds={column: _seconds(path, rows, name, header.index(name)) for name, column in times.items()},
+        tables={column: table.accuracies(name) for name, column in _COLUMNS.items()},
+        seconds={column: table.seconds(name) for name, column in _TIMES.items() if name in table.header},
     )
-
-
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    if not path.is_file():
-        raise BenchmarkError(
-            f"The data folder {str(path.parent)!r} lacks {path.name}; put the table there, or name no folder (unset "
-            f"{DATA_VARIABLE}) to use the embedded accuracies."
-        )
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            lines = list(csv.reader(stream, strict=True))
-        if not lines:
-            raise ValueError("it is empty")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise BenchmarkError(f"{path} cannot be read as a gzip-compressed CSV table ({error}); {_REMEDY}.") from error
-    return lines[0], lines[1:]
-
-
-def _values(path: Path, rows: Sequence[Sequence[str]], name: str, field: int) -> npt.NDArray[np.float64]:
-    """(15625,) accuracies of one column, each a number in 0..100."""
-    values = _numbers(rows, field)
-    wrong = np.flatnonzero(~((values >= 0.0) & (values <= 100.0)))
-    if wrong.size:
-        raise BenchmarkError(
-            f"Column {name} of {path} must hold percentages in 0..100, but row {wrong[0]} has "
-            f"{rows[wrong[0]][field]!r}; {_REMEDY}."
-        )
-    return values
-
-
-def _seconds(path: Path, rows: Sequence[Sequence[str]], name: str, field: int) -> npt.NDArray[np.float64]:
-    """(15625,) training times of one column, each a positive number."""
-    values = _numbers(rows, field)
-    wrong = np.flatnonzero(~((values > 0.0) & np.isfinite(values)))
-    if wrong.size:
-        raise BenchmarkError(
-            f"Column {name} of {path} must hold positive numbers of seconds, but row {wrong[0]} has "
-            f"{rows[wrong[0]][field]!r}; {_REMEDY}, or leave the column out."
-        )
-    return values
-
-
-def _numbers(rows: Sequence[Sequence[str]], field: int) -> npt.NDArray[np.float64]:
-    """(n_rows,) numbers of one column, NaN where there is none."""
-    values = np.empty(len(rows))
-    for position, row in enumerate(rows):
-        try:
-            values[position] = float(row[field])
-        except ValueError:
-            values[position] = np.nan
-    return values

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from eznas.benchmarks.analog import PACKAGE, analog_file, load_analog
 from eznas.benchmarks.benchmark import Benchmark
-from eznas.benchmarks.nb201 import TABLE_FILE, load_table
-from eznas.conditions.images import DIGITS, IMAGE_FILES, N_CLASSES, load_image_file
+from eznas.benchmarks.sources import BENCHMARKS
+from eznas.conditions import DIGITS, IMAGE_SETS, LabelledImages
 from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
 
@@ -50,18 +49,28 @@ def data_status(data_dir: Path | None = None) -> tuple[DataSource, ...]:
     except BenchmarkError as error:
         problem, is_named = str(error), True
 
-    table = _inspect(folder, problem, TABLE_FILE, lambda path: _describe_benchmark(load_table(path)))
-    sources = [
-        DataSource(
-            name="nb201", kind="accuracies", location=TABLE_FILE, found=table[0], detail=table[1], in_use=table[0]
-        ),
-        _analog_status(in_use=not is_named),
-    ]
+    sources = []
+    for row in BENCHMARKS.values():
+        found, detail = _inspect(folder, problem, lambda at, row=row: _describe_benchmark(row.load(at)))
+        location = ", ".join(row.files)
+        sources.append(
+            DataSource(
+                name=row.name, kind="accuracies", location=location, found=found, in_use=found,
+                detail=f"{detail}; {row.good_for}" if found else detail,
+            )
+        )  # fmt: skip
+        if row.name == "nb201":
+            sources.append(_analog_status(in_use=not is_named))
     lacking = []
-    for name, file in IMAGE_FILES.items():
-        found, detail = _inspect(folder, problem, file, partial(_describe_images, n_classes=N_CLASSES[name]))
-        lacking += [] if found else [name]
-        sources.append(DataSource(name=name, kind="images", location=file, found=found, detail=detail, in_use=found))
+    for images in IMAGE_SETS.values():
+        if images.file is not None:
+            found, detail = _inspect(folder, problem, lambda at, images=images: _describe_images(images.load(at)))
+            lacking += [] if found else [images.name]
+            sources.append(
+                DataSource(
+                    name=images.name, kind="images", location=images.file, found=found, detail=detail, in_use=found
+                )
+            )
     sources.append(
         DataSource(
             name=DIGITS,
@@ -75,12 +84,12 @@ def data_status(data_dir: Path | None = None) -> tuple[DataSource, ...]:
     return tuple(sources)
 
 
-def _inspect(folder: Path | None, problem: str, file: str, read: Callable[[Path], str]) -> tuple[bool, str]:
-    """Whether a file of the data folder can be read, and what is in it or what is wrong."""
+def _inspect(folder: Path | None, problem: str, read: Callable[[Path], str]) -> tuple[bool, str]:
+    """Whether something of the data folder can be read, and what is in it or what is wrong."""
     if folder is None:
         return False, problem
     try:
-        return True, read(folder / file)
+        return True, read(folder)
     except BenchmarkError as error:
         return False, str(error)
 
@@ -101,13 +110,13 @@ def _describe_benchmark(benchmark: Benchmark) -> str:
     for dataset in benchmark.datasets:
         columns = [column for column in benchmark.tables if column[0] == dataset]
         splits = dict.fromkeys(split.value for _, split, _ in columns)
-        epochs = dict.fromkeys(str(n) for _, _, n in columns)
-        labels.append(f"{dataset} ({' and '.join(splits)}; {' and '.join(epochs)} epochs)")
+        epochs = dict.fromkeys(str(n) for _, _, n in columns if n is not None)
+        length = f"{' and '.join(epochs)} epochs" if epochs else "epochs not stated"
+        labels.append(f"{dataset} ({' and '.join(splits)}; {length})")
     times = "; training times" if benchmark.seconds else ""
     return f"{len(benchmark.architectures)} architectures: {', '.join(labels)}{times}"
 
 
-def _describe_images(path: Path, n_classes: int) -> str:
-    images, labels = load_image_file(path, n_classes)
-    height, width = images.shape[1:3]
-    return f"{len(images)} images of {height}x{width} in {len(set(labels.tolist()))} classes"
+def _describe_images(read: LabelledImages) -> str:
+    height, width = read.images.shape[1:3]
+    return f"{len(read.images)} images of {height}x{width} in {len(set(read.labels.tolist()))} classes"

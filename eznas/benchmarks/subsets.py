@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, get_args
@@ -10,11 +10,12 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from eznas.benchmarks.benchmark import FULL_TRAINING, Benchmark
+from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.split import Split
+from eznas.benchmarks.task import learning_split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
-from eznas.spaces import Architecture, nb201
+from eznas.spaces import Architecture, space_of
 
 Strategy = Literal["uniform", "stratified"]
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
@@ -23,6 +24,14 @@ PART_SHARES: Final[Mapping[str, float]] = MappingProxyType({"evolve": 0.3, "sele
 """Shares of the benchmark that are dealt to each part; the architectures of a part are drawn from its share."""
 FREQUENT_SHARE: Final = 0.005
 """A function that a larger share of all architectures computes is dealt architecture by architecture."""
+FEW: Final = 500
+"""A benchmark of fewer architectures is dealt by count, in the proportions of `SHARES_OF_FEW`."""
+SHARES_OF_FEW: Final[Mapping[str, float]] = MappingProxyType({"evolve": 0.4, "select": 0.2, "report": 0.4})
+FREQUENT_SHARE_OF_FEW: Final = 0.1
+"""As `FREQUENT_SHARE`, of fewer than `FEW` architectures."""
+
+Sizes = tuple[int | None, int | None, int | None]
+"""How many architectures to evolve, to select and to report on; None means all that were dealt to that part."""
 
 
 def uniform(pool: Sequence[Architecture], n: int, rng: np.random.Generator) -> tuple[Architecture, ...]:
@@ -96,36 +105,35 @@ class Partition:
 
 def partition(
     benchmark: Benchmark,
+    sizes: Sizes | None = None,
     *,
-    n_evolve: int,
-    n_select: int,
-    n_report: int,
     seed: int,
     strategy: Strategy = "uniform",
-    dataset: str = "cifar10",
-    split: Split = Split.VALIDATION,
-    epochs: int = FULL_TRAINING,
+    dataset: str | None = None,
+    split: Split | None = None,
+    epochs: int | None = None,
 ) -> Partition:
     """Disjoint sets of architectures for evolving, selecting and reporting, each like the whole benchmark.
 
-    Cells that compute the same function under different names would carry accuracies from one part to another, so whole
-    function classes (`nb201.reduced_function`) are dealt to the three parts at random, in the proportions of
-    `PART_SHARES`, before cells are drawn within each. The few functions that more than `FREQUENT_SHARE` of all cells
-    compute, such as the network that outputs zero, are dealt cell by cell instead: without them a part would not look
+    Architectures that compute the same function under different names would carry accuracies from one part to another,
+    so whole function classes (`function_of`) are dealt to the three parts at random, in the proportions of
+    `PART_SHARES`, before architectures are drawn within each. The few functions that more than `FREQUENT_SHARE` of all
+    compute, such as the network that outputs zero, are dealt one by one instead: without them a part would not look
     like the benchmark, and a proxy would be judged on networks of a kind it never met.
+
+    Of fewer than `FEW` architectures chance would leave a part too small, so they are dealt by count, in the
+    proportions of `SHARES_OF_FEW`.
 
     What a part is depends on the seed and its own size alone.
 
     Args:
         benchmark: what to draw from.
-        n_evolve: size of `evolve`.
-        n_select: size of `select`.
-        n_report: size of `report`.
+        sizes: of `evolve`, `select` and `report`; None (or None in a place) means all that were dealt to them.
         seed: the same seed gives the same parts.
         strategy: how `evolve` is drawn; `select` and `report` are always uniform within what was dealt to them.
-        dataset: whose accuracies ``"stratified"`` sorts by.
-        split: likewise.
-        epochs: likewise.
+        dataset: whose accuracies ``"stratified"`` sorts by; None means the benchmark's first.
+        split: likewise; None means what a search may learn from.
+        epochs: likewise; None means the full training.
 
     Raises:
         BenchmarkError: if the strategy is unknown, too few architectures were dealt to a part, or a stratified draw
@@ -137,43 +145,134 @@ def partition(
             "them."
         )
     pools = _dealt(benchmark.architectures, stream(seed, "partition", "deal"))
+    n_evolve, n_select, n_report = _sizes(benchmark, pools, sizes or (None, None, None))
     report = uniform(pools["report"], n_report, stream(seed, "partition", "report"))
     select = uniform(pools["select"], n_select, stream(seed, "partition", "select"))
     rng = stream(seed, "partition", "evolve")
     if strategy == "uniform":
         evolve = uniform(pools["evolve"], n_evolve, rng)
     else:
-        accuracies = benchmark.accuracies(pools["evolve"], dataset, split, epochs)
+        accuracies = _learned(benchmark, pools["evolve"], dataset, split, epochs)
         evolve = stratified(pools["evolve"], accuracies, n_evolve, rng)
     return Partition(evolve=evolve, select=select, report=report)
 
 
+def folds(
+    benchmark: Benchmark,
+    k: int,
+    seed: int,
+    *,
+    dataset: str | None = None,
+    split: Split | None = None,
+    epochs: int | None = None,
+) -> tuple[tuple[Architecture, ...], ...]:
+    """`k` disjoint sets that cover the benchmark, for measuring on each what was found on the others.
+
+    Function classes (`function_of`) are sorted by mean accuracy (equal ones in random order) and cut into groups of k
+    neighbours; each group gives every fold one class, at random, its larger classes to the smaller folds. So no
+    function is in two folds, each fold has the accuracies of the whole, and sizes are as equal as whole classes allow:
+    they differ by one at most where every architecture computes a function of its own.
+
+    Args:
+        benchmark: what to divide.
+        k: number of folds, from 2 to the number of distinct functions.
+        seed: the same seed gives the same folds.
+        dataset: whose accuracies to sort by; None means the benchmark's first.
+        split: likewise; None means what a search may learn from.
+        epochs: likewise; None means the full training.
+
+    Returns:
+        k tuples of architectures, each in the order of the benchmark.
+
+    Raises:
+        BenchmarkError: if `k` is below 2 or there are fewer functions, or there are no such accuracies.
+    """
+    pool = benchmark.architectures
+    classes = _classes(pool)
+    if not 2 <= k <= len(classes):
+        raise BenchmarkError(
+            f"Benchmark {benchmark.name!r} can be divided into 2 to {len(classes)} folds, as many as it has different "
+            f"functions, but {k} are asked for; ask for another number."
+        )
+    accuracies = _learned(benchmark, pool, dataset, split, epochs)
+    rng = stream(seed, "folds")
+    order = np.lexsort((rng.permutation(len(classes)), [accuracies[members].mean() for members in classes]))
+    dealt: list[list[int]] = [[] for _ in range(k)]
+    for first in range(0, len(classes), k):
+        group = sorted((classes[position] for position in order[first : first + k]), key=len, reverse=True)
+        smallest_first = sorted(rng.permutation(k), key=lambda fold: len(dealt[fold]))
+        for members, fold in zip(group, smallest_first, strict=False):  # the last group may be shorter
+            dealt[fold].extend(members)
+    return tuple(tuple(pool[position] for position in sorted(positions)) for positions in dealt)
+
+
+def _learned(
+    benchmark: Benchmark,
+    architectures: tuple[Architecture, ...],
+    dataset: str | None,
+    split: Split | None,
+    epochs: int | None,
+) -> npt.NDArray[np.float64]:
+    """The accuracies to sort by."""
+    name = benchmark.datasets[0] if dataset is None else dataset
+    of = learning_split(benchmark, (name,), epochs) if split is None else split
+    return benchmark.accuracies(architectures, name, of, epochs)
+
+
 def function_of(arch: Architecture) -> tuple[str, str]:
     """A key that architectures computing the same function share."""
-    return (arch.space, nb201.reduced_function(arch) if arch.space == nb201.NAME else arch.spec)
+    return (arch.space, space_of(arch).function(arch))
 
 
 def is_frequent(n_cells: int, n_all: int) -> bool:
     """Whether a function that `n_cells` of `n_all` cells compute is dealt cell by cell."""
-    return n_cells > max(1.0, FREQUENT_SHARE * n_all)
+    return n_cells > max(1.0, (FREQUENT_SHARE_OF_FEW if n_all < FEW else FREQUENT_SHARE) * n_all)
+
+
+def _classes(pool: tuple[Architecture, ...]) -> list[list[int]]:
+    """Positions of the architectures of each function, in the order of the pool."""
+    members: dict[tuple[str, str], list[int]] = {}
+    for position, arch in enumerate(pool):
+        members.setdefault(function_of(arch), []).append(position)
+    return list(members.values())
 
 
 def _dealt(pool: tuple[Architecture, ...], rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
     """Architectures of each part, in the order of the pool; those of one function together unless it is frequent."""
-    members: dict[tuple[str, str], list[int]] = {}
-    for position, arch in enumerate(pool):
-        members.setdefault(function_of(arch), []).append(position)
     bundles = [
         bundle
-        for cells in members.values()
+        for cells in _classes(pool)
         for bundle in ([[cell] for cell in cells] if is_frequent(len(cells), len(pool)) else [cells])
     ]
     names = list(PART_SHARES)
-    chosen = rng.choice(len(names), size=len(bundles), p=list(PART_SHARES.values()))
     dealt: dict[str, list[int]] = {name: [] for name in names}
-    for bundle, part in zip(bundles, chosen, strict=True):
-        dealt[names[part]].extend(bundle)
+    if len(pool) < FEW:
+        for number in sorted(rng.permutation(len(bundles)), key=lambda number: -len(bundles[number])):
+            neediest = max(names, key=lambda name: SHARES_OF_FEW[name] * len(pool) - len(dealt[name]))
+            dealt[neediest].extend(bundles[number])
+    else:
+        chosen = rng.choice(len(names), size=len(bundles), p=list(PART_SHARES.values()))
+        for bundle, part in zip(bundles, chosen, strict=True):
+            dealt[names[part]].extend(bundle)
     return {name: tuple(pool[position] for position in sorted(positions)) for name, positions in dealt.items()}
+
+
+def _sizes(
+    benchmark: Benchmark, pools: Mapping[str, tuple[Architecture, ...]], sizes: Sizes
+) -> tuple[int, int, int]:
+    """The sizes asked for, all of a part where none is, each checked against what was dealt."""
+    found = {
+        name: len(pool) if size is None else size for (name, pool), size in zip(pools.items(), sizes, strict=True)
+    }
+    for name, size in found.items():
+        if not 0 <= size <= len(pools[name]):
+            largest = ", ".join(f"benchmark.n_{part} = {len(pool)}" for part, pool in pools.items())
+            raise BenchmarkError(
+                f"benchmark.n_{name} must be 0 to {len(pools[name])}, as many of the {len(benchmark.architectures)} "
+                f"networks of benchmark {benchmark.name!r} as were dealt to that part, but it is {size}; the largest "
+                f"sizes are {largest}."
+            )
+    return found["evolve"], found["select"], found["report"]
 
 
 def _check_size(n: int, n_available: int) -> None:

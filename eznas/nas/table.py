@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from eznas.benchmarks import FULL_TRAINING, Benchmark, Split, learning_split
+from eznas.benchmarks import Benchmark, Split, learning_split
 from eznas.benchmarks.nb201 import SHORT_TRAINING
 from eznas.errors import BenchmarkError
 from eznas.spaces import Architecture, nb201
@@ -129,8 +129,9 @@ def search_table(benchmark: Benchmark, dataset: str = "cifar10") -> SearchTable:
             f"A search table needs all {nb201.N_CELLS} NAS-Bench-201 cells in the official order, but benchmark "
             f"{benchmark.name!r} lists {len(benchmark.architectures)} other architectures; load it with load_nb201."
         )
-    split = learning_split(benchmark, (dataset,), FULL_TRAINING)
-    lengths: dict[Training, int] = {"short": SHORT_TRAINING, "full": FULL_TRAINING}
+    split = learning_split(benchmark, (dataset,))
+    full = benchmark.full_training
+    lengths: dict[Training, int | None] = {"short": SHORT_TRAINING, "full": full}
     times = {
         training: benchmark.seconds[dataset, epochs]
         for training, epochs in lengths.items()
@@ -140,7 +141,7 @@ def search_table(benchmark: Benchmark, dataset: str = "cifar10") -> SearchTable:
         architectures=benchmark.architectures,
         dataset=dataset,
         split=split,
-        reported={(d, s): table for (d, s, epochs), table in benchmark.tables.items() if epochs == FULL_TRAINING},
+        reported={(d, s): table for (d, s, epochs), table in benchmark.tables.items() if epochs == full},
         neighbours=nb201.neighbour_indices(),
         mutation_probabilities=np.array(nb201.MUTATION_PROBABILITIES),
         short=benchmark.tables.get((dataset, split, SHORT_TRAINING)),

@@ -277,8 +277,7 @@ def _task_cards(problem: Problem) -> list[dict[str, Any]]:
     }
     for part in ("evolve", "select", "report"):
         for task in problem.tasks(part):
-            epochs = task.epochs if problem.benchmark.are_epochs_stated else None
-            cards[task.dataset][part] = {"n": task.n, "split": task.split.value, "epochs": epochs}
+            cards[task.dataset][part] = {"n": task.n, "split": task.split.value, "epochs": task.epochs}
     return list(cards.values())
 
 

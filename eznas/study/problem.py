@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from eznas.benchmarks import Benchmark, Partition, Split, Task, learning_split, load_nb201, make_tasks, partition
+from eznas.benchmarks.nb201 import FULL_TRAINING
 from eznas.conditions import default_image_source, image_batch
 from eznas.fitness import Labels
 from eznas.randomness import derived_seed, stream
@@ -42,7 +43,8 @@ class Problem:
         """The tasks of a part, ``"evolve"``, ``"select"`` or ``"report"``."""
         settings = self.config.benchmark
         split = Split.TEST if part == "report" else self.learn_split
-        return make_tasks(self.benchmark, getattr(self.parts, part), settings.datasets, split, settings.epochs)
+        epochs = recorded_epochs(self.benchmark, self.config)
+        return make_tasks(self.benchmark, getattr(self.parts, part), settings.datasets, split, epochs)
 
     def capture_settings(self) -> CaptureSettings:
         """What names the statistics store."""
@@ -77,6 +79,12 @@ class Problem:
         return tuple(s.name for s in self.primitive_set.statistics if s.type.level is Level.LAYER)
 
 
+def recorded_epochs(benchmark: Benchmark, config: RunConfig) -> int | None:
+    """The epochs that accuracies are filed under: None for a full training of a benchmark that does not state them."""
+    epochs = config.benchmark.epochs
+    return None if benchmark.full_training is None and epochs == FULL_TRAINING else epochs
+
+
 def prepare(config: RunConfig) -> Problem:
     """Read the data and draw the networks that the settings ask for.
 
@@ -85,18 +93,17 @@ def prepare(config: RunConfig) -> Problem:
     """
     benchmark = load_nb201()
     settings = config.benchmark
-    learn_split = learning_split(benchmark, settings.datasets, settings.epochs)
-    make_tasks(benchmark, benchmark.architectures[:1], settings.datasets, Split.TEST, settings.epochs)
+    epochs = recorded_epochs(benchmark, config)
+    learn_split = learning_split(benchmark, settings.datasets, epochs)
+    make_tasks(benchmark, benchmark.architectures[:1], settings.datasets, Split.TEST, epochs)
     parts = partition(
         benchmark,
-        n_evolve=settings.n_evolve,
-        n_select=settings.n_select,
-        n_report=settings.n_report,
+        (settings.n_evolve, settings.n_select, settings.n_report),
         seed=config.seed,
         strategy=settings.strategy,
         dataset=settings.datasets[0],
         split=learn_split,
-        epochs=settings.epochs,
+        epochs=epochs,
     )
     conditions, images = conditions_of(config)
     return Problem(
