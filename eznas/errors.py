@@ -41,7 +41,3 @@ class RunError(EznasError):
 
 class WorkerError(EznasError):
     """A worker could not be started, or died more often than allowed."""
-
-
-class NumericsWarning(UserWarning):
-    """A value left the range in which an operator is exact; the result is still defined."""

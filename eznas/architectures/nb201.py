@@ -22,11 +22,10 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from eznas.architectures.architecture import Architecture, check_space
-from eznas.architectures.initialise import initialise_
 from eznas.architectures.layers import BatchNorm2d, Conv2d, Linear
 from eznas.architectures.skeleton import N_STAGES, Skeleton, check_halved_twice
 from eznas.errors import ArchitectureError
-from eznas.randomness import stream, torch_stream
+from eznas.randomness import stream
 
 SPACE: Final = "nb201"
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -437,16 +436,3 @@ def allocate(arch: Architecture, skeleton: Skeleton) -> nn.Module:
         ArchitectureError: if `arch` is not a cell of this space.
     """
     return Network(operations(arch), skeleton)
-
-
-def build(arch: Architecture, skeleton: Skeleton, *, seed: int = 0) -> nn.Module:
-    """The network of a cell, in train mode, drawn from torch's default distributions with a seed of its own.
-
-    `eznas.architectures.build_network` offers every search space and scheme.
-
-    Raises:
-        ArchitectureError: if `arch` is not a cell of this space.
-    """
-    network = allocate(arch, skeleton)
-    initialise_(network, "default", torch_stream(seed, "initialisation"))
-    return network

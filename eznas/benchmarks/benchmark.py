@@ -133,10 +133,6 @@ class Benchmark:
         accuracies: npt.NDArray[np.float64] = self.tables[column][np.array(positions, dtype=np.intp)]
         return accuracies
 
-    def accuracy(self, arch: Architecture, dataset: str, split: Split, epochs: int = FULL_TRAINING) -> float:
-        """Accuracy of one architecture in percent; raises as `accuracies` does."""
-        return float(self.accuracies([arch], dataset, split, epochs)[0])
-
 
 def describe(column: Column) -> str:
     """A column in words: ``"cifar10 validation (200 epochs)"``."""
