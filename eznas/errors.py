@@ -59,10 +59,6 @@ class WorkerError(EznasError):
     """A worker could not be started, or died more often than allowed."""
 
 
-class NumericsWarning(UserWarning):
-    """A value left the range in which an operator is exact; the result is still defined."""
-
-
 def shown(value: object) -> str:
     """A value from a file or a user as it may stand in a message: quoted, short, without control characters."""
     text = value if isinstance(value, str) else str(value)

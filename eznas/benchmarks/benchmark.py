@@ -174,9 +174,6 @@ class Benchmark:
         accuracies: npt.NDArray[np.float64] = self.tables[column][np.array(positions, dtype=np.intp)]
         return accuracies
 
-    def accuracy(self, arch: Architecture, dataset: str, split: Split, epochs: int | None = None) -> float:
-        """Accuracy of one architecture in percent; raises as `accuracies` does."""
-        return float(self.accuracies([arch], dataset, split, epochs)[0])
 
     def describe(self, column: Column) -> str:
         """A column in words: ``"cifar10 validation (200 epochs)"``, ``"own, split not stated (epochs not stated)"``."""

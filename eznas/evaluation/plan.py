@@ -42,11 +42,6 @@ class Plan:
     roots: tuple[int, ...]
 
     @cached_property
-    def n_nodes(self) -> int:
-        """Distinct sub-expressions."""
-        return len(self.steps)
-
-    @cached_property
     def statistics(self) -> tuple[str, ...]:
         """Names of the layer statistics read."""
         return tuple(s.node.name for s in self.steps if s.is_layer_level and isinstance(s.node, Statistic))

@@ -1,4 +1,4 @@
-"""Workers: the same verbs, `call`, `attempt` and `map`, in this process and on Ray."""
+"""Workers: the same verbs, `attempt` and `map`, in this process and on Ray."""
 
 from eznas.workers.pool import Arguments, Died, LocalPool, Pool, open_pool
 

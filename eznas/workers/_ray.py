@@ -135,13 +135,6 @@ class RayPool:
             seat.recipe, seat.has_state = recipe, False
             seat.actor.rebuild.remote(*recipe)  # one that has died is replaced when it is next called
 
-    def call(self, method: str, *arguments: Any) -> list[Any]:
-        found = self._insist(method, dict.fromkeys(range(self.n_workers), arguments))
-        return [_value(found[worker]) for worker in range(self.n_workers)]
-
-    def call_one(self, worker: int, method: str, *arguments: Any) -> Any:
-        return _value(self._insist(method, {worker: arguments})[worker])
-
     def attempt(
         self, method: str, arguments: Mapping[int, Arguments], timeout: float | None = None
     ) -> dict[int, Any | Died]:
@@ -179,19 +172,6 @@ class RayPool:
         self._seats = []
         if self._owns_ray and ray.is_initialized():
             ray.shutdown()
-
-    def _insist(self, method: str, arguments: Mapping[int, Arguments]) -> dict[int, _Outcome]:
-        """Outcome by worker; replacements go on with the work of the dead, a limited number of times."""
-        outcomes: dict[int, _Outcome] = {}
-        for n_deaths in itertools.count(1):
-            found = self._gather(method, {w: a for w, a in arguments.items() if w not in outcomes})
-            deaths = {worker: outcome for worker, outcome in found.items() if isinstance(outcome, Died)}
-            outcomes |= {worker: outcome for worker, outcome in found.items() if not isinstance(outcome, Died)}
-            for worker in sorted(deaths):
-                _require_few_deaths(n_deaths, worker, method, deaths[worker])
-            if not deaths:
-                break
-        return outcomes
 
     def _gather(
         self, method: str, arguments: Mapping[int, Arguments], timeout: float | None = None

@@ -1,12 +1,12 @@
 """Where work is done: in this process, or on Ray. The two look the same to whoever gives the work.
 
 A pool holds one *state* per worker, an object built where it lives (for example a part of the statistics with its
-caches). `call` asks every state for its part of an answer; `map` gives items to whichever worker is free. Answers come
-back in the order of the states or the items, whatever finishes first. States stay where they are: only arguments and
-answers travel, so both must be small, plain data.
+caches). `attempt` asks some states for their part of an answer; `map` gives items to whichever worker is free. Answers
+come back in the order of the states or the items, whatever finishes first. States stay where they are: only arguments
+and answers travel, so both must be small, plain data.
 
-Workers die: their memory runs out, their node goes away, or they are killed because they took too long. `call` and
-`map` hide that by giving the work to a replacement; `attempt` reports it, for work that may be to blame for the death.
+Workers die: their memory runs out, their node goes away, or they are killed because they took too long. `map` hides
+that by giving the work to a replacement; `attempt` reports it, for work that may be to blame for the death.
 """
 
 from __future__ import annotations
@@ -43,14 +43,6 @@ class Pool(Protocol):
         """Build one state per worker: ``factory(*arguments[i])`` for worker i; earlier states are dropped."""
         ...
 
-    def call(self, method: str, *arguments: Any) -> list[Any]:
-        """Result of the same method of every state, in worker order.
-
-        Raises:
-            WorkerError: if a worker and its replacements die too often.
-        """
-        ...
-
     def attempt(
         self, method: str, arguments: Mapping[int, Arguments], timeout: float | None = None
     ) -> dict[int, Any | Died]:
@@ -69,10 +61,6 @@ class Pool(Protocol):
         """
         ...
 
-    def call_one(self, worker: int, method: str, *arguments: Any) -> Any:
-        """Result of a method of one worker's state."""
-        ...
-
     def map(self, method: str, items: Sequence[Arguments], done: Callable[[int], None] | None = None) -> list[Any]:
         """Result of the method for every item, each computed by any one worker, in item order.
 
@@ -80,6 +68,9 @@ class Pool(Protocol):
             method: of the states.
             items: argument tuples.
             done: called after each finished item with the number finished so far.
+
+        Raises:
+            WorkerError: if workers and their replacements die too often over one item.
         """
         ...
 
@@ -100,16 +91,10 @@ class LocalPool:
         (only,) = arguments
         self._state = factory(*only)
 
-    def call(self, method: str, *arguments: Any) -> list[Any]:
-        return [self.call_one(0, method, *arguments)]
-
     def attempt(
         self, method: str, arguments: Mapping[int, Arguments], timeout: float | None = None
     ) -> dict[int, Any | Died]:
-        return {worker: self.call_one(worker, method, *of_one) for worker, of_one in arguments.items()}
-
-    def call_one(self, worker: int, method: str, *arguments: Any) -> Any:
-        return getattr(self._state, method)(*arguments)
+        return {worker: getattr(self._state, method)(*of_one) for worker, of_one in arguments.items()}
 
     def map(self, method: str, items: Sequence[Arguments], done: Callable[[int], None] | None = None) -> list[Any]:
         results = []

@@ -32,8 +32,8 @@ def test_look_up() -> None:
     assert toy.datasets == ("cifar10", "cifar100")
     assert toy.accuracies([ARCHS[2], ARCHS[0], ARCHS[2]], "cifar10", Split.TEST).tolist() == [30.0, 10.0, 30.0]
     assert toy.accuracies([], "cifar10", Split.TEST).shape == (0,)
-    assert toy.accuracy(ARCHS[1], "cifar100", Split.VALIDATION, epochs=12) == 2.0
-    assert toy.accuracy(ARCHS[1], "cifar100", Split.TEST, epochs=12) == 5.0
+    assert toy.accuracies([ARCHS[1]], "cifar100", Split.VALIDATION, epochs=12).tolist() == [2.0]
+    assert toy.accuracies([ARCHS[1]], "cifar100", Split.TEST, epochs=12).tolist() == [5.0]
 
 
 def test_has() -> None:
@@ -60,7 +60,7 @@ def test_split_must_be_the_enumeration() -> None:
 
 def test_unknown_architecture() -> None:
     with pytest.raises(BenchmarkError, match="Architecture 'z' of space 'toy' is not one of the 3"):
-        _toy().accuracy(Architecture("toy", "z"), "cifar10", Split.TEST)
+        _toy().accuracies([Architecture("toy", "z")], "cifar10", Split.TEST)
 
 
 def test_results_and_inputs_are_not_shared() -> None:

@@ -69,7 +69,7 @@ VALIDATION, TEST = Split.VALIDATION, Split.TEST
 def test_published_accuracies(
     official: Benchmark, index: int, dataset: str, split: Split, epochs: int, expected: float
 ) -> None:
-    value = official.accuracy(nb201.from_index(index), dataset, split, epochs)
+    (value,) = official.accuracies([nb201.from_index(index)], dataset, split, epochs)
     assert value == pytest.approx(expected, abs=0.006)
 
 
@@ -141,9 +141,8 @@ def test_embedded_table(embedded: Benchmark) -> None:
     assert embedded.architectures == nb201.all_architectures()
     assert list(embedded.tables) == [("cifar10", TEST, 200)]
     assert "analog-nasbench 0." in embedded.provenance
-    assert embedded.accuracy(nb201.from_index(1651), "cifar10", TEST) == 10.0
-    assert embedded.accuracy(nb201.from_index(0), "cifar10", TEST) == pytest.approx(85.9708)
-    assert embedded.accuracy(nb201.from_index(1), "cifar10", TEST) == pytest.approx(93.2956)
+    some = embedded.accuracies([nb201.from_index(index) for index in (1651, 0, 1)], "cifar10", TEST)
+    assert some.tolist() == pytest.approx([10.0, 85.9708, 93.2956])
     zeros = [arch for arch in embedded.architectures if nb201.is_zero(arch)]
     assert embedded.accuracies(zeros, "cifar10", TEST).max() < 10.5  # wrong digits or edges break this at once
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -48,17 +49,22 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def ask(pool: Pool, method: str, *arguments: Any) -> list[Any]:
+    """What every worker answers, in their order."""
+    return list(pool.attempt(method, dict.fromkeys(range(pool.n_workers), arguments)).values())
+
+
 def build_and_ask(pool: Pool) -> None:
     pool.deploy(State, [("unbuildable",)] * pool.n_workers)
-    pool.call("whoami", "hello")
+    ask(pool, "whoami", "hello")
 
 
 def test_every_state_answers_in_worker_order_and_stays(pool: Pool) -> None:
     names = [f"worker {i}" for i in range(pool.n_workers)]
-    before = pool.call("calls")
-    assert pool.call("whoami", "hello") == [f"hello, {name}" for name in names]
-    assert [pool.call_one(i, "whoami", "you") for i in range(pool.n_workers)] == [f"you, {name}" for name in names]
-    assert pool.call("calls") == [n + 2 for n in before]
+    before = ask(pool, "calls")
+    assert ask(pool, "whoami", "hello") == [f"hello, {name}" for name in names]
+    assert [pool.attempt("whoami", {i: ("you",)})[i] for i in range(pool.n_workers)] == [f"you, {n}" for n in names]
+    assert ask(pool, "calls") == [n + 2 for n in before]
 
 
 def test_results_come_in_the_order_of_the_items(pool: Pool) -> None:
@@ -72,29 +78,29 @@ def test_results_come_in_the_order_of_the_items(pool: Pool) -> None:
 
 def test_our_errors_come_through_unchanged(pool: Pool, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ProgramError) as caught:
-        pool.call("fail")
+        ask(pool, "fail")
     assert str(caught.value) == "Worker worker 0 was given an impossible program; use another"
     with pytest.raises(ProgramError, match=r"^Worker worker . was given"):
         pool.map("fail", [()])
-    assert pool.call_one(0, "square", 3) == 9  # and the worker lives on
+    assert pool.attempt("square", {0: (3,)}) == {0: 9}  # and the worker lives on
     assert capfd.readouterr().err == ""  # the error of worker 1 is not shouted about either
 
 
 def test_other_errors_keep_their_kind(pool: Pool) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        pool.call("stumble")
+        ask(pool, "stumble")
     assert str(caught.value) == "division by zero"
 
 
 def test_an_error_that_cannot_travel_is_told_by_name(ray_pool: Pool) -> None:
     with pytest.raises(RuntimeError, match=r"^Unportable: no way$"):
-        ray_pool.call("stumble_unportably")
+        ask(ray_pool, "stumble_unportably")
 
 
 def test_a_dead_worker_is_replaced_and_its_work_is_done_again(ray_pool: Pool, tmp_path: Path) -> None:
     assert ray_pool.map("die_once", [(x, str(tmp_path)) for x in (1, 2, 3)]) == [1, 4, 9]
     assert (tmp_path / "died").exists()
-    assert ray_pool.call("whoami", "hello") == ["hello, worker 0", "hello, worker 1"]
+    assert ask(ray_pool, "whoami", "hello") == ["hello, worker 0", "hello, worker 1"]
 
 
 def test_too_many_deaths_are_an_error(ray_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +108,9 @@ def test_too_many_deaths_are_an_error(ray_pool: Pool, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(_ray, "MAX_DEATHS", 2)
     with pytest.raises(
-        WorkerError, match=r"Worker 1 died 3 times in 'die', at most 2 are borne: .*; give it more"
+        WorkerError, match=r"Worker . died 3 times in 'die', at most 2 are borne: .*; give it more"
     ) as e:
-        ray_pool.call_one(1, "die")
+        ray_pool.map("die", [()])
     assert "\n" not in str(e.value)
 
 
@@ -149,7 +155,7 @@ def test_deaths_far_apart_are_borne(ray_pool: Pool, tmp_path: Path, monkeypatch:
     for run in range(2):
         folder = tmp_path / str(run)
         folder.mkdir()
-        assert ray_pool.call_one(0, "die_once", 2, str(folder)) == 4
+        assert ray_pool.map("die_once", [(2, str(folder))]) == [4]
         assert (folder / "died").exists()
 
 
@@ -162,7 +168,7 @@ def test_the_object_store_is_empty_after_each_call(ray_pool: Pool) -> None:
 
     deploy(ray_pool)
     for _ in range(2):
-        assert ray_pool.call("length", ["x" * 100_000 + str(i) for i in range(200)]) == [200, 200]
+        assert ask(ray_pool, "length", ["x" * 100_000 + str(i) for i in range(200)]) == [200, 200]
     assert eventually(lambda: used() < 1000)
 
 
@@ -172,7 +178,7 @@ def test_shared_arguments_travel_once(ray_pool: Pool, monkeypatch: pytest.Monkey
     puts: list[object] = []
     put = ray.put
     monkeypatch.setattr(ray, "put", lambda value: puts.append(value) or put(value))
-    assert ray_pool.call("length", ["a", "b"]) == [2, 2]
+    assert ask(ray_pool, "length", ["a", "b"]) == [2, 2]
     assert puts == [(["a", "b"],)]
 
 
@@ -185,14 +191,14 @@ def test_a_replacement_shares_a_processor_if_none_is_left(ray_pool: Pool, monkey
     monkeypatch.setattr(_ray, "_count_processors", lambda: 1)
     deploy(ray_pool)
     assert ray_pool.attempt("fare", {0: ("killed",)}) == {0: Died("its process ended")}
-    assert ray_pool.call_one(0, "square", 2) == 4
+    assert ray_pool.attempt("square", {0: (2,)}) == {0: 4}
     assert [seat.n_processors for seat in ray_pool._seats] == [0, 1]  # type: ignore[attr-defined]
     hog = ray.remote(num_cpus=1)(State).remote("hog")
     assert ray.get(hog.square.remote(1)) == 1
     monkeypatch.setattr(_ray, "_count_processors", lambda: 2)
     monkeypatch.setattr(_ray, "PLACEMENT_SECONDS", 0.5)
     assert ray_pool.attempt("fare", {0: ("killed",)}) == {0: Died("its process ended")}
-    assert ray_pool.call_one(0, "square", 3) == 9
+    assert ray_pool.attempt("square", {0: (3,)}) == {0: 9}
     assert [seat.n_processors for seat in ray_pool._seats] == [0, 1]  # type: ignore[attr-defined]
     ray.kill(hog)
 
@@ -204,7 +210,7 @@ def test_our_errors_while_building_a_state_come_through(ray_pool: Pool) -> None:
 
 
 def test_a_new_deployment_replaces_states_and_dead_workers(ray_pool: Pool) -> None:
-    assert deploy(ray_pool).call("calls") == [0, 0]
+    assert ask(deploy(ray_pool), "calls") == [0, 0]
 
 
 def test_the_number_of_states_must_be_that_of_the_workers(ray_pool: Pool) -> None:
