@@ -73,7 +73,7 @@ def _architectures(table: CsvTable) -> tuple[Architecture, ...]:
                 f"vertices, but it has n_vertices {shown(n)}, adj_rowmajor {shown(bits)} and ops_interior "
                 f"{shown(codes)}; {REMEDY}."
             )
-        found.append(Architecture(nb101.SPACE, spec))
+        found.append(Architecture(nb101.NAME, spec))
     if not found:
         raise BenchmarkError(f"{table.path} has no rows; {REMEDY}.")
     _check_some(table, found)

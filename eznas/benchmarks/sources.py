@@ -68,7 +68,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
             ),
             BenchmarkSource(
                 name="nb301",
-                space=darts.SPACE,
+                space=darts.NAME,
                 title="DARTS cells of NAS-Bench-301 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb301,
                 files=(suite_zero.NB301_FILE,),

@@ -1,10 +1,11 @@
 """Conditions: how networks are built and excited.
 
-`images` gives the batches of images that excite them: of the table `IMAGE_SETS`, or your own.
+`Conditions` is the value; `images` gives the batches of images, of the table `IMAGE_SETS` or your own.
 """
 
 from __future__ import annotations
 
+from eznas.conditions.conditions import GIVEN, Batch, Conditions, tensor_digest
 from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.images import (
     DIGITS,
@@ -14,8 +15,9 @@ from eznas.conditions.images import (
     images_digest,
     images_named,
 )
+from eznas.conditions.inputs import as_inputs, as_targets
 
 __all__ = [
-    "DIGITS", "IMAGE_SETS", "ImageSet", "LabelledImages", "default_image_source", "image_batch", "images_digest",
-    "images_named",
+    "DIGITS", "GIVEN", "IMAGE_SETS", "Batch", "Conditions", "ImageSet", "LabelledImages", "as_inputs", "as_targets",
+    "default_image_source", "image_batch", "images_digest", "images_named", "tensor_digest",
 ]  # fmt: skip

@@ -22,22 +22,15 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
-from eznas.statistics.tracing import DROPOUT
+from eznas.statistics.tracing import DROPOUT, KINKED, argument, functions
 
 Function = Callable[..., Any]
 Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
 """A function, its positional arguments and its named ones."""
 
-BATCH_NORMALISATION: Final[frozenset[Function]] = frozenset({F.batch_norm, torch.batch_norm})
-RELUS: Final[frozenset[Function]] = frozenset(
-    {
-        *(F.relu, F.relu_, F.relu6, F.leaky_relu, F.leaky_relu_, F.prelu, F.rrelu, F.rrelu_),
-        *(torch.relu, torch.relu_, torch.prelu, torch.rrelu, torch.rrelu_),
-        *(Tensor.relu, Tensor.relu_, Tensor.prelu),
-    }
-)
+RELUS: Final = functions(*KINKED, *(f"{name}_" for name in KINKED))
 """All ways to call an activation with a kink at zero, except `HARDTANH`, of which only ReLU6 has it there."""
-HARDTANH: Final[frozenset[Function]] = frozenset({F.hardtanh, F.hardtanh_})
+HARDTANH: Final = functions("hardtanh", "hardtanh_")
 
 WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """The layers whose weights estimators sum over."""
@@ -67,12 +60,6 @@ class Watch(TorchFunctionMode):
             self.on_relu(argument(args, kwargs))
         result = func(*args, **kwargs)
         return result if self.on_result is None else self.on_result((func, args, kwargs), result)
-
-
-def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Tensor:
-    """One argument of a call, given by position or by name; by default the input."""
-    found: Tensor = args[position] if len(args) > position else kwargs[name]
-    return found
 
 
 def _lower_bound(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:

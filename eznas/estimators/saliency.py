@@ -12,17 +12,14 @@ Source of all: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.estimators.passes import (
-    BATCH_NORMALISATION,
     Call,
     Function,
-    argument,
     copied_state,
     cross_entropy,
     differentiable,
@@ -31,12 +28,7 @@ from eznas.estimators.passes import (
     gradients,
     weight_names,
 )
-from eznas.statistics.tracing import DROPOUT
-
-LINEAR: Final[frozenset[Function]] = frozenset({F.linear})
-CONVOLUTIONS: Final[frozenset[Function]] = frozenset(
-    {F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d}
-)
+from eznas.statistics.tracing import BATCH_NORMALISATIONS, CONVOLUTIONS, DROPOUT, LINEAR, argument
 
 
 def l2_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -170,7 +162,7 @@ def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     <https://arxiv.org/abs/2101.08134>`_, section 3.1. The logarithm is NAS-Bench-Suite-Zero's.
     """
     del targets
-    return _log_flow(network, inputs, DROPOUT | BATCH_NORMALISATION)
+    return _log_flow(network, inputs, DROPOUT | BATCH_NORMALISATIONS)
 
 
 def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -203,7 +195,7 @@ def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     Source: `Cavagnero 2023 <https://arxiv.org/abs/2207.05135>`_, as in the released code.
     """
     del targets
-    weights, flows = _flows(network, inputs, DROPOUT | BATCH_NORMALISATION)
+    weights, flows = _flows(network, inputs, DROPOUT | BATCH_NORMALISATIONS)
     return exact_sum(float((w * flow.log1p()).abs().sum()) for w, flow in zip(weights, flows, strict=True))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import jvp
 
@@ -21,7 +20,7 @@ from eznas.estimators.passes import (
     gradients,
     kaiming_deviation,
 )
-from eznas.estimators.saliency import CONVOLUTIONS, LINEAR
+from eznas.statistics.tracing import CONVOLUTIONS, LINEAR, NORMALISATIONS, functions
 
 VKDNW_SEED: Final = 0
 """Of the weights and the images."""
@@ -32,14 +31,7 @@ VKDNW_SMOOTHING: Final = 0.05
 VKDNW_EPS: Final = 1e-10
 """Added to a sum and before a logarithm."""
 
-IMAGE_BY_IMAGE: Final[frozenset[Function]] = frozenset(
-    {
-        *CONVOLUTIONS,
-        *LINEAR,
-        *(F.batch_norm, torch.batch_norm, F.group_norm, torch.group_norm, F.layer_norm, torch.layer_norm),
-        *(F.instance_norm, torch.instance_norm, F.prelu, torch.prelu, Tensor.prelu),
-    }
-)
+IMAGE_BY_IMAGE: Final = CONVOLUTIONS | LINEAR | NORMALISATIONS | functions("prelu")
 """Functions whose result for an image, in evaluation mode, depends on that image alone, images on the first axis."""
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from eznas.errors import UnfitError
-from eznas.estimators.passes import Call, Function, argument, exact_sum, forward, gaussian_images, gaussian_state
+from eznas.estimators.passes import Call, Function, exact_sum, forward, gaussian_images, gaussian_state
+from eznas.statistics.tracing import LINEAR, argument
 
 ZEN_SEED: Final = 0
 """Of the weights and the images."""
@@ -84,7 +85,7 @@ def _last_features(network: nn.Module, images: Tensor, state: dict[str, Tensor])
             features = argument(args, kwargs)
             if features.dim() == 4 and isinstance(result, Tensor) and result.numel() == math.prod(features.shape[:2]):
                 pooled[:] = [features.detach()]
-        elif function is F.linear:
+        elif function in LINEAR:
             linear[:] = [argument(args, kwargs).detach()]
         return result
 

@@ -49,29 +49,31 @@ RECORDED = (*VALUES, "convolution_output")
 UNITS = ("convolutional", "all")
 
 
-def _functions(*names: str) -> frozenset[Callable[..., Any]]:
+def functions(*names: str) -> frozenset[Callable[..., Any]]:
     """Every way torch offers to call the functions of these names."""
     places = (F, torch, torch.Tensor)
     return frozenset(getattr(place, name) for name in names for place in places if hasattr(place, name))
 
 
-ACTIVATIONS = _functions(
-    *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus"),
-    *("hardtanh", "hardswish", "hardsigmoid", "sigmoid", "logsigmoid", "tanh", "tanhshrink", "softsign", "threshold"),
+KINKED = ("relu", "relu6", "leaky_relu", "prelu", "rrelu")
+"""Activations with a kink at zero; hardtanh has it there only as ReLU6."""
+ACTIVATIONS = functions(
+    *(*KINKED, "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardtanh", "hardswish", "hardsigmoid"),
+    *("sigmoid", "logsigmoid", "tanh", "tanhshrink", "softsign", "threshold"),
 )
-NORMALISATIONS = _functions("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
-CONVOLUTIONS = _functions("conv1d", "conv2d", "conv3d")
-TRANSPOSED = _functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-LINEAR = _functions("linear")
-BATCH_NORMALISATIONS = _functions("batch_norm")
-DROPOUT = _functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+NORMALISATIONS = functions("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
+CONVOLUTIONS = functions("conv1d", "conv2d", "conv3d")
+TRANSPOSED = functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+LINEAR = functions("linear")
+BATCH_NORMALISATIONS = functions("batch_norm")
+DROPOUT = functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 OUT_OF_PLACE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     in_place: getattr(torch.Tensor, name, None) or getattr(F, name)
     for name in (
         *("relu", "leaky_relu", "rrelu", "elu", "selu", "celu", "hardtanh", "sigmoid", "tanh", "threshold"),
         *("add", "sub", "mul", "div", "clamp", "clamp_min", "clamp_max", "neg", "exp", "abs", "pow", "square", "sqrt"),
     )
-    for in_place in _functions(f"{name}_")
+    for in_place in functions(f"{name}_")
 } | {
     torch.Tensor.__iadd__: torch.Tensor.__add__,
     torch.Tensor.__isub__: torch.Tensor.__sub__,
@@ -174,7 +176,7 @@ class _Tracer(TorchFunctionMode):
         if self._replaced:
             args, kwargs = self.current(args), self.current(kwargs)
         if func in DROPOUT:
-            return _argument(args, kwargs, 0, "input")
+            return argument(args, kwargs)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
@@ -187,7 +189,7 @@ class _Tracer(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Tensor | None:
         if func in OUT_OF_PLACE or (kwargs.get("inplace") and func in ACTIVATIONS):
-            target = _argument(args, kwargs, 0, "input")
+            target = argument(args, kwargs)
             if isinstance(target, Tensor) and target.is_floating_point():
                 return target
         return None
@@ -196,30 +198,30 @@ class _Tracer(TorchFunctionMode):
         if func in CONVOLUTIONS or func in LINEAR:
             return self._convolution(func, args, kwargs)
         if func in ACTIVATIONS:
-            alias = self._alias(_argument(args, kwargs, 0, "input"))
+            alias = self._alias(argument(args, kwargs))
             result = func(*_replace(args, kwargs, 0, "input", alias), **kwargs)
             self._activations[id(result)] = (result, alias)
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
-        result = _argument(args, kwargs, 0, "input").clone() if is_skipped else func(*args, **kwargs)
+        result = argument(args, kwargs).clone() if is_skipped else func(*args, **kwargs)
         if func in NORMALISATIONS:
-            call = self._open.pop(id(_argument(args, kwargs, 0, "input")), None)
+            call = self._open.pop(id(argument(args, kwargs)), None)
             if call is not None:
                 call.activation_output, call.is_normalised = self._noted(result), True
         elif func in TRANSPOSED:
-            source, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
-            n_bias = 0 if _argument(args, kwargs, 2, "bias") is None else result.numel()
+            source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
+            n_bias = 0 if argument(args, kwargs, 2, "bias") is None else result.numel()
             self.n_macs += source.numel() * weight[0].numel() + n_bias
         return result
 
     def _convolution(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        source, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
+        source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
         alias = self._alias(source)
         leaf = weight.detach().requires_grad_(self.gradients)
         args = _replace(args, kwargs, 0, "input", alias)
         args = _replace(args, kwargs, 1, "weight", leaf)
         result: Tensor = func(*args, **kwargs)
-        has_bias = _argument(args, kwargs, 2, "bias") is not None
+        has_bias = argument(args, kwargs, 2, "bias") is not None
         self.n_macs += result.numel() * (weight[0].numel() + has_bias)
         if result.dim() >= 2:
             _, before = self._activations.get(id(source), (None, None))
@@ -248,7 +250,8 @@ class _Tracer(TorchFunctionMode):
                     )
 
 
-def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str) -> Any:
+def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Any:
+    """One argument of a call, given by position or by name; by default the input. None if it is not given."""
     return args[position] if len(args) > position else kwargs.get(name)
 
 

@@ -54,7 +54,7 @@ def normed_in_groups() -> nn.Module:
     return nn.Sequential(
         *(nn.Conv2d(3, 8, 3, groups=1, dilation=2), nn.GroupNorm(2, 8), nn.PReLU(8)),
         *(nn.Conv2d(8, 8, 3, groups=4), nn.InstanceNorm2d(8, affine=True), nn.ReLU(inplace=True)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 4)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(8), nn.RMSNorm(8), nn.Linear(8, 4)),
     )
 
 
