@@ -11,11 +11,11 @@ from eznas.benchmarks.benchmark import DATASETS, Benchmark, Column
 from eznas.benchmarks.nb101 import load_nb101
 from eznas.benchmarks.nb201 import load_nb201
 from eznas.benchmarks.own import load_accuracies
+from eznas.benchmarks.sample import PARTS, Part, Sample, learning_split, reporting_split
 from eznas.benchmarks.sources import BENCHMARKS, BenchmarkSource, load_benchmark
 from eznas.benchmarks.split import Split
 from eznas.benchmarks.status import DataSource, data_status
 from eznas.benchmarks.subsets import STRATEGIES, Partition, Sizes, Strategy, folds, partition, stratified, uniform
-from eznas.benchmarks.task import Task, learning_split, make_tasks, reporting_split
 
 __all__ = [
     "BENCHMARKS",
@@ -25,11 +25,13 @@ __all__ = [
     "BenchmarkSource",
     "Column",
     "DataSource",
+    "PARTS",
+    "Part",
     "Partition",
+    "Sample",
     "Sizes",
     "Split",
     "Strategy",
-    "Task",
     "data_status",
     "folds",
     "learning_split",
@@ -37,7 +39,6 @@ __all__ = [
     "load_benchmark",
     "load_nb101",
     "load_nb201",
-    "make_tasks",
     "partition",
     "reporting_split",
     "stratified",

@@ -44,7 +44,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
         for source in (
             BenchmarkSource(
                 name="nb201",
-                space=nb201_space.SPACE,
+                space=nb201_space.NAME,
                 title="NAS-Bench-201 (NATS-Bench TSS)",
                 load=nb201.load_nb201,
                 files=(nb201.TABLE_FILE,),
@@ -52,7 +52,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
             ),
             BenchmarkSource(
                 name="nb101",
-                space=nb101_space.SPACE,
+                space=nb101_space.NAME,
                 title="NAS-Bench-101",
                 load=nb101.load_nb101,
                 files=(nb101.TABLE_FILE,),
@@ -60,7 +60,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
             ),
             BenchmarkSource(
                 name="nb101_zero",
-                space=nb101_space.SPACE,
+                space=nb101_space.NAME,
                 title="NAS-Bench-101 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb101_zero,
                 files=(suite_zero.NB101_FILE,),

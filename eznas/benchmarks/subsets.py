@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.benchmarks.benchmark import Benchmark
+from eznas.benchmarks.sample import learning_split
 from eznas.benchmarks.split import Split
-from eznas.benchmarks.task import learning_split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
 from eznas.spaces import Architecture, space_of

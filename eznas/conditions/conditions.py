@@ -15,7 +15,7 @@ from eznas.conditions.images import image_batch
 from eznas.errors import ConfigError
 from eznas.forms import Form
 from eznas.randomness import derived_seed, stream
-from eznas.spaces import Architecture, SettingsUnion, space_named
+from eznas.spaces import Architecture, SearchSpace, SettingsUnion, space_named
 
 GIVEN: Final = "given"
 """Source of images that were handed over as tensors and cannot be drawn again."""
@@ -58,6 +58,7 @@ class Conditions(Form):
     """Of the batches by their number of images, once they are drawn."""
 
     _batches: dict[int, Batch] = PrivateAttr(default_factory=dict)
+    _family: SearchSpace[Any] | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any) -> None:
         """Refuses batches that no machine should be asked for."""
@@ -68,10 +69,27 @@ class Conditions(Form):
                 "images"
             )
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Conditions) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
     @property
     def space(self) -> str:
         """Name of the search space."""
         return self.settings.space
+
+    @property
+    def search_space(self) -> SearchSpace[Any]:
+        """The family of networks: the known space of that name, or one that was handed over with `of_family`."""
+        return self._family if self._family is not None else space_named(self.space)
+
+    def of_family(self, family: SearchSpace[Any]) -> Conditions:
+        """The same conditions for networks of a space of one's own, which travels with them."""
+        made = self.model_copy()
+        made._batches, made._family = dict(self._batches), family
+        return made
 
     @property
     def network_seed(self) -> int:
@@ -84,7 +102,8 @@ class Conditions(Form):
         Raises:
             ArchitectureError: if it is not of the space, or cannot be built.
         """
-        return space_named(arch.space).build(arch, self.settings, self.network_seed).to(device)
+        network: nn.Module = self.search_space.build(arch, self.settings, self.network_seed)
+        return network.to(device)
 
     def batch(self, n: int, device: str = "cpu") -> Batch:
         """A batch of n images with their classes; the same one each time.
@@ -121,7 +140,7 @@ class Conditions(Form):
         batches = {n: self.batch(n) for n in sizes}
         digests = {n: tensor_digest(inputs) for n, (inputs, _) in batches.items()}
         made = self.model_copy(update={"digests": digests})
-        made._batches = batches
+        made._batches, made._family = batches, self._family
         return made
 
     def given(self, inputs: Tensor, targets: Tensor) -> Conditions:
@@ -133,7 +152,7 @@ class Conditions(Form):
                 "batch_size": n, "estimator_batch_size": n, "n_classes": None, "digests": {n: tensor_digest(inputs)},
             }
         )  # fmt: skip
-        made._batches = {n: (inputs, targets)}
+        made._batches, made._family = {n: (inputs, targets)}, self._family
         return made
 
     def key(self) -> str:

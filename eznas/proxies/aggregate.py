@@ -8,10 +8,10 @@ The arithmetic is in `eznas.fitness.aggregation`, the stored form in `aggregate_
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,101 +24,6 @@ from eznas.fitness.aggregation import MAX_TERMS, MODES, Floats, Mode, aggregate_
 from eznas.programs import Invalid, Program
 from eznas.proxies.known import KNOWN_PROGRAMS
 from eznas.statistics import capture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A proxy of one network's own: a published estimator, or a program.
-
-    Attributes:
-        name: of the estimator; what the user called the program.
-        direction: +1 if a higher score predicts a higher accuracy, else -1.
-        program: None for an estimator.
-        units: the layers that a program reads, one of `eznas.statistics.UNITS`.
-    """
-
-    name: str
-    direction: int
-    program: Program | None = None
-    units: str = "convolutional"
-
-    @property
-    def reads_images(self) -> bool:
-        """Whether its score depends on the batch; what a program counts does not."""
-        return self.program is None or bool(self.program.layer_statistics) or self.program.needs_classes
-
-    @property
-    def counts_parameters(self) -> bool:
-        """Whether its score is the same on any images of any size."""
-        counted = set(() if self.program is None else self.program.statistics)
-        return not self.reads_images and counted <= {"parameter_count", "unit_count"}
-
-    def score(self, network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = 0) -> float:
-        """Score of a network as it is, in the direction of the proxy: higher predicts a higher accuracy.
-
-        Args:
-            network: maps `inputs` to one tensor of logits; left as found.
-            inputs: (batch, channels, height, width) float32.
-            targets: (batch,) class of each image, if the proxy looks at them.
-            seed: of the noise of a program's probes.
-
-        Returns:
-            The score; NaN where it has no finite value.
-
-        Raises:
-            ConfigError: if targets are needed and absent.
-            CaptureError: if the network cannot be run on `inputs`.
-        """
-        program = self.program
-        if program is None:
-            value = by_name(self.name)(network, inputs, targets)
-        else:
-            if program.needs_classes and targets is None:
-                raise ConfigError(f"The program {self.name!r} looks at classes; pass targets of shape (n,).")
-            names = program.layer_statistics
-            shown = capture(network, inputs, seed=seed, statistics=names, targets=targets, units=self.units)
-            outcome = evaluate(program, shown)
-            value = math.nan if isinstance(outcome, Invalid) else outcome
-        return self.direction * value if math.isfinite(value) else math.nan
-
-
-def member_named(name: str) -> Member:
-    """The published proxy of a name, a program if the language can express it, else an estimator.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    if name in KNOWN_PROGRAMS:
-        known = KNOWN_PROGRAMS[name]
-        return Member(name=name, direction=known.direction, program=known.program, units=known.units)
-    return Member(name=name, direction=by_name(name).direction)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceConditions:
-    """How the networks of a reference were built and excited, as plain data; equal ones give comparable scores.
-
-    Attributes:
-        networks: the settings of the networks by name: skeleton and initialisation.
-        seed: of the settings.
-        probe_seed: of initialisation and probes, which follows from it.
-        images: source of the batches.
-        input_size: height and width of an image.
-        batch_size: images for programs.
-        images_digest: of those images.
-        estimator_batch_size: images for published estimators.
-        estimator_images_digest: of those images.
-    """
-
-    networks: Mapping[str, int | str]
-    seed: int
-    probe_seed: int
-    images: str
-    input_size: int
-    batch_size: int
-    images_digest: str
-    estimator_batch_size: int
-    estimator_images_digest: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -139,7 +44,7 @@ class Reference:
     networks: str
     space: str
     digest: str
-    conditions: ReferenceConditions
+    conditions: Conditions
     scores: Floats
 
     def __post_init__(self) -> None:
@@ -167,7 +72,7 @@ class RankAggregate:
 
     Attributes:
         name: for people.
-        members: the proxies.
+        members: the proxies, none of them an aggregate.
         weights: one each, positive.
         mode: ``"log_rank"`` sums logarithms, as AZ-NAS does, ``"rank_sum"`` places, as TE-NAS does.
         reference: who is ranked among.
@@ -177,10 +82,12 @@ class RankAggregate:
     """
 
     name: str
-    members: tuple[Member, ...]
+    members: tuple[Proxy, ...]
     weights: tuple[float, ...]
     mode: Mode
     reference: Reference
+
+    direction: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.members) <= MAX_TERMS or len(self.reference.scores) != len(self.members):
@@ -197,43 +104,88 @@ class RankAggregate:
         if self.mode not in MODES:
             raise ConfigError(f"The mode of an aggregate is one of {', '.join(MODES)}, got {self.mode!r}")
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """All that its members need."""
+        return frozenset().union(*(member.needs for member in self.members))
+
+    @property
+    def cost(self) -> float:
+        """In forward passes, an estimate: the sum of its members'."""
+        return sum(member.cost for member in self.members)
+
+    @property
+    def conditions(self) -> Conditions:
+        """Of the reference; only networks built and excited so have comparable scores."""
+        return self.reference.conditions
+
     def scores(self, member_scores: npt.ArrayLike) -> Floats:
         """(n,) scores from the (n_members, n) scores of the members, each in the direction of its member."""
         return aggregate_scores(member_scores, self.reference.scores, weights=self.weights, mode=self.mode)
 
-    def score(self, network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-        """Score of a network as it is; higher predicts a higher accuracy.
+    def of(self, outcomes: Sequence[float | Invalid]) -> float | Invalid:
+        """The score of a network from the outcomes of the members; one that failed has its lowest place."""
+        values = np.array([math.nan if isinstance(outcome, Invalid) else outcome for outcome in outcomes])
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Invalid)]
+        if len(failures) == len(outcomes):
+            return Invalid(FailureKind.MEMBERS, f"{self.name}: every member failed, the first: {failures[0].detail}")
+        return float(self.scores(values[:, None])[0])
 
-        The network must be built and initialised as those of the reference were, see `ReferenceConditions`, and the
-        images be the same or alike: only then are its scores comparable with theirs.
+    def outcome(self, network: nn.Module, inputs: Any, targets: Any = None) -> float | Invalid:
+        """See `Proxy.outcome`.
 
-        Args:
-            network: maps `inputs` to one tensor of logits; left as found.
-            inputs: (batch, channels, height, width) float32, as many images of the same size as the reference saw.
-            targets: (batch,) class of each image, if a member needs them.
-
-        Returns:
-            The score; NaN if every member failed. A member that failed has its lowest place.
+        The network must be built and initialised as those of the reference were, see `conditions`, and the images be
+        the same or alike, as many of the same size: only then are its scores comparable with theirs.
 
         Raises:
-            ConfigError: if the batch is of another size than the reference's, or targets are needed and absent.
-            CaptureError: if the network cannot be run on `inputs`.
+            ConfigError: if the batch is of another size than the reference's, or classes are needed and absent.
         """
-        seen = self.reference.conditions
+        inputs, targets = as_inputs(inputs), as_targets(targets)
         for member in self.members:
-            size = seen.estimator_batch_size if member.program is None else seen.batch_size
-            is_fit = tuple(inputs.shape[2:]) == (seen.input_size, seen.input_size)
-            if member.reads_images:  # multiply-accumulates depend on the size of an image, not on their number
-                is_fit = is_fit and len(inputs) == size
-            if not is_fit and not member.counts_parameters:
-                raise ConfigError(
-                    f"{member.name!r} of {self.name!r} ranks among scores on {size} images of {seen.input_size} x "
-                    f"{seen.input_size}, got inputs of shape {tuple(inputs.shape)}; give such a batch, or make a "
-                    "reference with yours (eznas aggregate --set probe.batch_size=... --set "
-                    "report.baseline_batch_size=...)"
-                )
-        values = [member.score(network, inputs, targets, seed=seen.probe_seed) for member in self.members]
-        return float(self.scores(np.array(values)[:, None])[0])
+            self._check_batch(member, inputs)
+        return self.of([member.outcome(network, inputs, targets) for member in self.members])
+
+    def score(self, network: nn.Module, inputs: Any, targets: Any = None) -> float:
+        """As `outcome`, for those who want a number.
+
+        Raises:
+            ConfigError: as `outcome`.
+            ScoreError: if every member failed.
+        """
+        outcome = self.outcome(network, inputs, targets)
+        if isinstance(outcome, Invalid):
+            raise ScoreError(f"Aggregate {self.name!r} has no score for {type(network).__name__}: {outcome.detail}")
+        return outcome
+
+    def _check_batch(self, member: Proxy, inputs: Tensor) -> None:
+        """Refuse a batch that a member's scores on the reference cannot be compared with."""
+        seen = self.conditions
+        n_images = batch_size_for(member, seen)
+        if is_count(member):
+            return
+        reads_values = not isinstance(member, ProgramProxy) or member.reads_images
+        is_fit = tuple(inputs.shape[2:]) == (seen.input_size, seen.input_size)
+        if reads_values:  # multiply-accumulates depend on the size of an image, not on their number
+            is_fit = is_fit and len(inputs) == n_images
+        if not is_fit:
+            raise ConfigError(
+                f"{member.name!r} of {self.name!r} ranks among scores on {n_images} images of {seen.input_size} x "
+                f"{seen.input_size}, got inputs of shape {tuple(inputs.shape)}; give such a batch, or make a "
+                "reference with yours (eznas aggregate --set probe.batch_size=... --set "
+                "report.baseline_batch_size=...)"
+            )
+
+
+def batch_size_for(proxy: Proxy, conditions: Conditions) -> int:
+    """Images that a proxy sees under some conditions: programs need fewer than estimators were designed for."""
+    return conditions.batch_size if isinstance(proxy, ProgramProxy) else conditions.estimator_batch_size
+
+
+def is_count(proxy: Proxy) -> bool:
+    """Whether a proxy is the same on any images of any size."""
+    if isinstance(proxy, ProgramProxy):
+        return not proxy.reads_images and set(proxy.program.statistics) <= {"parameter_count", "unit_count"}
+    return proxy.cost == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,9 +257,3 @@ def recipe_for(text: str, mode: Mode | None = None) -> Recipe:
                 raise ConfigError(f"{member!r} occurs twice in {text!r}; write its members out, with weights")
             terms[member] = weight * share
     return Recipe(name=text, terms=tuple(terms.items()), mode=mode)
-
-
-__all__ = [
-    "RECIPES", "Member", "RankAggregate", "Recipe", "Reference", "ReferenceConditions", "member_named", "recipe_for",
-    "sorted_reference",
-]  # fmt: skip

@@ -18,51 +18,22 @@ NAS-Bench-201 do, and the released code skips such a unit, while here a program 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from eznas.programs import Program, parse
+from eznas.programs import parse
+from eznas.proxies.program import DEFAULT_UNITS, ProgramProxy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownProgram:
-    """A published proxy as a program.
-
-    Attributes:
-        name: how users and tables call it.
-        title: for people.
-        text: the program.
-        direction: +1 if a higher score predicts a higher accuracy; fixed beforehand.
-        source: paper and reading.
-        units: the layers it reads, ``"convolutional"`` units or ``"all"``.
-        estimator: name of the published estimator it equals; None for one that only the language defines.
-    """
-
-    name: str
-    title: str
-    text: str
-    direction: int
-    source: str
-    units: str = "convolutional"
-    estimator: str | None = None
-
-    @property
-    def program(self) -> Program:
-        """The text as a program."""
-        return parse(self.text)
+def _known(
+    name: str, title: str, text: str, source: str, *, units: str = DEFAULT_UNITS, equals: str | None = None
+) -> ProgramProxy:
+    return ProgramProxy(name=name, program=parse(text), units=units, title=title, source=source, equals=equals)
 
 
-def _as_program(estimator: str, title: str, text: str) -> KnownProgram:
-    return KnownProgram(
-        name=f"{estimator}_program",
-        title=f"{title} (as a program)",
-        text=text,
-        direction=1,
-        source=f"the estimator {estimator}, over all convolutions and linear layers",
-        units="all",
-        estimator=estimator,
-    )
+def _as_program(estimator: str, title: str, text: str) -> ProgramProxy:
+    source = f"the estimator {estimator}, over all convolutions and linear layers"
+    return _known(f"{estimator}_program", f"{title} (as a program)", text, source, units="all", equals=estimator)
 
 
 _JACOBIANS: Final = "(first_layer (correlation_kernel convolution_input_grad.data))"
@@ -77,78 +48,69 @@ def _enas(statistic: str) -> str:
     return f"(mean_layers (element_mean {whole}))"
 
 
-KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
+KNOWN_PROGRAMS: Final[Mapping[str, ProgramProxy]] = MappingProxyType(
     {
         known.name: known
         for known in (
-            KnownProgram(
-                name="parameter_count", title="parameters", text="parameter_count", direction=1, source="baseline"
+            _known(
+                name="parameter_count", title="parameters", text="parameter_count", source="baseline"
             ),
-            KnownProgram(
+            _known(
                 name="mac_count",
                 title="MACs",
                 text="mac_count",
-                direction=1,
                 source="baseline; convolutions and linear layers, the benchmark's convention",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_a_code",
                 title="EZNAS-A (as released)",
                 text="(mean_layers (frobenius_norm (sigmoid (log_determinant (sign activation_input_grad.data)))))",
-                direction=1,
                 source="Akhauri et al. 2022, the released code: argument 8 is the activation-input gradient on data",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_a_paper",
                 title="EZNAS-A (as printed)",
                 text="(mean_layers (frobenius_norm (sigmoid (log_determinant (sign weight_grad.noise)))))",
-                direction=1,
                 source="Akhauri et al. 2022, the paper: the weight gradient on noise",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_top_code",
                 title='EZNAS "topprog" (as released)',
                 text="(mean_layers (square (abs (frobenius_norm convolution_input.noise))))",
-                direction=1,
                 source="Akhauri et al. 2022, the released code: argument 12 is the convolution input on noise",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_top_order",
                 title='EZNAS "topprog" (second list)',
                 text="(mean_layers (square (abs (frobenius_norm convolution_input_grad.noise))))",
-                direction=1,
                 source="Akhauri et al. 2022, the released code with its second list: the gradient at that input",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_enas_code",
                 title='EZNAS "enas" (as released)',
                 text=_enas("activation_output.perturbed"),
-                direction=1,
                 source="Akhauri et al. 2022, the released code: argument 19 is the change of the unit's output; 0 in "
                 "units of more than about 10,000 values, where the exponential leaves float32",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_enas_order",
                 title='EZNAS "enas" (second list)',
                 text=_enas("convolution_input_grad.perturbed"),
-                direction=1,
                 source="Akhauri et al. 2022, the released code with its second list: the change of the gradient at the "
                 "convolution input",
             ),
-            KnownProgram(
+            _known(
                 name="eznas_pnas_code",
                 title='EZNAS "pnas" (as released)',
                 text="(mean_layers (kl_divergence (z_normalise (z_normalise (z_normalise "
                 "activation_output_grad.perturbed))) (positive activation_output_grad.data)))",
-                direction=1,
                 source="Akhauri et al. 2022, the released code: arguments 0 and 20 are the gradient at the unit's "
                 "output, its change and its value on data",
             ),
-            KnownProgram(
+            _known(
                 name="naswot_units",
                 title="NASWOT over units",
                 text="(log_abs_determinant (sum_layers (agreement_kernel activation_input.data)))",
-                direction=1,
                 source="Mellor et al. 2021, eq. 2, over the activations of units (all but the last of NAS-Bench-201)",
             ),
             _as_program("l2_norm", "l2 norm", "(sum_layers (frobenius_norm weight))"),
@@ -170,3 +132,4 @@ KNOWN_PROGRAMS: Final[Mapping[str, KnownProgram]] = MappingProxyType(
         )
     }
 )
+"""Published proxies that the language can express, by name; each fixed beforehand to predict by a high score."""

@@ -66,6 +66,11 @@ class ProgramProxy:
         """In forward passes, an estimate."""
         return cost(self.program)
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether its score depends on the batch; what a program counts does not."""
+        return bool(self.program.layer_statistics) or self.program.needs_classes
+
     def bound(self, conditions: Conditions) -> ProgramProxy:
         """The same proxy with nothing left to the conditions: what a run reports, stores and exports."""
         return replace(

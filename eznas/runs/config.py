@@ -8,19 +8,26 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
-from eznas.errors import ConfigError
-from eznas.names import nearest
-from eznas.spaces import nb201
+from eznas.benchmarks import BENCHMARKS
+from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
+from eznas.forms import Form, sentence
+from eznas.names import unknown
+from eznas.spaces import SpaceSettings, nb201, own, space_named
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Dataset = Literal["cifar10", "cifar100", "imagenet16"]
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,45 +36,116 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-class Section(BaseModel):
+class Section(Form):
     """Settings are data: frozen, typed, without unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+def _settings_of_space(data: Any) -> Any:
+    """The settings of the search space that ``space`` names, by the space's own model."""
+    if not isinstance(data, Mapping):
+        return data
+    space = space_named(str(data.get("space", nb201.NAME)))
+    try:
+        return space.settings.model_validate(dict(data))
+    except ValidationError as error:
+        raise ValueError(sentence(error, f"the settings of {space.name} networks", space.settings)) from None
 
 
-class BenchmarkSettings(Section):
-    """Which networks and which trained accuracies."""
-
-    name: Literal["nb201"] = "nb201"
-    datasets: Annotated[tuple[Dataset, ...], Field(min_length=1), AfterValidator(_distinct)] = ("cifar10",)
-    """Each data set is one task; a program's fitness is its worst task."""
-    epochs: Literal[12, 200] = 200
-    """Of the training the accuracies come from."""
-    n_evolve: Annotated[int, Field(strict=True, ge=10)] = 100
-    """Networks whose validation accuracies drive evolution."""
-    n_select: Annotated[int, Field(strict=True, ge=10)] = 200
-    """Other networks whose validation accuracies choose the best proxy of the front."""
-    n_report: Annotated[int, Field(strict=True, ge=10)] = 500
-    """Yet other networks whose test accuracies are reported."""
-    strategy: Literal["stratified", "uniform"] = "stratified"
-    """How the networks to evolve on are drawn; those to select and report on are always drawn uniformly."""
+Parts = Annotated[int, Field(strict=True, ge=5)] | None
+OWN = own.NAME
+"""Name of the search space, and of the benchmark, of a user's own networks."""
 
 
 class ProbeSettings(Section):
     """The batch that excites the networks."""
 
-    images: Literal["auto", "digits", "cifar10", "cifar100", "imagenet16"] = "auto"
-    """auto: the images of the first data set if they are at hand, else scikit-learn's digits. All tasks share them."""
+    images: Annotated[str, Field(min_length=1, max_length=1000)] = "auto"
+    """auto: the images of the first data set if they are at hand, else scikit-learn's digits. Or digits, cifar10,
+    cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
+    All data sets of a benchmark share them."""
     batch_size: Positive = 8
     units: Literal["convolutional", "all"] = "convolutional"
     """The layers that programs read: units of activation, convolution and normalisation, or all convolutions and linear
     layers, stem, shortcuts and classifier among them."""
-    input_size: Annotated[int, Field(strict=True, ge=4, multiple_of=4)] = 16
-    """Height and width of an image; the networks halve it twice."""
+    input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
+    """Height and width of an image. auto: 16 for the cell spaces, whose networks halve it twice; for networks of your
+    own the size that they take."""
+    channels: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
+    """Of an image. auto: 3, and for networks of your own as many as they take."""
     storage: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type in which the statistics that programs evolve on are kept. The short ones take half the memory, and programs
     still compute in single precision, but on rounded values: with float16 those beyond 65,504 are infinite and those
     below 6e-8, as gradients may be, are 0. Held-out networks are always measured in float32."""
+
+
+class BenchmarkSettings(Section):
+    """Which networks and which trained accuracies."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1000)] = "nb201"
+    """A benchmark (nb201, nb101, nb101_zero, nb301), or python for networks of your own."""
+    networks: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
+    """Of your own: python:package.module:function, which gives (name, module) pairs."""
+    accuracies: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
+    """Of your own networks: a CSV file with a column of names and one of accuracies for each data set."""
+    datasets: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    """Each data set is one sample; a program's fitness is its worst. None named: cifar10 if the benchmark has it, else
+    all that it has."""
+    epochs: Positive | None = None
+    """Of the training the accuracies come from; the full training if not given."""
+    n_evolve: Parts = None
+    """Networks whose validation accuracies drive evolution; if not given, 100 of a large benchmark, else a share."""
+    n_select: Parts = None
+    """Other networks whose validation accuracies choose the best proxy of the front; 200, or a share."""
+    n_report: Parts = None
+    """Yet other networks whose test accuracies are reported; 500, or a share."""
+    strategy: Literal["stratified", "uniform"] = "stratified"
+    """How the networks to evolve on are drawn; those to select and report on are always drawn uniformly."""
+    folds: Annotated[int, Field(strict=True, ge=2, le=20)] | Literal["auto", "none"] = "auto"
+    """Of a cross-fitted report: every network is reported by a search that did not see it, and the delivered proxy is
+    evolved on all. auto: 5 for fewer than 150 networks of your own, none otherwise."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_by_specification(cls, data: Any) -> Any:
+        """``name = "python:module:function"`` says both that the networks are one's own, and which."""
+        if isinstance(data, Mapping) and str(data.get("name", "")).startswith(f"{OWN}:"):
+            return {**data, "name": OWN, "networks": data.get("networks") or data["name"]}
+        return data
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the networks are the user's."""
+        return self.name == OWN
+
+
+class SampleProbe(Section):
+    """What excites the networks of one sample, where it differs from the run's probe."""
+
+    images: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    batch_size: Positive | None = None
+    input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] | None = None
+    channels: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] | None = None
+
+
+class SampleSettings(BenchmarkSettings):
+    """Networks with accuracies under conditions of their own: one of several in a run."""
+
+    settings: Annotated[SpaceSettings, SerializeAsAny(), BeforeValidator(_settings_of_space)] | None = None
+    """Of the search space, as in [networks]; the run's if they are of the same space, else the defaults."""
+    probe: SampleProbe = SampleProbe()
+    """Images, batch and size, where they differ from the run's."""
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """In the mean over samples; the worst of them knows no weights."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_follow_the_name(cls, data: Any) -> Any:
+        """Settings are of the space of the benchmark unless they say otherwise."""
+        settings = data.get("settings") if isinstance(data, Mapping) else None
+        if isinstance(settings, Mapping) and "space" not in settings:
+            space = space_of_benchmark(str(data.get("name", "nb201")))
+            return {**data, "settings": {**settings, "space": space}}
+        return data
 
 
 class EvolutionSettings(Section):
@@ -148,12 +226,69 @@ class RunConfig(Section):
     checkpoints: Positive = 3
     """Checkpoints kept."""
     benchmark: BenchmarkSettings = BenchmarkSettings()
-    networks: nb201.Settings = nb201.Settings()
-    """What the networks that are measured and scored are like."""
+    """The one benchmark of a run; of several, each is one of the samples."""
+    networks: Annotated[SpaceSettings, SerializeAsAny(), BeforeValidator(_settings_of_space)] = nb201.Settings()
+    """How networks are built: the settings of the benchmark's search space."""
     probe: ProbeSettings = ProbeSettings()
+    samples: Annotated[tuple[SampleSettings, ...], Field(max_length=64)] = ()
+    """Several benchmarks in one fitness, each with settings and images of its own, in place of [benchmark]."""
     evolution: EvolutionSettings = EvolutionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_follow_the_benchmark(cls, data: Any) -> Any:
+        """``[networks]`` are settings of the space of ``[benchmark]`` unless they say otherwise."""
+        if not isinstance(data, Mapping):
+            return data
+        given = data.get("benchmark")
+        name = given.get("name", "nb201") if isinstance(given, Mapping) else getattr(given, "name", "nb201")
+        networks = data.get("networks")
+        if networks is None or (isinstance(networks, Mapping) and "space" not in networks):
+            return {**data, "networks": {**(networks or {}), "space": space_of_benchmark(str(name))}}
+        return data
+
+    @model_validator(mode="after")
+    def _one_form_only(self) -> RunConfig:
+        if self.samples and self.benchmark != BenchmarkSettings():
+            raise ValueError("a run has one [benchmark] or several [[samples]], got both; leave one out")
+        names = [sample.name for sample in self.samples if sample.is_own and not sample.networks]
+        if names:
+            raise ValueError("a sample of your own networks needs networks = 'python:package.module:function'")
+        return self
+
+    @property
+    def all_samples(self) -> tuple[SampleSettings, ...]:
+        """The samples of the run; of the short form the one, with its settings and probe."""
+        if self.samples:
+            return self.samples
+        return (SampleSettings(**self.benchmark.model_dump(), settings=self.networks),)
+
+    def settings_of(self, sample: SampleSettings) -> SpaceSettings:
+        """How the networks of a sample are built."""
+        space = space_of_benchmark(sample.name)
+        if sample.settings is not None:
+            return sample.settings
+        return self.networks if self.networks.space == space else space_named(space).settings()
+
+    def probe_of(self, sample: SampleSettings) -> ProbeSettings:
+        """What excites the networks of a sample."""
+        changed = {name: value for name, value in sample.probe.model_dump().items() if value is not None}
+        return self.probe.model_copy(update=changed)
+
+
+def space_of_benchmark(name: str) -> str:
+    """Name of the search space of a benchmark's networks.
+
+    Raises:
+        BenchmarkError: if there is no such benchmark; names the nearest.
+    """
+    if name.partition(":")[0] == OWN:
+        return OWN
+    if name not in BENCHMARKS:
+        raise BenchmarkError(unknown("benchmark", name, (*BENCHMARKS, OWN)))
+    return BENCHMARKS[name].space
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -195,13 +330,15 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
     """
     try:
         return RunConfig.model_validate(table)
+    except (ArchitectureError, BenchmarkError) as error:
+        raise ConfigError(f"{str(error).rstrip('.')} (in {where})") from None
     except ValidationError as error:
-        raise ConfigError(_sentence(error, where)) from None
+        raise ConfigError(sentence(error, where, RunConfig)) from None
 
 
 def to_toml(config: RunConfig) -> str:
     """The resolved settings as TOML that `load_config` reads back."""
-    return tomli_w.dumps(config.model_dump(mode="json"))
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude_defaults=False))
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -218,31 +355,3 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override!r}: {key!r} is a setting, not a section")
     table[keys[-1]] = value
-
-
-def _sentence(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = list(_section(first["loc"][:-1]).model_fields)
-        dotted = {
-            key: f"{name}.{key}"
-            for name, section in RunConfig()
-            if isinstance(section, BaseModel)
-            for key in type(section).model_fields
-        } | {key: ".".join([*map(str, first["loc"][:-1]), key]) for key in known}
-        close = nearest(str(first["loc"][-1]), [*known, *dotted])
-        hint = f"did you mean {dotted[close]!r}?" if close else f"known keys are {', '.join(known)}"
-        return f"Unknown key {path!r} in {where}; {hint}{more}"
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"Setting {path!r} in {where}: {message}, got {first['input']!r}{more}"
-
-
-def _section(path: Sequence[int | str]) -> type[BaseModel]:
-    section: type[BaseModel] = RunConfig
-    for part in path:
-        annotation = section.model_fields[str(part)].annotation
-        candidates = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return section

@@ -12,12 +12,11 @@ from eznas.statistics.capture import NetworkStatistics, capture
 from eznas.statistics.shard import ShapeGroup, Shard, pack
 from eznas.statistics.shard_file import ShardFile
 from eznas.statistics.store import (
-    CaptureSettings,
     ShardWriter,
     Spread,
     StatisticsStore,
+    StoreKey,
     ensure_store,
-    tensor_digest,
 )
 from eznas.statistics.tracing import ALL_STATISTICS, PROBES, STATISTICS, UNITS
 
@@ -26,7 +25,6 @@ __all__ = [
     "PROBES",
     "STATISTICS",
     "UNITS",
-    "CaptureSettings",
     "NetworkStatistics",
     "ShapeGroup",
     "Shard",
@@ -34,6 +32,7 @@ __all__ = [
     "ShardWriter",
     "Spread",
     "StatisticsStore",
+    "StoreKey",
     "StoreOnDisk",
     "capture",
     "ensure_store",
@@ -41,5 +40,4 @@ __all__ = [
     "prunable",
     "remove_stores",
     "stores_on_disk",
-    "tensor_digest",
 ]

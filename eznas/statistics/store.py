@@ -1,7 +1,7 @@
 """Statistics of many networks on disk: captured once, opened by content, read without copying.
 
 A store is a folder of safetensors files, one `Shard` each, and a ``manifest.json`` that is written last. The folder is
-named by a hash of everything that determines the values (`CaptureSettings.key`), so equal questions find equal
+named by a hash of everything that determines the values (`StoreKey`), so equal questions find equal
 folders. A shard file is named by the networks it holds and by the checksum of its bytes; it gets that name only when
 it is complete. A capture that was killed therefore goes on from its finished shards, and nothing half-written can be
 taken for a result.
@@ -22,14 +22,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
+from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
+from eznas.spaces import Architecture
 from eznas.statistics.cache import MANIFEST, mark_used
 from eznas.statistics.capture import NetworkStatistics, capture
 from eznas.statistics.shard import Shard, columns, shard_of
@@ -47,70 +49,61 @@ from eznas.statistics.shard_file import (
 )
 from eznas.statistics.tracing import ALL_STATISTICS, STATISTICS
 
-if TYPE_CHECKING:
-    from eznas.spaces import Architecture
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DEFAULT_MEMORY_BUDGET = 2**30
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureSettings:
-    """Everything but the architectures that determines the values of a store.
+class StoreKey:
+    """Everything that determines the values of a store; it names the folder.
 
     Attributes:
-        space: name of the search space.
-        skeleton: the skeleton's fields, for example ``{"cells_per_stage": 1, "channels": 16, "n_classes": 10}``.
-        scheme: how networks are initialised, ``"eznas"`` or ``"default"``.
-        images: name of the source of the image batch.
-        images_digest: `tensor_digest` of the image batch.
-        batch_size: images in the batch.
-        input_size: height and width of an image in pixels.
-        seed: of the initialisation and of the probes.
+        conditions: how networks are built and excited.
+        architectures: in the order of the store; those of a user's own networks are known by content.
+        statistics: names from ``ALL_STATISTICS``; None for the paper's 22.
         storage: type of the statistics on disk: ``"float32"``, ``"bfloat16"`` or ``"float16"``; those in double
             precision keep it.
-        units: which layers count, ``"convolutional"`` or ``"all"``.
-        targets_digest: `tensor_digest` of the classes of the images; empty if no statistic needs them.
+        with_targets: whether the classes of the images are known, for labelled statistics and ``same_class``.
     """
 
-    space: str
-    skeleton: Mapping[str, int]
-    scheme: str
-    images: str
-    images_digest: str
-    batch_size: int
-    input_size: int
-    seed: int
+    conditions: Conditions
+    architectures: tuple[Architecture, ...]
+    statistics: tuple[str, ...] | None = None
     storage: str = "float32"
-    units: str = "convolutional"
-    targets_digest: str = ""
+    with_targets: bool = False
 
-    def key(self, architectures: Sequence[Architecture], statistics: Collection[str] | None = None) -> str:
+    def __str__(self) -> str:
         """The content address of a store: 32 hexadecimal digits.
 
-        It covers these settings, the architectures in their order, the statistics, the format of the store and the
-        major and minor version of torch, whose kernels may differ in the last bit.
+        It covers the format of the store and the major and minor version of torch, whose kernels may differ in the last
+        bit, and nothing that changes no value.
         """
+        space = self.conditions.search_space
         content = {
             "format": FORMAT_VERSION,
             "torch": _torch_version(),
             "settings": self.as_dict(),
-            "architectures": [[arch.space, arch.spec] for arch in architectures],
-            "statistics": _canonical_statistics(statistics),
+            "architectures": [space.digest(arch) for arch in self.architectures],
+            "statistics": _canonical_statistics(self.statistics),
         }
         return _digest(_canonical_json(content))
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain data, ready for JSON."""
-        return asdict(self) | {"skeleton": dict(self.skeleton)}
-
-
-def tensor_digest(tensor: Tensor) -> str:
-    """Hash of a tensor's type, shape and values: 32 hexadecimal digits, equal on every device."""
-    values = tensor.detach().cpu().contiguous()
-    head = f"{values.dtype} {tuple(values.shape)} ".encode()
-    return _digest(head + values.reshape(-1).view(torch.uint8).numpy().tobytes())
+        """What is known of the conditions, as plain data, ready for JSON."""
+        conditions = self.conditions
+        inputs, targets = conditions.batch(conditions.batch_size)
+        return {
+            "space": conditions.settings.model_dump(mode="json"),
+            "seed": conditions.network_seed,
+            "images": conditions.images,
+            "images_digest": tensor_digest(inputs),
+            "targets_digest": tensor_digest(targets) if self.with_targets else "",
+            "batch_size": len(inputs),
+            "input_size": conditions.input_size,
+            "units": conditions.units,
+            "storage": self.storage,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,27 +187,18 @@ class ShardWriter:
 
     Attributes:
         folder: of the store.
-        architectures: of the whole store, in its order.
-        make_network: builds and initialises the network of an architecture, on the device of `inputs`.
-        inputs: (batch, channels, height, width) float32 image batch.
-        seed: of the probes.
-        statistics: names from ``ALL_STATISTICS``, in their order.
+        key: of the store: architectures, conditions, statistics.
         memory_budget: bytes to hold, as `ensure_store` explains.
-        storage: type in which statistics are kept from their capture on.
-        units: which layers count.
-        targets: (batch,) class of each image, if a statistic needs it.
     """
 
     folder: Path
-    architectures: Sequence[Architecture]
-    make_network: Callable[[Architecture], nn.Module]
-    inputs: Tensor
-    seed: int
-    statistics: list[str]
+    key: StoreKey
     memory_budget: int
-    storage: torch.dtype = torch.float32
-    units: str = "convolutional"
-    targets: Tensor | None = None
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Of the whole store, in its order."""
+        return self.key.architectures
 
     def write(self, start: int, stop: int, captured: Callable[[], None] = lambda: None) -> list[ShardFile]:
         """Captures the networks `start` to `stop` (exclusive) and writes them, into one shard if memory allows.
@@ -251,15 +235,16 @@ class ShardWriter:
         return networks
 
     def _one(self, arch: Architecture) -> NetworkStatistics:
-        network = self.make_network(arch)
+        conditions = self.key.conditions
+        inputs, targets = conditions.batch(conditions.batch_size)
         try:
             found = capture(
-                network,
-                self.inputs,
-                seed=self.seed,
-                statistics=self.statistics,
-                targets=self.targets,
-                units=self.units,
+                conditions.network(arch),
+                inputs,
+                seed=conditions.network_seed,
+                statistics=_canonical_statistics(self.key.statistics),
+                targets=targets if self.key.with_targets else None,
+                units=conditions.units,
             )
         except CaptureError as error:
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
@@ -268,7 +253,7 @@ class ShardWriter:
 
     def _stored(self, tensor: Tensor) -> Tensor:
         """In the type of the store; what was captured in double precision has no place in a shorter one."""
-        return tensor if tensor.dtype == torch.float64 else tensor.to(self.storage)
+        return tensor if tensor.dtype == torch.float64 else tensor.to(_STORAGE[self.key.storage])
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
         with replacing(self.folder) as temporary:
@@ -287,13 +272,8 @@ spans; calls the function with the number of finished spans after each."""
 
 def ensure_store(
     root: Path,
-    architectures: Sequence[Architecture],
-    settings: CaptureSettings,
-    make_network: Callable[[Architecture], nn.Module],
-    inputs: Tensor,
+    key: StoreKey,
     *,
-    targets: Tensor | None = None,
-    statistics: Collection[str] | None = None,
     networks_per_shard: int = 8,
     memory_budget: int = DEFAULT_MEMORY_BUDGET,
     progress: Callable[[int, int], None] | None = None,
@@ -306,12 +286,7 @@ def ensure_store(
 
     Args:
         root: folder of all stores; created if need be.
-        architectures: distinct architectures, in the order of the store.
-        settings: must describe `make_network` and `inputs`; they name the store.
-        make_network: builds and initialises the network of an architecture, on the device of `inputs`.
-        inputs: (batch, channels, height, width) float32 image batch.
-        targets: (batch,) class of each image, for labelled statistics and ``same_class``.
-        statistics: names from ``ALL_STATISTICS``; the paper's 22 by default.
+        key: what the store holds.
         networks_per_shard: networks in one file; changes no value.
         memory_budget: bytes that statistics may take in each capturing process. A shard is closed early where one more
             network like its largest would exceed half of them; the other half is room to capture a network. One that
@@ -325,26 +300,15 @@ def ensure_store(
 
     Raises:
         CaptureError: if the statistics of an architecture cannot be captured; names the architecture.
-        StoreError: if the store is damaged, `settings` do not describe `inputs`, or the disk is full or read-only.
+        StoreError: if the store is damaged, the key asks for what there is not, or the disk is full or read-only.
     """
-    _require_sound_request(architectures, settings, inputs, targets, networks_per_shard, statistics)
-    folder = root / settings.key(architectures, statistics)
+    _require_sound_request(key, networks_per_shard)
+    folder = root / str(key)
     if (folder / MANIFEST).exists():
         mark_used(folder)
         return StatisticsStore.open(folder, verify=verify), False
-    writer = ShardWriter(
-        folder=folder.absolute(),
-        architectures=tuple(architectures),
-        make_network=make_network,
-        inputs=inputs,
-        seed=settings.seed,
-        statistics=_canonical_statistics(statistics),
-        memory_budget=memory_budget,
-        storage=_STORAGE[settings.storage],
-        units=settings.units,
-        targets=targets,
-    )
-    job = _Capture(writer, settings, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
+    writer = ShardWriter(folder=folder.absolute(), key=key, memory_budget=memory_budget)
+    job = _Capture(writer, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{folder}.lock"):
@@ -364,7 +328,6 @@ class _Capture:
     """One capture under way: what is missing, who writes it, who is told, and the manifest at the end."""
 
     writer: ShardWriter
-    settings: CaptureSettings
     networks_per_shard: int
     progress: Callable[[int, int], None]
     spread: Spread | None
@@ -416,8 +379,8 @@ class _Capture:
         content = {
             "format": FORMAT_VERSION,
             "torch": _torch_version(),
-            "settings": self.settings.as_dict(),
-            "statistics": self.writer.statistics,
+            "settings": self.writer.key.as_dict(),
+            "statistics": _canonical_statistics(self.writer.key.statistics),
             "networks": [arch.spec for arch in self.writer.architectures],
             "shards": [asdict(file) for file in files],
         }
@@ -475,35 +438,16 @@ def _shard_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[ShardFile, 
     return files
 
 
-def _require_sound_request(
-    architectures: Sequence[Architecture],
-    settings: CaptureSettings,
-    inputs: Tensor,
-    targets: Tensor | None,
-    networks_per_shard: int,
-    statistics: Collection[str] | None,
-) -> None:
-    if not architectures:
+def _require_sound_request(key: StoreKey, networks_per_shard: int) -> None:
+    if not key.architectures:
         raise StoreError("Cannot make a statistics store of 0 architectures; expected at least one.")
     if networks_per_shard < 1:
         raise StoreError(f"Expected networks_per_shard to be at least 1, but got {networks_per_shard}.")
-    unknown = sorted(set(statistics or ()) - set(ALL_STATISTICS))
+    unknown = sorted(set(key.statistics or ()) - set(ALL_STATISTICS))
     if unknown:
         raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(ALL_STATISTICS)}.")
-    if settings.storage not in _STORAGE:
-        raise StoreError(f"Cannot store statistics as {settings.storage!r}; expected one of {list(_STORAGE)}.")
-    digest = tensor_digest(inputs)
-    if digest != settings.images_digest:
-        raise StoreError(
-            f"The settings of the statistics store describe images with digest {settings.images_digest}, but the batch "
-            f"has {digest}; set images_digest to tensor_digest(inputs)."
-        )
-    digest = "" if targets is None else tensor_digest(targets)
-    if digest != settings.targets_digest:
-        raise StoreError(
-            f"The settings of the statistics store describe classes with digest {settings.targets_digest!r}, but those "
-            f"given have {digest!r}; set targets_digest to tensor_digest(targets), or leave both out."
-        )
+    if key.storage not in _STORAGE:
+        raise StoreError(f"Cannot store statistics as {key.storage!r}; expected one of {list(_STORAGE)}.")
 
 
 def _canonical_statistics(statistics: Collection[str] | None) -> list[str]:

@@ -1,58 +1,74 @@
-"""A task: some architectures with one recorded accuracy each, and where those accuracies come from."""
+"""A sample: networks of a benchmark with labels under conditions, what a run or a report looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.split import Split
+from eznas.conditions import Conditions
 from eznas.errors import BenchmarkError
 from eznas.spaces import Architecture
 
+Part = Literal["evolve", "select", "report"]
+PARTS: tuple[Part, ...] = ("evolve", "select", "report")
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """Trained accuracies of some architectures on one data set.
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """Networks with one recorded accuracy each, and how they are built and excited. It knows nothing of proxies.
 
     Attributes:
-        dataset: name of the data set, which also names the task.
+        name: unique in a run.
+        benchmark: with the accuracies.
+        dataset: whose accuracies.
+        part: what the networks are for.
         split: images the accuracies were measured on.
-        epochs: of the training; None where the source does not state them.
-        accuracies: (n_architectures,) percent.
+        epochs: of the training; None is the full training.
+        architectures: the networks.
+        conditions: how they are built and excited.
+        weight: in a mean over samples.
     """
 
+    name: str
+    benchmark: Benchmark
     dataset: str
+    part: Part
     split: Split
     epochs: int | None
-    accuracies: npt.NDArray[np.float64]
+    architectures: tuple[Architecture, ...]
+    conditions: Conditions
+    weight: float = 1.0
 
     @property
     def n(self) -> int:
-        """Number of architectures."""
-        return len(self.accuracies)
+        """Number of networks."""
+        return len(self.architectures)
 
+    @property
+    def accuracies(self) -> npt.NDArray[np.float64]:
+        """(n,) in percent.
 
-def make_tasks(
-    benchmark: Benchmark,
-    architectures: tuple[Architecture, ...],
-    datasets: tuple[str, ...],
-    split: Split,
-    epochs: int | None = None,
-) -> tuple[Task, ...]:
-    """One task per data set.
+        Raises:
+            BenchmarkError: if the benchmark does not record them.
+        """
+        return self.benchmark.accuracies(self.architectures, self.dataset, self.split, self.epochs)
 
-    Raises:
-        BenchmarkError: if the benchmark does not record such accuracies.
-    """
-    length = benchmark.full_training if epochs is None else epochs
-    return tuple(
-        Task(dataset, split, length, benchmark.accuracies(architectures, dataset, split, epochs))
-        for dataset in datasets
-    )
+    @property
+    def stated_epochs(self) -> int | None:
+        """Epochs of the training; None if the source does not say."""
+        return self.benchmark.full_training if self.epochs is None else self.epochs
+
+    @property
+    def stated_split(self) -> str:
+        """The split in a word; of labels of which the source does not say it, that it is not stated."""
+        is_unstated = self.dataset in self.benchmark.unstated_splits and self.split is Split.TEST
+        return "unstated" if is_unstated else self.split.value
 
 
 def learning_split(benchmark: Benchmark, datasets: Sequence[str], epochs: int | None = None) -> Split:
