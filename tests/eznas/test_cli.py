@@ -474,7 +474,7 @@ def test_help_and_version_come_at_once(capsys: Capsys) -> None:
         (["--set", "evolution.objectives=['taub']"], "no objective 'taub'; did you mean 'tau'?"),
         (["--set", "evolution.objectives=['size','tau']"], "The first objective must be one that ranks networks"),
         (["--set", "evolution.objectives=['tau','tau']"], "every name may occur once only"),
-        (["--set", "evolution.objectives=['rho']", "--set", "evolution.early_decisions=true"], "the bounds of tau only"),
+        (["--set", "evolution.objectives=['rho']", "--set", "evolution.early_decisions=true"], "bounds of tau only"),
         (["--set", "seed"], "--set takes section.key=value, got 'seed'"),
         (["--set", "seed.x=1", "--set", "seed.x.y=1"], "'x' is a setting, not a section"),
         (["--set", "report.baselines=['naswott']"], "naswot"),
