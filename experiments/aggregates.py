@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from eznas.assessment import measure_many
 from eznas.benchmarks import Split, load_nb201
 from eznas.errors import EznasError
-from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
+from eznas.fitness import Labels
 from eznas.fitness.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.progress import make_observer
 from eznas.proxies import RECIPES
@@ -43,24 +44,33 @@ def rank(scored: ScoredNetworks, n_ranked: int) -> list[dict[str, Any]]:
     benchmark = load_nb201()
     accuracies = benchmark.accuracies(scored.architectures[:n_ranked], "cifar10", Split.TEST)
 
-    def row(name: str, scores: np.ndarray, combined: str) -> dict[str, Any]:
-        last = np.where(np.isfinite(scores), scores, -np.inf)
-        low, high = bootstrap_interval(last, accuracies, rng=stream(SEED, "bootstrap"))
-        return {
-            "proxy": name, "combined by": combined, "tau": round(kendall_tau_b(last, accuracies), 3),
-            "low": round(low, 3), "high": round(high, 3), "rho": round(spearman(last, accuracies), 3),
-            "n": n_ranked, "failed": int((~np.isfinite(scores)).sum()),
-        }  # fmt: skip
-
-    rows = [row(name, scores[:n_ranked], "") for name, scores in members.items()]
+    names, combined, scores = list(members), [""] * len(members), [values[:n_ranked] for values in members.values()]
     for text in SUMS:
         terms = parse_sum(text)
         values = np.stack([members[name] for name, _ in terms])
         ranked, reference = values[:, :n_ranked], sorted_reference(values[:, n_ranked:])
         weights = [weight for _, weight in terms]
-        rows.append(row(text, aggregate_scores(ranked, reference, weights=weights), "log ranks"))
-        rows.append(row(text, aggregate_scores(ranked, reference, weights=weights, mode="rank_sum"), "ranks"))
+        names += [text, text]
+        combined += ["log ranks", "ranks"]
+        scores.append(aggregate_scores(ranked, reference, weights=weights))
+        scores.append(aggregate_scores(ranked, reference, weights=weights, mode="rank_sum"))
+    measurements = measure_many(
+        np.stack(scores), Labels("cifar10", accuracies, np.arange(n_ranked)), directions=[1] * len(scores),
+        rng=stream(SEED, "bootstrap"),
+    )  # fmt: skip
+    rows = []
+    for name, way, found in zip(names, combined, measurements, strict=True):
+        tau, rho = found.tau, found.rho
+        rows.append({
+            "proxy": name, "combined by": way, "tau": _rounded(tau and tau.value), "low": _rounded(tau and tau.low),
+            "high": _rounded(tau and tau.high), "rho": _rounded(rho and rho.value), "n": found.n,
+            "failed": found.n_failed,
+        })  # fmt: skip
     return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,7 +5,8 @@ another and do not bring their own) and batch for all. Scores go into one CSV fi
 condition and estimator under ``runs/correlations``, so that a killed run goes on where it was, more cells or a new
 estimator add to what is there, and every condition can be analysed again without scoring. Correlations are signed, in
 the direction the authors gave, failures rank last; each is shown over all cells and over the "live" ones, in which
-every operation other than ``none`` lies on a path from input to output.
+every operation other than ``none`` lies on a path from input to output. Beside tau and rho: tau in the top tenth, rho
+within an equal number of convolutions, rho given parameters and MACs, and nDCG.
 
 Writes ``runs/correlations/correlations.json`` and, where ``experiments/estimator_costs.py`` has been run,
 ``runs/correlations/estimators.svg``.
@@ -26,12 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from eznas.assessment import CRITERIA, Criterion, Measurement, measure
 from eznas.benchmarks import DATASETS, Split, load_nb201
 from eznas.conditions import IMAGE_SETS, default_image_source
 from eznas.errors import ConfigError, EznasError
 from eznas.estimators import PUBLISHED
 from eznas.files import replace_file
-from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failures_last, spearman
+from eznas.fitness import MIN_NETWORKS, Covariates, Labels
 from eznas.progress import make_observer
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import stream
@@ -45,8 +47,6 @@ FOLDER = Path("runs") / "correlations"
 COSTS = Path("runs") / "costs" / "costs.json"
 JOINED = 16
 """Points of distance beyond which a label is joined to its mark by a line."""
-MIN_NETWORKS = 5
-"""Below which no correlation is quoted."""
 TITLES = {**{name: known.title for name, known in KNOWN_PROGRAMS.items()}, **{e.name: e.title for e in PUBLISHED}}
 """By name, programs and estimators; parameters and MACs are both, with one score."""
 
@@ -125,29 +125,44 @@ def read(condition: Condition, name: str, cells: Sequence[int]) -> tuple[np.ndar
     return scores, float(np.mean([float(row["seconds"]) for row in found]))
 
 
-def measure(scores: np.ndarray, accuracies: np.ndarray, *purpose: str) -> dict[str, Any]:
-    """Correlations of one estimator with one list of accuracies, failures last."""
-    failed = ~np.isfinite(scores)
-    ranked = scores_with_failures_last(scores, failed, 1)
-    n = len(ranked)
-    _, counts = np.unique(ranked, return_counts=True)
-    top = accuracies >= np.quantile(accuracies, 0.9)
-    found: dict[str, Any] = {
-        "n": n, "n_failed": int(failed.sum()),
-        "share_tied": float((counts * (counts - 1)).sum() / (n * (n - 1))) if n > 1 else None,
-    }  # fmt: skip
-    for name, statistic, function in (("tau", "kendall", kendall_tau_b), ("rho", "spearman", spearman)):
-        is_defined = n >= MIN_NETWORKS and min(len(counts), len(np.unique(accuracies))) > 1
-        interval: tuple[float | None, ...] = (None, None)
-        if is_defined:
-            rng = stream(0, "correlations", "bootstrap", statistic, *purpose)
-            interval = bootstrap_interval(ranked, accuracies, statistic=statistic, rng=rng)  # type: ignore[arg-type]
-        found |= {
-            name: function(ranked, accuracies) if is_defined else None,
-            f"{name}_low": interval[0], f"{name}_high": interval[1],
-        }  # fmt: skip
-    in_top = kendall_tau_b(ranked[top], accuracies[top]) if top.sum() >= MIN_NETWORKS else math.nan
-    return found | {"tau_top_decile": in_top if math.isfinite(in_top) else None, "n_top_decile": int(top.sum())}
+def covariates(cells: Sequence[int]) -> Covariates:
+    """Parameters and MACs of the full networks, and the number of convolutions, which is the complexity level.
+
+    The few cells without a convolution or with six are of no level: each has one of its own.
+    """
+    architectures = [nb201.from_index(index) for index in cells]
+    levels = np.array([sum(name.startswith("nor_conv") for name in nb201.operations(arch)) for arch in architectures])
+    is_outside = (levels < 1) | (levels > 5)
+    levels[is_outside] = 10 + np.arange(is_outside.sum())
+    return Covariates(
+        np.log([nb201.parameter_count(arch, Skeleton()) for arch in architectures]),
+        np.log([nb201.mac_count(arch, Skeleton(), 32) for arch in architectures]),
+        levels,
+    )
+
+
+def labels_of(dataset: str, accuracies: np.ndarray, given: Covariates, kept: np.ndarray) -> Labels | None:
+    """The labels of the cells that are kept; None for too few of them to quote a correlation."""
+    if kept.sum() < MIN_NETWORKS:
+        return None
+    some = Covariates(given.log_parameters[kept], given.log_macs[kept], given.levels[kept])
+    return Labels(dataset, accuracies[kept], np.flatnonzero(kept), some)
+
+
+def figures(scores: np.ndarray, labels: Labels, *purpose: str) -> dict[str, Any]:
+    """What is measured of one estimator on one list of accuracies, as columns of a row."""
+    found = measure(scores, labels, direction=1, rng=stream(0, "correlations", "bootstrap", "kendall", *purpose))
+    return columns_of(found)
+
+
+def columns_of(found: Measurement) -> dict[str, Any]:
+    """A measurement as flat columns; None where there is no value."""
+    columns: dict[str, Any] = {"n": found.n, "n_failed": found.n_failed, "share_tied": found.share_tied}
+    for name in CRITERIA:
+        criterion: Criterion | None = getattr(found, name)
+        for suffix, field in (("", "value"), ("_low", "low"), ("_high", "high")):
+            columns[name + suffix] = None if criterion is None else getattr(criterion, field)
+    return columns
 
 
 def published(name: str, dataset: str, split: str, cells: str, known: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -180,30 +195,39 @@ def _expected() -> dict[str, Any]:
 def analyse(condition: Condition, names: Sequence[str], cells: Sequence[int]) -> list[dict[str, Any]]:
     """One row per estimator, data set, split and set of cells."""
     live = np.array([is_live(nb201.from_index(index)) for index in cells])
-    labels, known, rows = list(_labels(cells, DATASETS)), _expected(), []
+    given, known, rows = covariates(cells), _expected(), []
+    samples = [
+        (dataset, split, which, labels)
+        for dataset, split, accuracies in _labels(cells, DATASETS)
+        for which, kept in (("all", np.ones(len(cells), dtype=bool)), ("live", live))
+        if (labels := labels_of(dataset, accuracies, given, kept)) is not None
+    ]
     for name in names:
         scores, seconds = read(condition, name, cells)
-        for dataset, split, accuracies in labels:
-            for which, kept in (("all", np.ones(len(cells), dtype=bool)), ("live", live)):
-                rows.append({
-                    "estimator": name, "title": TITLES[name], "dataset": dataset, "split": split, "cells": which,
-                    **measure(scores[kept], accuracies[kept], name, dataset, split, which),
-                    "seconds_per_network": seconds, "published": published(name, dataset, split, which, known),
-                })  # fmt: skip
+        for dataset, split, which, labels in samples:
+            rows.append({
+                "estimator": name, "title": TITLES[name], "dataset": dataset, "split": split, "cells": which,
+                **figures(scores, labels, name, dataset, split, which),
+                "seconds_per_network": seconds, "published": published(name, dataset, split, which, known),
+            })  # fmt: skip
     return rows
 
 
 def analyse_naswot(condition: Condition, cells: Sequence[int]) -> list[dict[str, Any]]:
     """NASWOT under its own protocol, with its filter and without, on the labels of the condition's data set."""
     (scores, seconds), known, rows = read(condition, "naswot", cells), _expected(), []
+    given = covariates(cells)
     for dataset, split, accuracies in _labels(cells, [condition.dataset]):
         learned = (accuracies > 15) & np.isfinite(scores)
         for which, kept in (("naswot", learned), ("all", np.ones(len(cells), dtype=bool))):
+            labels = labels_of(dataset, accuracies, given, kept)
+            if labels is None:
+                continue
             of_protocol = published("naswot", dataset, split, which, known) if which == "naswot" else []
             rows.append({
                 "estimator": "naswot", "title": TITLES["naswot"], "dataset": dataset, "split": split,
                 "cells": "above 15 %, failures left out" if which == "naswot" else "all, failures last",
-                **measure(scores[kept], accuracies[kept], "naswot protocol", dataset, split, which),
+                **figures(scores, labels, "naswot protocol", dataset, split, which),
                 "seconds_per_network": seconds, "published": of_protocol,
             })  # fmt: skip
     return rows
@@ -232,8 +256,9 @@ def printed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         lines.append({
             "estimator": row["estimator"], "n": row["n"], "failed": row["n_failed"],
             "tied": _decimals(row["share_tied"]), "tau [95 %]": _interval(row, "tau"),
-            "rho [95 %]": _interval(row, "rho"),
-            "top decile": _decimals(row["tau_top_decile"]), "s/network": f"{row['seconds_per_network']:.3g}",
+            "rho [95 %]": _interval(row, "rho"), "top tenth": _decimals(row["top_tau"]),
+            "within level": _decimals(row["level_rho"]), "partial": _decimals(row["partial_rho"]),
+            "nDCG": _decimals(row["ndcg"]), "s/network": f"{row['seconds_per_network']:.3g}",
             "published": f"{kind} {known[kind]:.3f}: {known['protocol']}" if known else "",
         })  # fmt: skip
     return lines

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from eznas.assessment import measure
 from eznas.benchmarks import Split, load_nb201
 from eznas.conditions import image_batch
 from eznas.errors import EznasError
-from eznas.fitness import bootstrap_interval, kendall_tau_b, scores_with_failures_last, spearman
+from eznas.fitness import Labels
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import derived_seed, stream
 from eznas.scoring import Conditions, score_architectures
@@ -99,21 +100,25 @@ def compare(
         for name, values in scores.items():
             failed = ~np.isfinite(values)
             for protocol, keep in (("all", np.ones(len(values), bool)), ("accuracy > 15", (accuracies > 15) & ~failed)):
-                ranked = scores_with_failures_last(values[keep], failed[keep], 1)
+                labels = Labels(f"cifar10, {protocol}", accuracies[keep], np.flatnonzero(keep))
                 rng = stream(config["seed"], "bootstrap", name, split.value, protocol)
-                low, high = bootstrap_interval(ranked, accuracies[keep], statistic="kendall", rng=rng)
-                published = expected[name]
-                tau = kendall_tau_b(ranked, accuracies[keep])
+                found = measure(values, labels, direction=1, rng=rng)
+                published, tau, rho = expected[name], found.tau, found.rho
+                is_near = tau is not None and abs(tau.value - published["tau"]) <= expected["tolerance"]
                 rows.append(
                     {
-                        "proxy": name, "split": split.value, "cells": protocol, "n": int(keep.sum()),
-                        "failed": int(failed[keep].sum()), "tau": round(tau, 4), "low": round(low, 4),
-                        "high": round(high, 4), "rho": round(spearman(ranked, accuracies[keep]), 4),
+                        "proxy": name, "split": split.value, "cells": protocol, "n": found.n, "failed": found.n_failed,
+                        "tau": _rounded(tau and tau.value), "low": _rounded(tau and tau.low),
+                        "high": _rounded(tau and tau.high), "rho": _rounded(rho and rho.value),
                         "published tau": published["tau"], "published rho": published.get("rho"),
-                        "within .03": "yes" if abs(tau - published["tau"]) <= expected["tolerance"] else "no",
+                        "within .03": "yes" if is_near else "no",
                     }
                 )  # fmt: skip
     return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

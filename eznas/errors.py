@@ -6,10 +6,6 @@ line prints the sentence alone; ``--debug`` adds the traceback.
 
 from __future__ import annotations
 
-from typing import Final
-
-_SHOWN: Final = 60  # characters of a value in a message
-
 
 class EznasError(Exception):
     """Base of every error that a user's input, data or machine can cause."""
@@ -57,15 +53,3 @@ class OutputError(EznasError):
 
 class WorkerError(EznasError):
     """A worker could not be started, or died more often than allowed."""
-
-
-def shown(value: object) -> str:
-    """A value from a file or a user as it may stand in a message: quoted, short, without control characters."""
-    text = value if isinstance(value, str) else str(value)
-    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
-
-
-def one_line(reason: object, limit: int = 160) -> str:
-    """What another library says, as it may stand in a sentence: on one line, printable, short."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(reason)[: 4 * limit]).split()).rstrip(".")
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -6,9 +6,7 @@ its reader. What a file holds is data: it is parsed as JSON or TOML, checked fie
 
 from __future__ import annotations
 
-import difflib
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
@@ -17,13 +15,10 @@ from typing import Any, Final, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eznas.errors import EznasError
+from eznas.names import nearest, one_line, shown
 
 MAX_BYTES: Final = 64_000_000
 """Largest file that is read by default."""
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 2, 4, 4, 4
-_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 60, 60, 40
-
 F = TypeVar("F", bound="Form")
 
 
@@ -31,16 +26,6 @@ class Form(BaseModel):
     """Data with a fixed shape: frozen, typed, finite, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def shown(value: object) -> str:
-    """A value from a file or a user as it may stand in a message: short, on one line, without control characters."""
-    text = value if isinstance(value, str) and len(value) <= 60 and value.isprintable() else None
-    return repr(text) if text is not None else _printable(_SHORT.repr(value))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def read_form(form: type[F], path: Path, *, error: type[EznasError], remedy: str, max_bytes: int = MAX_BYTES) -> F:
@@ -94,11 +79,11 @@ def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasEr
 def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
     """What is wrong first, and where, in one sentence; with the nearest known key for an unknown one."""
     first = error.errors()[0]
-    path = _printable(".".join(str(part)[:60] for part in first["loc"][:8]))
+    path = one_line(".".join(str(part)[:60] for part in first["loc"][:8]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"Unknown key {path!r} in {where}; {_hint(form, first['loc'])}{more}"
-    message = _printable(first["msg"].removeprefix("Value error, "))[:300]
+    message = one_line(first["msg"].removeprefix("Value error, "), 300)
     message = message[0].lower() + message[1:] if not message[:2].isupper() else message
     given = "" if first["type"] in ("missing", "value_error") else f", got {shown(first['input'])}"
     return f"Setting {path!r} in {where}: {message}{given}{more}" if path else f"{where}: {message}{given}{more}"
@@ -110,8 +95,8 @@ def _hint(form: type[BaseModel], path: Sequence[int | str]) -> str:
     known = list(here.model_fields) if here is not None else []
     dotted = {key: f"{name}.{key}" for name, section in _sections(form) for key in section.model_fields}
     dotted |= {key: ".".join([*map(str, path[:-1]), key]) for key in known}
-    close = difflib.get_close_matches(str(path[-1])[:60], [*known, *dotted], n=1, cutoff=0.5)
-    return f"did you mean {dotted[close[0]]!r}?" if close else f"known keys are {', '.join(known)}"
+    close = nearest(str(path[-1]), [*known, *dotted])
+    return f"did you mean {dotted[close]!r}?" if close else f"known keys are {', '.join(known)}"
 
 
 def _sections(form: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:

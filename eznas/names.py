@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 _LONGEST: Final = 60
 _N_LISTED: Final = 12
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 2, 4, 4, 4
+_SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 60, 60, 40
 
 
-def shown(text: object, limit: int = _LONGEST) -> str:
-    """A text in quotes as a message may hold it: no control characters, and no more than `limit` of its characters."""
-    text = str(text)
-    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
+def shown(value: object, limit: int = _LONGEST) -> str:
+    """A value from a user or a file as a message may hold it: quoted, on one line, short, no control characters."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= limit else value[: limit - 3] + "...")
+    if isinstance(value, Path):
+        return shown(str(value), limit)
+    return _printable(_SHORT.repr(value))
+
+
+def one_line(reason: object, limit: int = 160) -> str:
+    """What another library says, as it may stand in a sentence: on one line, printable, short."""
+    text = " ".join(_printable(str(reason)[: 4 * limit], " ").split()).rstrip(".")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _printable(text: str, other: str = "?") -> str:
+    return "".join(c if c.isprintable() else other for c in text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError, one_line
+from eznas.errors import BenchmarkError
+from eznas.names import one_line
 from eznas.spaces import Architecture, nb201
 
 PACKAGE: Final = "analog-nasbench"

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError, shown
+from eznas.errors import BenchmarkError
+from eznas.names import shown
 from eznas.spaces import Architecture
 
 DATASETS: Final = ("cifar10", "cifar100", "imagenet16")

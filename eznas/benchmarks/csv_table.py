@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from eznas.errors import BenchmarkError, one_line, shown
+from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
+from eznas.names import one_line, shown
 
 MAX_BYTES: Final = 256 * 2**20
 """Largest table that is read, decompressed."""

@@ -11,7 +11,8 @@ import numpy as np
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.csv_table import REMEDY, CsvTable, file_of_folder, read_csv_table
 from eznas.benchmarks.split import Split
-from eznas.errors import ArchitectureError, BenchmarkError, shown
+from eznas.errors import ArchitectureError, BenchmarkError
+from eznas.names import shown
 from eznas.spaces import Architecture, nb101
 
 TABLE_FILE: Final = "nb101.csv.gz"

@@ -9,8 +9,9 @@ from eznas.benchmarks.analog import load_analog
 from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.csv_table import REMEDY, read_csv_table
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError, shown
+from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
+from eznas.names import shown
 from eznas.spaces import nb201
 
 TABLE_FILE: Final = "nb201.csv.gz"

@@ -37,7 +37,8 @@ import numpy.typing as npt
 
 from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.split import Split
-from eznas.errors import BenchmarkError, one_line, shown
+from eznas.errors import BenchmarkError
+from eznas.names import one_line, shown
 from eznas.spaces import Architecture
 
 UNNAMED: Final = "own"

@@ -11,7 +11,8 @@ from typing import Final
 
 from eznas.benchmarks import nb101, nb201, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
-from eznas.errors import BenchmarkError, shown
+from eznas.errors import BenchmarkError
+from eznas.names import shown
 from eznas.spaces import darts
 from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space

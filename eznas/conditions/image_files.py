@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.conditions.image_set import LabelledImages
-from eznas.errors import BenchmarkError, one_line
+from eznas.errors import BenchmarkError
+from eznas.names import one_line
 
 MAX_BYTES: Final = 2**30
 """Largest array that is read."""

@@ -19,8 +19,9 @@ from torch import Tensor
 from eznas.conditions.image_files import load_image_file
 from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.own_images import own_images
-from eznas.errors import BenchmarkError, shown
+from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
+from eznas.names import shown
 
 DIGITS: Final = "digits"
 MAX_BATCH_BYTES: Final = 8 * 2**30

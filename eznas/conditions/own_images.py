@@ -16,7 +16,8 @@ import torch
 
 from eznas.conditions.image_files import checked_images, load_own_file
 from eznas.conditions.image_set import ImageSet, LabelledImages
-from eznas.errors import BenchmarkError, one_line, shown
+from eznas.errors import BenchmarkError
+from eznas.names import one_line, shown
 
 PREFIX: Final = "python:"
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")

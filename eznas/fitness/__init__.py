@@ -21,6 +21,7 @@ from eznas.fitness.fitness import (
     unrankable_reason,
 )
 from eznas.fitness.labels import MIN_NETWORKS, Covariates, Labels, quintiles
+from eznas.fitness.measurement import CRITERIA, Criterion, Measurement
 from eznas.fitness.objectives import (
     DEFAULT_OBJECTIVES,
     OBJECTIVES,
@@ -40,14 +41,17 @@ from eznas.fitness.ranks import (
 )
 
 __all__ = [
+    "CRITERIA",
     "DEFAULT_OBJECTIVES",
     "MAX_FAILED_SHARE",
     "MIN_NETWORKS",
     "OBJECTIVES",
     "Aggregate",
     "Covariates",
+    "Criterion",
     "Fitness",
     "Labels",
+    "Measurement",
     "Objective",
     "TaskFitness",
     "Unrankable",

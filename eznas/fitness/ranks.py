@@ -341,10 +341,10 @@ def correlation(x: FloatArray, y: FloatArray, weights: FloatArray | None = None)
     """(n_rows,) Pearson correlation of each row of x and y, each (n_rows | 1, n), with optional weights (n_rows, n)."""
     weights = np.ones((1, x.shape[1])) if weights is None else weights
     total = weights.sum(axis=1, keepdims=True)
-    x = x - (weights * x).sum(axis=1, keepdims=True) / total
-    y = y - (weights * y).sum(axis=1, keepdims=True) / total
-    covariance = (weights * x * y).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
+        x = x - (weights * x).sum(axis=1, keepdims=True) / total
+        y = y - (weights * y).sum(axis=1, keepdims=True) / total
+        covariance = (weights * x * y).sum(axis=1)
         result = covariance / np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
     return np.asarray(np.clip(result, -1, 1))
 

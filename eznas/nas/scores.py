@@ -13,7 +13,7 @@ from eznas.errors import ArchitectureError, BenchmarkError
 from eznas.nas.table import Floats, Indices
 from eznas.spaces import Architecture, nb201
 
-NO_PROXY: Final = frozenset(("index", "network", "failed", "seconds"))
+NO_PROXY: Final = frozenset(("index", "network", "content", "failed", "seconds"))
 """Columns of a file of scores that hold no scores."""
 _HOW: Final = "write it with 'eznas score PROXY --networks nb201:all --output FILE.csv'"
 

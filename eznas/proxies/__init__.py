@@ -1,26 +1,31 @@
-"""Proxies: whatever gives a network a number.
+"""Proxies: whatever gives an untrained network a number.
 
+* `proxy`: what a proxy is, the protocol; `program`: a formula as one; estimators (`eznas.estimators`) are proxies too.
+* `aggregate`: several proxies as one, by ranks in a reference sample.
 * `known`: published proxies that the language can express, as programs.
-* `aggregate`: several proxies as one, by ranks in a reference sample; `aggregate_file`: its stored form.
+* `file`: the one stored form of all; `named`: proxies by what people call them.
 """
 
 from __future__ import annotations
 
-from eznas.proxies.aggregate import (
-    RECIPES,
-    Member,
-    RankAggregate,
-    Recipe,
-    Reference,
-    ReferenceConditions,
-    member_named,
-    recipe_for,
+from eznas.proxies.aggregate import RECIPES, RankAggregate, Recipe, Reference, batch_size_for, recipe_for
+from eznas.proxies.file import StoredProxy, load_proxy_file, proxy_from_json, proxy_to_json
+from eznas.proxies.known import KNOWN_PROGRAMS
+from eznas.proxies.named import (
+    aggregate_named,
+    gallery_names,
+    gallery_proxy,
+    is_sum,
+    proxy_named,
+    proxy_of_entry,
+    published_proxy,
 )
-from eznas.proxies.aggregate_file import aggregate_from_json, aggregate_to_json, is_aggregate_file, load_aggregate
-from eznas.proxies.known import KNOWN_PROGRAMS, KnownProgram
+from eznas.proxies.program import ProgramProxy, statistics_for
+from eznas.proxies.proxy import Proxy
 
 __all__ = [
-    "KNOWN_PROGRAMS", "RECIPES", "KnownProgram", "Member", "RankAggregate", "Recipe", "Reference",
-    "ReferenceConditions", "aggregate_from_json", "aggregate_to_json", "is_aggregate_file", "load_aggregate",
-    "member_named", "recipe_for",
+    "KNOWN_PROGRAMS", "RECIPES", "ProgramProxy", "Proxy", "RankAggregate", "Recipe", "Reference", "StoredProxy",
+    "aggregate_named", "batch_size_for", "gallery_names", "gallery_proxy", "is_sum", "load_proxy_file",
+    "proxy_from_json", "proxy_named", "proxy_of_entry", "proxy_to_json", "published_proxy", "recipe_for",
+    "statistics_for",
 ]  # fmt: skip

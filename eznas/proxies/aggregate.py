@@ -2,7 +2,7 @@
 
 A rank needs others to rank among. Published aggregates rank the candidates of a search among themselves, so that one
 network alone has no score; here the reference is part of the proxy, which makes it a function of one network.
-The arithmetic is in `eznas.fitness.aggregation`, the stored form in `aggregate_file`.
+The arithmetic is in `eznas.fitness.aggregation`, the stored form in `file`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from eznas.errors import ConfigError
-from eznas.estimators.published import by_name
-from eznas.evaluation import evaluate
+from eznas.conditions import Conditions, as_inputs, as_targets
+from eznas.errors import ConfigError, ScoreError
 from eznas.fitness.aggregation import MAX_TERMS, MODES, Floats, Mode, aggregate_scores, parse_sum, sorted_reference
-from eznas.programs import Invalid, Program
-from eznas.proxies.known import KNOWN_PROGRAMS
-from eznas.statistics import capture
+from eznas.programs import FailureKind, Invalid
+from eznas.proxies.program import ProgramProxy
+from eznas.proxies.proxy import Proxy
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

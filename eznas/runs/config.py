@@ -310,16 +310,16 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
     return config_from(table, where=str(path) if path else "the settings")
 
 
-def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    """Settings with overrides of the form ``section.key=value``.
+def config_with(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
+    """The settings a nested mapping describes, with overrides of the form ``section.key=value``.
 
     Raises:
         ConfigError: unknown or ill-typed key.
     """
-    table = config.model_dump(mode="json")
+    changed = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
     for override in overrides:
-        _override(table, override)
-    return config_from(table)
+        _override(changed, override)
+    return config_from(changed)
 
 
 def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> RunConfig:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eznas.errors import RunError
-from eznas.programs import Invalid
+from eznas.programs import Invalid, Program
 from eznas.runs.candidate import Candidate
 from eznas.runs.folder import RunFolder
-from eznas.programs import Program
 
 GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
 CHECKPOINT_FORMAT = "eznas-checkpoint"

@@ -1,9 +1,18 @@
-"""Scoring: proxies on networks never seen before."""
+"""Scoring: proxies on networks, each failure a row with its reason.
+
+* `networks`: scores of proxies on networks, with the workers of a pool.
+* `resolve`: what settings mean for some networks: conditions, covariates.
+* `request`: what a user asks for by names; `file`: scores that grow network by network.
+"""
 
 from __future__ import annotations
 
-from eznas.scoring.networks import Conditions, ProxyScores, score_architectures
+from eznas.scoring.file import ScoreFile, ScoresSettings, rows_of
+from eznas.scoring.networks import NetworkScorer, Scores, score_networks
+from eznas.scoring.request import Request, one_space, reference_remedy, request_for, split_names
+from eznas.scoring.resolve import counted, covariates_of, resolved_conditions
 
 __all__ = [
-    "Conditions", "ProxyScores", "score_architectures",
+    "NetworkScorer", "Request", "ScoreFile", "Scores", "ScoresSettings", "counted", "covariates_of", "one_space",
+    "reference_remedy", "request_for", "resolved_conditions", "rows_of", "score_networks", "split_names",
 ]  # fmt: skip

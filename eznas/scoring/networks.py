@@ -1,184 +1,201 @@
-"""Proxies on networks never seen before: build, capture what is needed, evaluate, forget."""
+"""Proxies on networks: build, excite, score, forget; one network at a time, on the workers of a pool."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+import numpy.typing as npt
 
-from eznas.errors import CaptureError
-from eznas.estimators.published import by_name
+from eznas.conditions import Conditions
+from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.evaluation import Plan, ShardExecutor, make_plan
-from eznas.programs import Program, parse
-from eznas.spaces import Architecture, SpaceSettings, build_network
-from eznas.statistics import capture, pack
+from eznas.names import one_line
+from eznas.programs import FailureKind, Invalid
+from eznas.proxies import ProgramProxy, Proxy, RankAggregate, batch_size_for, statistics_for
+from eznas.spaces import Architecture
+from eznas.statistics import pack
 from eznas.workers import Pool
 
 CHUNK = 8
-"""Networks built, scored and forgotten together."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """How networks are built and excited; equal conditions give equal scores.
-
-    Attributes:
-        settings: of the networks.
-        seed: of initialisation and of the probes.
-        inputs: (batch, channels, height, width) images for programs.
-        estimator_inputs: (batch, channels, height, width) images for published estimators.
-        estimator_targets: (batch,) their classes.
-        targets: (batch,) classes of `inputs`; None if no program looks at them.
-        units: the layers that programs read, ``"convolutional"`` units or ``"all"``.
-    """
-
-    settings: SpaceSettings
-    seed: int
-    inputs: Tensor
-    estimator_inputs: Tensor
-    estimator_targets: Tensor
-    targets: Tensor | None = None
-    units: str = "convolutional"
-
-    def network(self, arch: Architecture) -> nn.Module:
-        """The network of an architecture under these conditions."""
-        return build_network(arch, self.settings, seed=self.seed)
+"""Most networks given to a worker at once."""
+Outcome = float | Invalid
 
 
 @dataclass(frozen=True, eq=False)
-class ProxyScores:
-    """Scores of proxies on networks.
+class Scores:
+    """Scores of proxies on networks, each in the direction in which a higher one predicts a higher accuracy.
 
     Attributes:
-        scores: (n_proxies, n_networks) float64, programs first, then estimators; non-finite where a proxy failed.
-        seconds: (n_proxies,) mean time per network of each estimator; of programs, which share their work, that of all
-            programs together.
+        scores: (n_proxies, n_networks) float64; NaN where a proxy failed.
+        failures: why, by (proxy, network).
+        seconds: (n_proxies,) mean time per network of each; programs that read the same layers share theirs.
+        member_failures: of aggregates, by (proxy, member, network); such a member has its lowest place.
     """
 
-    scores: np.ndarray
-    seconds: np.ndarray
+    scores: npt.NDArray[np.float64]
+    failures: dict[tuple[int, int], Invalid]
+    seconds: npt.NDArray[np.float64]
+    member_failures: dict[tuple[int, str, int], Invalid] = field(default_factory=dict)
+
+    def kinds(self, proxy: int) -> list[str | None]:
+        """(n_networks,) kind of failure of one proxy on each network, None where it has a score."""
+        found: list[str | None] = [None] * self.scores.shape[1]
+        for (row, network), failure in self.failures.items():
+            if row == proxy:
+                found[network] = failure.kind.value
+        return found
 
 
 class NetworkScorer:
-    """State of one worker: the conditions, the programs and the estimators."""
-
-    def __init__(
-        self, conditions: dict[str, object], programs: Sequence[tuple[str, str]], estimators: Sequence[str]
-    ) -> None:
-        self._conditions = _unpacked(conditions)
-        self._n_programs = len(programs)
-        self._plans: list[tuple[list[int], str, Plan]] = []  # positions of programs, the layers they read, their plan
-        for units in dict.fromkeys(units for _, units in programs):
-            rows = [row for row, (_, theirs) in enumerate(programs) if theirs == units]
-            self._plans.append((rows, units, make_plan([parse(programs[row][0]) for row in rows])))
-        self._estimators = [by_name(name) for name in estimators]
-
-    def score(self, architectures: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and seconds of one chunk of networks."""
-        n_networks = len(architectures)
-        scores = np.full((self._n_programs + len(self._estimators), n_networks), np.nan)
-        seconds = np.zeros(len(scores))
-        conditions = self._conditions
-        networks = [conditions.network(Architecture(*description)) for description in architectures]
-        start = time.perf_counter()
-        for rows, units, plan in self._plans:
-            for column, network in enumerate(networks):
-                with _naming(architectures[column]):
-                    shown = capture(
-                        network,
-                        conditions.inputs,
-                        seed=conditions.seed,
-                        statistics=plan.statistics,
-                        targets=conditions.targets,
-                        units=units,
-                    )
-                scores[rows, column] = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
-        seconds[: self._n_programs] = time.perf_counter() - start
-        for row, estimator in enumerate(self._estimators, start=self._n_programs):
-            start = time.perf_counter()
-            for column, network in enumerate(networks):
-                with _naming(architectures[column]):
-                    value = estimator(network, conditions.estimator_inputs, conditions.estimator_targets)
-                scores[row, column] = value if math.isfinite(value) else math.nan
-            seconds[row] = time.perf_counter() - start
-        return scores, seconds
-
-
-@contextmanager
-def _naming(architecture: tuple[str, str]) -> Iterator[None]:
-    """Says of which network it is that something cannot be scored."""
-    try:
-        yield
-    except CaptureError as error:
-        raise CaptureError(f"Network {architecture[1]} of {architecture[0]}: {error}") from error
-
-
-def score_architectures(
-    architectures: Sequence[Architecture],
-    conditions: Conditions,
-    *,
-    programs: Sequence[Program],
-    estimators: Sequence[str],
-    pool: Pool,
-    progress: Callable[[int, int], None] | None = None,
-    units: Sequence[str] | None = None,
-) -> ProxyScores:
-    """Scores of programs and published estimators on architectures, with the workers of a pool.
+    """State of one worker: the conditions, and the proxies in the groups that share their work.
 
     Args:
+        conditions: how networks are built and excited.
+        proxies: none of them an aggregate.
+        device: of the networks, ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, conditions: Conditions, proxies: Sequence[Proxy], device: str) -> None:
+        self._conditions = conditions
+        self._device = device
+        bound = [p.bound(conditions) if isinstance(p, ProgramProxy) else p for p in proxies]
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for row, proxy in enumerate(bound):
+            key = (proxy.units, proxy.seed) if isinstance(proxy, ProgramProxy) else (row,)
+            groups.setdefault(key, []).append(row)
+        self._proxies = bound
+        self._groups = tuple(groups.values())
+        self._plans: dict[int, Plan] = {}  # by the first program of a group
+
+    def score(self, architectures: Sequence[Architecture]) -> list[tuple[list[Outcome], list[float]]]:
+        """Outcomes and seconds of every proxy on each of some networks."""
+        return [self._one(arch) for arch in architectures]
+
+    def _one(self, arch: Architecture) -> tuple[list[Outcome], list[float]]:
+        outcomes: list[Outcome] = [Invalid(FailureKind.NETWORK, "not scored")] * len(self._proxies)
+        seconds = [0.0] * len(self._proxies)
+        try:
+            network = self._conditions.network(arch, self._device)
+        except EznasError as error:
+            return [Invalid(FailureKind.NETWORK, str(error))] * len(self._proxies), seconds
+        for rows in self._groups:
+            start = time.perf_counter()
+            first = self._proxies[rows[0]]
+            found = self._of_programs(network, rows) if isinstance(first, ProgramProxy) else [self._of(network, first)]
+            taken = time.perf_counter() - start
+            for row, outcome in zip(rows, found, strict=True):
+                outcomes[row], seconds[row] = outcome, taken
+        return outcomes, seconds
+
+    def _of(self, network: Any, proxy: Proxy) -> Outcome:
+        try:
+            inputs, targets = self._conditions.batch(batch_size_for(proxy, self._conditions), self._device)
+            return proxy.outcome(network, inputs, targets)
+        except ConfigError as error:  # what this network cannot be given
+            return Invalid(FailureKind.UNFIT, f"{proxy.name}: {error}")
+        except Exception as error:  # a user's own proxy may raise anything
+            return Invalid(FailureKind.NETWORK, f"{proxy.name} raised {type(error).__name__}: {one_line(error)}")
+
+    def _of_programs(self, network: Any, rows: Sequence[int]) -> list[Outcome]:
+        """Programs of the same layers and seed share what the network shows, and each sub-expression."""
+        proxies = [proxy for row in rows if isinstance(proxy := self._proxies[row], ProgramProxy)]
+        inputs, targets = self._conditions.batch(self._conditions.batch_size, self._device)
+        try:
+            shown = statistics_for(proxies, network, inputs, targets)
+        except CaptureError as error:
+            kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
+            return [Invalid(kind, str(error))] * len(proxies)
+        if not shown.layers:
+            return [proxy.of(shown) for proxy in proxies]
+        plan = self._plans.setdefault(rows[0], make_plan([proxy.program for proxy in proxies]))
+        values = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
+        return [
+            float(proxy.direction * value) if np.isfinite(value) else proxy.of(shown)
+            for proxy, value in zip(proxies, values, strict=True)
+        ]
+
+
+def score_networks(
+    proxies: Sequence[Proxy],
+    architectures: Sequence[Architecture],
+    conditions: Conditions,
+    pool: Pool,
+    *,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+    each: Callable[[int, Scores], None] | None = None,
+) -> Scores:
+    """Scores of proxies on networks; whoever fails on a network fails there alone.
+
+    Args:
+        proxies: programs, estimators, aggregates with their reference, and whatever else meets `Proxy`.
         architectures: the networks.
         conditions: how they are built and excited.
-        programs: complete ones.
-        estimators: names of published ones.
         pool: where to work.
+        device: of the networks.
         progress: told the networks done and all networks.
-        units: for each program the layers it reads; those of the conditions by default.
-
-    Raises:
-        ConfigError: if an estimator is unknown.
-        CaptureError: if a network cannot be captured.
+        each: given the position of each network and its scores as soon as it has them, in the order of the networks.
     """
-    for name in estimators:
-        by_name(name)
-    layers = [conditions.units] * len(programs) if units is None else units
-    texts = [(program.canonical.text, read) for program, read in zip(programs, layers, strict=True)]
-    pool.deploy(NetworkScorer, [(_packed(conditions), texts, tuple(estimators))] * pool.n_workers)
+    members, places = _members(proxies)
+    drawn = conditions.drawn() if architectures else conditions
+    pool.deploy(NetworkScorer, [(drawn, members, device)] * pool.n_workers)
     n_all = len(architectures)
-    size = max(1, min(CHUNK, n_all // (4 * pool.n_workers)))  # small enough that no worker is left with the last ones
-    items = [([(a.space, a.spec) for a in architectures[start : start + size]],) for start in range(0, n_all, size)]
-    done = (lambda n: progress(min(n * size, n_all), n_all)) if progress else None
-    parts = pool.map("score", items, done)
-    if not parts:
-        return ProxyScores(np.empty((len(programs) + len(estimators), 0)), np.zeros(len(programs) + len(estimators)))
-    return ProxyScores(
-        np.concatenate([scores for scores, _ in parts], axis=1), sum(seconds for _, seconds in parts) / n_all
-    )
+    size = 1 if each is not None else max(1, min(CHUNK, n_all // (4 * pool.n_workers)))
+    items = [(architectures[start : start + size],) for start in range(0, n_all, size)]
+    waiting: dict[int, Any] = {}
+    n_given = 0
+
+    def finished(n_done: int, item: int, result: Any) -> None:
+        nonlocal n_given
+        if each is not None:
+            waiting[item] = result
+            while n_given in waiting:
+                each(n_given, _combined(proxies, places, waiting.pop(n_given)))
+                n_given += 1
+        if progress is not None:
+            progress(min(n_done * size, n_all), n_all)
+
+    parts = pool.map("score", items, finished)
+    return _combined(proxies, places, [row for part in parts for row in part])
 
 
-_BATCHES = ("inputs", "targets", "estimator_inputs", "estimator_targets")
+def _members(proxies: Sequence[Proxy]) -> tuple[list[Proxy], list[list[int]]]:
+    """Whoever scores a network by itself, each once, and for each proxy the places of its members among them."""
+    members: list[Proxy] = []
+    places = []
+    for proxy in proxies:
+        mine = []
+        for member in proxy.members if isinstance(proxy, RankAggregate) else (proxy,):
+            if member not in members:
+                members.append(member)
+            mine.append(members.index(member))
+        places.append(mine)
+    return members, places
 
 
-def _packed(conditions: Conditions) -> dict[str, object]:
-    """Plain data that travels to a worker."""
-    return {
-        "settings": conditions.settings,
-        "seed": conditions.seed,
-        "units": conditions.units,
-        **{name: tensor.numpy() for name in _BATCHES if (tensor := getattr(conditions, name)) is not None},
-    }
-
-
-def _unpacked(data: dict[str, object]) -> Conditions:
-    tensors = {name: torch.from_numpy(np.array(data[name])) for name in _BATCHES if name in data}
-    return Conditions(
-        settings=data["settings"],  # type: ignore[arg-type]
-        seed=int(data["seed"]),  # type: ignore[call-overload]
-        units=str(data["units"]),
-        **tensors,
-    )
+def _combined(
+    proxies: Sequence[Proxy], places: Sequence[Sequence[int]], rows: Sequence[tuple[list[Outcome], list[float]]]
+) -> Scores:
+    scores = np.full((len(proxies), len(rows)), np.nan)
+    seconds = np.zeros(len(proxies))
+    failures: dict[tuple[int, int], Invalid] = {}
+    of_members: dict[tuple[int, str, int], Invalid] = {}
+    for network, (outcomes, taken) in enumerate(rows):
+        for row, (proxy, mine) in enumerate(zip(proxies, places, strict=True)):
+            outcome = outcomes[mine[0]]
+            if isinstance(proxy, RankAggregate):
+                theirs = [outcomes[place] for place in mine]
+                outcome = proxy.of(theirs)
+                for member, one in zip(proxy.members, theirs, strict=True):
+                    if isinstance(one, Invalid):
+                        of_members[row, member.name, network] = one
+            if isinstance(outcome, Invalid):
+                failures[row, network] = outcome
+            else:
+                scores[row, network] = outcome
+            seconds[row] += sum(taken[place] for place in mine)
+    return Scores(scores, failures, seconds / max(len(rows), 1), of_members)

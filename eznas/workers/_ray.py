@@ -141,7 +141,9 @@ class RayPool:
         found = self._gather(method, arguments, timeout)
         return {w: outcome if isinstance(outcome := found[w], Died) else _value(outcome) for w in arguments}
 
-    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int], None] | None = None) -> list[Any]:
+    def map(
+        self, method: str, items: Sequence[Arguments], done: Callable[[int, int, Any], None] | None = None
+    ) -> list[Any]:
         results: dict[int, Any] = {}
         n_deaths: Counter[int] = Counter()
         waiting = list(range(len(items)))[::-1]
@@ -163,7 +165,7 @@ class RayPool:
                 continue
             results[item] = _value(outcome)
             if done is not None:
-                done(len(results))
+                done(len(results), item, results[item])
         return [results[item] for item in range(len(items))]
 
     def close(self) -> None:

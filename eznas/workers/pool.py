@@ -61,7 +61,7 @@ class Pool(Protocol):
         """
         ...
 
-    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int], None] | None = None) -> list[Any]:
+    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int, int, Any], None] | None = None) -> list[Any]:
         """Result of the method for every item, each computed by any one worker, in item order.
 
         Args:
@@ -96,12 +96,12 @@ class LocalPool:
     ) -> dict[int, Any | Died]:
         return {worker: getattr(self._state, method)(*of_one) for worker, of_one in arguments.items()}
 
-    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int], None] | None = None) -> list[Any]:
+    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int, int, Any], None] | None = None) -> list[Any]:
         results = []
         for item in items:
             results.append(getattr(self._state, method)(*item))
             if done is not None:
-                done(len(results))
+                done(len(results), len(results) - 1, results[-1])
         return results
 
     def close(self) -> None:

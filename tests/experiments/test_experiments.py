@@ -368,7 +368,7 @@ def test_correlations_of_embedded_data_go_on_and_are_drawn(
     costs = json.loads((elsewhere / "runs/costs/costs.json").read_text())
     assert {row["estimator"] for row in costs["estimators"]} == set(names)
     reports, text = correlate(capsys, *options, "--n", "20")
-    assert "top decile" in text
+    assert "top tenth" in text
     for name in set(names) - {"ntk"}:  # 8 cells more, the others as they were
         assert scores[name].read_text().startswith(begun[name])
         assert len(scores[name].read_text().splitlines()) == 21
@@ -428,14 +428,20 @@ def test_correlations_draw_the_same_cells_first() -> None:
 
 
 def test_failures_rank_last_and_ties_are_counted() -> None:
-    measure = script("correlations").measure
-    accuracies = np.arange(40.0)
-    found = measure(np.where(accuracies < 4, np.nan, accuracies), accuracies, "test")
-    assert (found["n"], found["n_failed"], found["n_top_decile"]) == (40, 4, 4)
-    assert found["share_tied"] == pytest.approx(6 / 780)
+    module = script("correlations")
+    accuracies, cells = np.linspace(10.0, 90.0, 80), module.draw_cells(80)
+    given, kept = module.covariates(cells), np.ones(80, dtype=bool)
+    labels = module.labels_of("cifar10", accuracies, given, kept)
+    found = module.figures(np.where(np.arange(80) < 4, np.nan, accuracies), labels, "test")
+    assert (found["n"], found["n_failed"]) == (80, 4)
+    assert found["share_tied"] == pytest.approx(6 / 3160)
     assert 0.98 < found["tau"] < 1
-    constant = measure(np.ones(40), accuracies, "test")
+    assert found["top_tau"] == pytest.approx(1)
+    assert found["level_rho_low"] <= found["level_rho"]
+    constant = module.figures(np.ones(80), labels, "test")
     assert (constant["tau"], constant["rho_low"], constant["share_tied"]) == (None, None, 1)
+    assert module.labels_of("cifar10", accuracies, given, np.arange(80) < 4) is None
+    assert set(np.unique(given.levels[given.levels < 10])) == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize(

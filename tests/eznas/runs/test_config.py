@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from eznas.runs.config import RunConfig, config_from, load_config, to_toml
 from eznas.errors import ConfigError
+from eznas.runs.config import RunConfig, config_from, load_config, to_toml
 
 
 def test_without_anything_the_defaults_hold() -> None:

@@ -1,0 +1,10 @@
+"""Assessment: what is known of a proxy on a sample of networks, by the criteria of the field, each with its interval.
+
+`measure` is the one way from scores and accuracies to figures that are shown; `measure_many` does it for all proxies of
+a table on the same resamples, and `paired_difference` says by how much one is better than another.
+"""
+
+from eznas.assessment.measure import measure, measure_many, paired_difference
+from eznas.fitness.measurement import CRITERIA, Criterion, Measurement
+
+__all__ = ["CRITERIA", "Criterion", "Measurement", "measure", "measure_many", "paired_difference"]

@@ -1,0 +1,19 @@
+"""Runs: everything a run was, is and found, in one folder that survives being killed.
+
+* `config`: the settings of a run.
+* `folder`: paths and safe writing.
+* `candidate`, `journal`: what each generation found.
+* `front`: what a run found; `records`: what it wrote along the way.
+"""
+
+from __future__ import annotations
+
+from eznas.runs.candidate import Candidate
+from eznas.runs.folder import RunFolder
+from eznas.runs.front import Entry, Front, PartCard, RunCard, SampleCard, load_front
+from eznas.runs.journal import Journal, SearchState, hall_of_fame
+
+__all__ = [
+    "Candidate", "Entry", "Front", "Journal", "PartCard", "RunCard", "RunFolder", "SampleCard", "SearchState",
+    "hall_of_fame", "load_front",
+]  # fmt: skip

@@ -1,0 +1,182 @@
+"""What settings mean for some networks: the conditions, and what is known of the networks without any score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eznas.conditions import IMAGE_SETS, Conditions, default_image_source
+from eznas.errors import CaptureError, ConfigError, EznasError
+from eznas.estimators.passes import copied_state, forward
+from eznas.fitness import Covariates, quintiles
+from eznas.names import one_line
+from eznas.runs.config import OWN, RunConfig, SampleSettings
+from eznas.spaces import Architecture, SearchSpace
+from eznas.statistics.tracing import run_probe
+
+CELL_SIZE: Final = 16
+"""Height and width of the images for the cell spaces, unless a setting says otherwise."""
+SIZES: Final = (32, 28, 224, 64, 16, 96, 128, 256, 299, 384, 8, 512)
+"""Sizes that networks of a user's own are tried with, in this order, unless they say which they take."""
+N_TRIED: Final = 5
+"""Networks that are tried for the size they take."""
+
+
+def resolved_conditions(
+    config: RunConfig,
+    sample: SampleSettings,
+    architectures: Sequence[Architecture],
+    *,
+    datasets: Sequence[str] = (),
+    family: SearchSpace[Any] | None = None,
+) -> tuple[Conditions, tuple[str, ...]]:
+    """How the settings build and excite the networks of a sample.
+
+    Args:
+        config: the settings of the run.
+        sample: those of the sample.
+        architectures: the networks; what is not said of the images of a user's own follows from them.
+        datasets: whose images are the first choice.
+        family: the space of networks that were handed over as objects.
+
+    Returns:
+        The conditions, and what was assumed, a sentence each.
+
+    Raises:
+        ConfigError: if no network of a user's own can be run on images of any usual size.
+        EznasError: if the images are not at hand.
+    """
+    settings, probe = config.settings_of(sample), config.probe_of(sample)
+    images = probe.images
+    if images == "auto":
+        known = [name for name in datasets if name in IMAGE_SETS]
+        images = default_image_source(known[0] if known else "cifar10")
+    size, channels, n_classes = probe.input_size, probe.channels, None
+    notes: list[str] = []
+    if settings.space == OWN:
+        fitted = Conditions(settings=settings, seed=config.seed, images=images)
+        fitted = fitted.of_family(family) if family is not None else fitted
+        size, channels, n_classes = _fitted(fitted, architectures, size, channels, notes)
+    conditions = Conditions(
+        settings=settings,
+        seed=config.seed,
+        images=images,
+        input_size=CELL_SIZE if size == "auto" else size,
+        channels=3 if channels == "auto" else channels,
+        n_classes=n_classes,
+        batch_size=probe.batch_size,
+        estimator_batch_size=config.report.baseline_batch_size,
+        units=probe.units,
+    )
+    return (conditions.of_family(family) if family is not None else conditions).drawn(), tuple(notes)
+
+
+def _fitted(
+    conditions: Conditions,
+    architectures: Sequence[Architecture],
+    size: int | str,
+    channels: int | str,
+    notes: list[str],
+) -> tuple[int, int, int | None]:
+    """Size and channels of the images that networks of a user's own take, and how many classes they have."""
+    problem = "there are none"
+    for arch in architectures[:N_TRIED]:
+        try:
+            network = conditions.network(arch)
+        except EznasError as error:
+            problem = one_line(error)
+            continue
+        for channel in [channels] if isinstance(channels, int) else _channels(network):
+            for trial in [size] if isinstance(size, int) else _sizes(network):
+                logits = _logits(network, int(trial), int(channel))
+                if isinstance(logits, str):
+                    problem = logits
+                    continue
+                n_logits = int(logits.shape[1]) if logits.dim() == 2 and logits.shape[1] > 1 else None
+                n_images = IMAGE_SETS[conditions.images].n_classes if conditions.images in IMAGE_SETS else None
+                n_classes = n_logits if n_logits and n_images and n_logits < n_images else None
+                if size == "auto" or channels == "auto":
+                    notes.append(
+                        f"Your networks are excited by {conditions.images} images of {channel} x {trial} x {trial}; "
+                        "probe.images, probe.input_size and probe.channels say otherwise."
+                    )
+                if n_classes is not None:
+                    notes.append(
+                        f"Only images of the first {n_classes} classes are used, as many as your networks have."
+                    )
+                return int(trial), int(channel), n_classes
+    tried = "x".join(map(str, (channels, size))) if isinstance(size, int) else f"sizes {', '.join(map(str, SIZES))}"
+    raise ConfigError(
+        f"No network can be run on images ({tried} were tried; the last problem: {one_line(problem)}); set "
+        "probe.input_size and probe.channels to what your networks take"
+    )
+
+
+def _sizes(network: nn.Module) -> list[int]:
+    """What a network says of the size of its images, then the usual ones."""
+    said: list[Any] = [getattr(network, name, None) for name in ("in_size", "image_size", "img_size", "input_size")]
+    for name in ("default_cfg", "pretrained_cfg"):
+        card = getattr(network, name, None)
+        said.append(card.get("input_size") if isinstance(card, dict) else None)
+    found = [value[-1] if isinstance(value, tuple | list) and value else value for value in said]
+    return list(dict.fromkeys([*(v for v in found if isinstance(v, int) and 1 <= v <= 4096), *SIZES]))
+
+
+def _channels(network: nn.Module) -> list[int]:
+    """Channels that the first convolution of a network takes, then colour and grey."""
+    declared: list[Any] = [getattr(module, "in_channels", None) for module in network.modules()]
+    first = next((channels for channels in declared if isinstance(channels, int)), 3)
+    return list(dict.fromkeys(channels for channels in (first, 3, 1) if channels in (1, 3)))
+
+
+def _logits(network: nn.Module, size: int, channels: int) -> Tensor | str:
+    """What a network returns for two images of zeros, or why it does not."""
+    try:
+        with torch.no_grad():
+            return forward(network, torch.zeros(2, channels, size, size), copied_state(network))
+    except (EznasError, MemoryError) as error:
+        return str(error)
+
+
+def covariates_of(architectures: Sequence[Architecture], conditions: Conditions) -> Covariates:
+    """Parameters, multiply-accumulates and complexity level of networks; no score is needed for these.
+
+    In closed form where the space has one, else of the built networks. Levels are the space's own, else five groups by
+    MACs.
+
+    Raises:
+        CaptureError: if a network must be built for it and cannot be run.
+    """
+    space = conditions.search_space
+    counts = [counted(arch, conditions) for arch in architectures]
+    macs = np.array([max(n, 1) for _, n in counts], dtype=np.float64)
+    levels = [space.level(arch) for arch in architectures]
+    known = [level for level in levels if level is not None]
+    return Covariates(
+        log_parameters=np.log([max(n, 1) for n, _ in counts]),
+        log_macs=np.log(macs),
+        levels=np.array(known) if len(known) == len(levels) else quintiles(macs),
+    )
+
+
+def counted(arch: Architecture, conditions: Conditions) -> tuple[int, int]:
+    """Parameters and multiply-accumulates per image of one network.
+
+    Raises:
+        CaptureError: if it must be built for it and cannot be run.
+    """
+    space = conditions.search_space
+    if space.counts is not None:
+        found = space.counts(arch, conditions.settings, conditions.input_size)
+        return found.parameters, found.macs
+    network = conditions.network(arch)
+    inputs, _ = conditions.batch(conditions.batch_size)
+    try:
+        record = run_probe(network, inputs[:2], gradients=False, names=())
+    except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
+        raise CaptureError(f"{type(network).__name__}: {one_line(error)}") from error
+    return record.parameter_count, record.mac_count
