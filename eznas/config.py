@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from eznas.errors import ConfigError
+from eznas.digests import content_digest, difference
+from eznas.errors import ConfigError, RunError
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -202,6 +203,38 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
         return RunConfig.model_validate(table)
     except ValidationError as error:
         raise ConfigError(_sentence(error, where)) from None
+
+
+def recorded_settings(config: RunConfig) -> dict[str, Any]:
+    """What the manifest of a run says of its settings: all of them, and their digest."""
+    settings = config.model_dump(mode="json")
+    return {"settings": settings, "settings_digest": content_digest(settings)}
+
+
+def check_recorded(config: RunConfig, manifest: Mapping[str, Any], run_dir: Path) -> None:
+    """Refuse settings other than those that a run was started with; layout and comments do not matter.
+
+    Args:
+        config: as ``config.toml`` says now.
+        manifest: of the run.
+        run_dir: of the run, for the message.
+
+    Raises:
+        RunError: if a setting was changed, which it names, or the manifest was.
+    """
+    recorded = manifest.get("settings")
+    if not isinstance(recorded, dict) or manifest.get("settings_digest") != content_digest(recorded):
+        raise RunError(
+            f"{run_dir / 'manifest.json'} was changed: its settings do not have the digest beside them; restore it, or "
+            f"evolve anew"
+        )
+    before = config_from(recorded, where=str(run_dir / "manifest.json"))
+    changed = difference(before.model_dump(mode="json"), config.model_dump(mode="json"))
+    if changed:
+        raise RunError(
+            f"{run_dir / 'config.toml'} was changed after the run was started: {changed}; put the old value back, or "
+            f"evolve anew with the new one"
+        )
 
 
 def to_toml(config: RunConfig) -> str:

@@ -321,12 +321,14 @@ def _sample(reader: _Reader) -> Sample:
 
 
 def _entry(reader: _Reader, tasks: list[str]) -> Entry:
-    tree = reader.optional("tree", reader.program)
+    program = reader.optional("tree", reader.program) or reader.optional("program", reader.program)
+    if reader.optional("kind", reader.text) == "discovered" and program and program.digest != reader.text("id"):
+        raise reader.fail("id", f"the digest of its program, {program.digest}")
     return Entry(
         id=reader.text("id"),
         name=reader.optional("name", reader.text),
         kind=reader.chosen("kind", "discovered", "published"),
-        program=tree or reader.optional("program", reader.program),
+        program=program,
         simplified=reader.optional("simplified", reader.program),
         direction=reader.chosen("direction", 1, -1),
         size=reader.optional("size", reader.integer),

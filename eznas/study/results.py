@@ -56,7 +56,7 @@ class Proxy:
             CaptureError: if the network cannot be run, or classes are needed and absent.
             RunError: if the program has no finite value on this network; says where and why.
         """
-        settings = RunFolder.open(self.run_dir).read_json("manifest.json")["capture"]
+        settings = RunFolder.open(self.run_dir).manifest()["capture"]
         program = self.program
         shown = capture(
             module,
@@ -99,7 +99,7 @@ class Proxy:
             case "sympy":
                 return reporting.export_sympy(program)
         folder = RunFolder.open(self.run_dir)
-        capture = folder.read_json("manifest.json")["capture"]
+        capture = folder.manifest()["capture"]
         settings = reporting.ScoringSettings(
             scheme=capture["scheme"],
             initialisation_seed=capture["seed"],

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from typing import Any
 
-from eznas.config import RunConfig, load_config, to_toml
+from eznas.config import RunConfig, check_recorded, load_config, to_toml
 from eznas.errors import RunError
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Assessor, Journal, RunFolder, Search, is_finished
 from eznas.proxies import KNOWN_PROGRAMS, by_name
 from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
 from eznas.study.machine import Machine, check_machine, single_threaded
-from eznas.study.manifest import make_manifest
+from eznas.study.manifest import make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import measure
 from eznas.study.observer import Observer, Silent
 from eznas.study.problem import Problem, labels_of, prepare
@@ -69,18 +70,33 @@ def resume(
     machine: Machine | None = None,
     observer: Observer | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    any_version: bool = False,
 ) -> Study:
     """Go on with a run from its last finished generation; the result equals that of an undisturbed run.
 
+    A finished run is left as it is.
+
+    Args:
+        run_dir: folder of the run.
+        machine: workers, device, cache.
+        observer: told how it goes on.
+        should_stop: asked after every generation.
+        any_version: go on with other versions of packages than before, and note it in the manifest; the result may
+            then differ from that of an undisturbed run.
+
     Raises:
-        RunError: if the folder is not a run, is damaged or locked, or the data it was started with have changed.
+        RunError: if the folder is not a run, is damaged or locked, or its settings, files or versions or the data it
+            was started with have changed.
     """
     machine = machine or Machine()
     check_machine(machine)
     folder = RunFolder.open(Path(run_dir))
+    recorded = folder.read_json("manifest.json")
+    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, any_version)
     settings = load_config(folder.path / "config.toml")
+    check_recorded(settings, recorded, folder.path)
     problem = prepare(settings)
-    recorded, now = folder.read_json("manifest.json"), make_manifest(problem)
+    now = make_manifest(problem)
     for key in ("benchmark", "labels_digest", "networks", "images_digest"):
         if recorded.get(key) != now[key]:
             raise RunError(
@@ -88,6 +104,8 @@ def resume(
                 f"restore EZNAS_DATA and the package versions in its manifest.json, or evolve anew"
             )
     with folder.writing():
+        if changes:
+            folder.replace("manifest.json", json.dumps(with_versions_noted(folder.manifest()), indent=1))
         return _run(folder, problem, machine, observer or Silent(), should_stop)
 
 
@@ -97,6 +115,8 @@ def _run(
     config = problem.config
     journal = Journal(folder, config.checkpoints)
     state = journal.load()
+    if is_finished(config.evolution, state) and _is_complete(folder):
+        return Study(folder.path)
     with single_threaded(), _pool(machine, observer) as pool:
         if not is_finished(config.evolution, state):
             store = capture_store(problem, machine, observer, pool)
@@ -111,9 +131,32 @@ def _run(
     observer.stage("Writing the report")
     from eznas.reporting import write_figures, write_report
 
-    write_report(folder.path)
     write_figures(folder.path)
+    write_report(folder.path)  # last: with it the run is complete
     return Study(folder.path)
+
+
+def _version_changes(
+    folder: RunFolder, manifest: Mapping[str, Any], any_version: bool
+) -> Mapping[str, tuple[str, str]]:
+    """The packages of other versions than before; an error unless they may be."""
+    try:
+        changes = version_changes(manifest)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise RunError(f"{folder.path / 'manifest.json'} does not say the versions of packages; evolve anew") from None
+    if changes and not any_version:
+        said = ", ".join(f"{name} {before} (now {now})" for name, (before, now) in changes.items())
+        wanted = " ".join(f"{name}=={before}" for name, (before, _) in changes.items())
+        raise RunError(
+            f"Run {folder.path} was made with {said}, and numbers of two versions must not mix; install {wanted}, "
+            f"evolve anew, or go on all the same with --any-version, which the manifest notes"
+        )
+    return changes
+
+
+def _is_complete(folder: RunFolder) -> bool:
+    """Whether there is nothing left to do."""
+    return (folder.path / "report.html").is_file() and _has_front(folder)
 
 
 def _has_front(folder: RunFolder) -> bool:

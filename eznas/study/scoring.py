@@ -14,11 +14,13 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import filelock
 import numpy as np
 
 from eznas.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.architectures import Architecture, index_of, networks_named
 from eznas.config import RunConfig, changed_config, load_config
+from eznas.digests import content_digest, difference
 from eznas.errors import ConfigError, OutputError
 from eznas.evolution import RunFolder
 from eznas.files import is_replaceable, replace_file, why_not_written
@@ -136,7 +138,7 @@ def score_into_file(
 
     Raises:
         ConfigError: if the file was begun with other proxies or settings, or is not such a file.
-        OutputError: if it cannot be written, or is no regular file.
+        OutputError: if it cannot be written, is no regular file, or is being written by another process.
         EznasError: as `score_networks`.
     """
     check_machine(machine)
@@ -149,18 +151,19 @@ def score_into_file(
             f"{_reference_remedy(asked.without_reference[0])}"
         )
     header = ["index", "network", *proxies, "failed", "seconds"]
-    with _writing(path) as file:
-        done = _begin(file, header, asked.settings())
-    missing = [arch for arch in architectures if arch.spec not in done]
-    observer.stage(f"Scoring {len(missing):,} networks into {path}")
-    if not missing:
-        return 0
-    with _pool(machine) as pool:
-        for start in range(0, len(missing), SPAN):
-            part = missing[start : start + SPAN]
-            scored = asked.score(part, pool, partial(_advance, observer, start, len(missing)))
-            with _writing(path) as file:
-                _append(file, header, _rows(scored))
+    with _locked(path):
+        with _writing(path) as file:
+            done = _begin(file, header, asked.settings())
+        missing = [arch for arch in architectures if arch.spec not in done]
+        observer.stage(f"Scoring {len(missing):,} networks into {path}")
+        if not missing:
+            return 0
+        with _pool(machine) as pool:
+            for start in range(0, len(missing), SPAN):
+                part = missing[start : start + SPAN]
+                scored = asked.score(part, pool, partial(_advance, observer, start, len(missing)))
+                with _writing(path) as file:
+                    _append(file, header, _rows(scored))
     return len(missing)
 
 
@@ -322,7 +325,7 @@ class _Asked:
         config = self.config
         return {
             "format": "eznas-scores",
-            "version": 1,
+            "version": 2,
             "proxies": {name: self._settings_of(name) for name in self.names},
             "networks": config.networks.model_dump(mode="json"),
             "probe": config.probe.model_dump(mode="json"),
@@ -394,7 +397,7 @@ class _Resolver:
             run, _, proxy_id = name.rpartition(":")
             folder = RunFolder.open(Path(run))
             self.programs[name] = _of_run(folder, proxy_id)
-            found = load_config(folder.path / "config.toml", self._overrides)
+            found = folder.settings(self._overrides)
             config = self.config
             if config is not None and (config.networks, config.probe, config.seed) != (
                 found.networks, found.probe, found.seed,
@@ -452,27 +455,54 @@ def _writing(path: Path) -> Iterator[Path]:
         raise OutputError(why_not_written(path, error, when_full=again)) from None
 
 
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep a second writer out of a file of scores.
+
+    Raises:
+        OutputError: if there is one, or nothing can be written there.
+    """
+    with _writing(path) as file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(file.with_name(f".{file.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise OutputError(
+                f"{path} is being written by another process; wait for it to end, or choose another --output"
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _begin(path: Path, header: Sequence[str], settings: Mapping[str, object]) -> set[str]:
     """The networks a file of scores has already; begins it if there is none, and cuts off a torn last line."""
     beside = path.with_name(f"{path.name}.settings.json")
     if not path.exists():
-        replace_file(beside, json.dumps(settings, indent=1) + "\n")
+        replace_file(beside, json.dumps({**settings, "digest": content_digest(settings)}, indent=1) + "\n")
         replace_file(path, _csv_text([header]))
         return set()
     try:
         found = json.loads(beside.read_text(encoding="utf-8"))
+        digest = found.pop("digest", None)
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         lines = list(csv.reader(io.StringIO(whole.decode())))
-    except (OSError, ValueError, csv.Error):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, csv.Error):
         raise ConfigError(
             f"{path} is not a file of scores with {beside.name} beside it; choose another --output"
         ) from None
-    if found != settings or not lines or lines[0] != list(header) or any(len(line) != len(header) for line in lines):
+    if found.get("version") == settings["version"] and digest != content_digest(found):
+        raise ConfigError(f"{beside} was changed: it does not have the digest in it; choose another --output")
+    changed = difference(found, settings)
+    if changed:
         raise ConfigError(
-            f"{path} was begun with other proxies, settings or versions (see {beside.name}), or is damaged; choose "
-            f"another --output"
+            f"{path} was begun with other proxies, settings or versions: {changed}; choose another --output"
         )
+    if not lines or lines[0] != list(header) or any(len(line) != len(header) for line in lines):
+        raise ConfigError(f"{path} was begun with other columns, or is damaged; choose another --output")
     if len(whole) < len(content):
         os.truncate(path, len(whole))
     return {line[1] for line in lines[1:]}
