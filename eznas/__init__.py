@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eznas.errors import EznasError
+    from eznas.proxies import Proxy
     from eznas.runs.config import RunConfig, load_config
-    from eznas.study import Machine, Proxy, Study, evolve, load_proxy, resume
+    from eznas.study import Machine, Study, evolve, extend, load_proxy, resume
 
 _HOMES = {
     "EznasError": "eznas.errors",
     "Machine": "eznas.study",
-    "Proxy": "eznas.study",
+    "Proxy": "eznas.proxies",
     "RunConfig": "eznas.runs.config",
     "Study": "eznas.study",
     "evolve": "eznas.study",
+    "extend": "eznas.study",
     "load_config": "eznas.runs.config",
     "load_proxy": "eznas.study",
     "resume": "eznas.study",
 }
 
-__all__ = ["EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "load_config", "load_proxy", "resume"]
+__all__ = ["EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config", "load_proxy", "resume"]
 
 
 def __getattr__(name: str) -> Any:

@@ -109,10 +109,28 @@ def evolve(
 
 @app.command()
 def resume(
-    run: Run, workers: Workers = 0, ray_address: Address = None, device: Device = "cpu", quiet: Quiet = False
+    run: Run,
+    any_version: Annotated[
+        bool, typer.Option("--any-version", help="Go on with other versions of packages, and note it in the manifest.")
+    ] = False,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
 ) -> None:
     """Go on with an interrupted run; its result equals that of an undisturbed one."""
-    _finish(lambda **how: _study().resume(run, **how), workers, ray_address, device, quiet)
+    was_finished = _study().Study(run).is_finished
+    _finish(
+        lambda **how: _study().resume(run, any_version=any_version, **how), workers, ray_address, device, quiet
+    )
+    if was_finished:
+        import shlex
+
+        typer.echo(
+            f"The run is finished. For more generations begin a new one: eznas evolve "
+            f"{shlex.quote(str(run / 'config.toml'))} --set evolution.n_generations=N --run-dir NEW",
+            err=True,
+        )
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:

@@ -49,6 +49,9 @@ class StderrObserver:
             self._line(text)
             self._last_line = now
 
+    def note(self, text: str) -> None:
+        self._line(text)
+
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         if self._first_generation is None:
             self._first_generation = summary.generation

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from eznas.errors import RunError
+from eznas.errors import ConfigError, RunError
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
 from eznas.evolution.variation import Offspring, Variation
-from eznas.programs import Invalid, Program
+from eznas.programs import Constant, Invalid, Program
 from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
@@ -64,6 +64,7 @@ class Search:
         assessor: ranks populations.
         journal: records every generation.
         state: where to go on from.
+        seeds: programs that the search starts from; they stay parents whatever selection says.
     """
 
     def __init__(
@@ -73,12 +74,15 @@ class Search:
         assessor: Assessor,
         journal: Journal,
         state: SearchState | None = None,
+        *,
+        seeds: Sequence[Program] = (),
     ) -> None:
         grammar = Grammar(
             PRIMITIVE_SETS[settings.primitive_set], max_size=settings.max_size, max_height=settings.max_height
         )
         self._settings = settings
         self._seed = seed
+        self._seeds = tuple(_checked_seed(program, grammar) for program in seeds)
         self._assessor = assessor
         self._journal = journal
         self._combiner = Combiner(grammar, assessor.promise)
@@ -132,8 +136,9 @@ class Search:
         population = [state.candidates[digest] for digest in state.population]
         self._combiner.learn(state.candidates.values())
         if population:
+            kept = [program for program in self._seeds if program.digest in state.candidates]
             offspring, n_duplicates = self._variation.offspring(
-                [c.program for c in self._parents(population, generation)],
+                [*(c.program for c in self._parents(population, generation)), *kept],
                 settings.population_size,
                 rng,
                 state,
@@ -141,7 +146,7 @@ class Search:
                 combiner=self._combiner,
             )
         else:
-            offspring, n_duplicates = self._variation.initial(settings.initial_size, rng), 0
+            offspring, n_duplicates = self._with_seeds(self._variation.initial(settings.initial_size, rng)), 0
         assessed = self._assess(offspring, generation)
         pool = [*population, *assessed.found]
         if not pool:
@@ -175,13 +180,20 @@ class Search:
                 if n_missing <= 0:
                     break
                 if immigrants and not population:
-                    offspring = [o for o in self._variation.initial(n_missing, rng) if o.program.digest not in seen]
+                    drawn = self._with_seeds(self._variation.initial(n_missing, rng))
+                    offspring = [o for o in drawn if o.program.digest not in seen]
                 else:
                     offspring, n_again = self._variation.offspring(parents, n_missing, rng, seen, immigrants=immigrants)
                     n_duplicates += n_again
                 seen.add(offspring)
                 assessed.extend(self._assess(offspring, generation))
         return assessed, assessed.found, n_duplicates
+
+    def _with_seeds(self, drawn: Sequence[Offspring]) -> list[Offspring]:
+        """The first programs of a search: its seeds, and what was drawn beside them."""
+        known = {program.digest for program in self._seeds}
+        seeds = [Offspring(program, "seed", ()) for program in self._seeds]
+        return [*seeds, *(one for one in drawn if one.program.digest not in known)]
 
     def _parents(self, population: Sequence[Candidate], generation: int) -> list[Candidate]:
         """Winners of tournaments on correlation, one for each program of the next generation."""
@@ -269,3 +281,24 @@ class _Seen:
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._new or digest in self._state
+
+
+def _checked_seed(program: Program, grammar: Grammar) -> Program:
+    """A seed, if it can be varied in the language of the run.
+
+    Raises:
+        ConfigError: if it has words that the primitive set lacks, or is beyond the limits.
+    """
+    words = {word.name for word in (*grammar.primitive_set.primitives, *grammar.primitive_set.statistics)}
+    missing = [node.name for node in program.nodes if not isinstance(node, Constant) and node.name not in words]
+    if missing:
+        raise ConfigError(
+            f"The seed {program.text} has the word {missing[0]!r}, which primitive set {grammar.primitive_set.name!r} "
+            "lacks; set evolution.primitive_set to one that has it"
+        )
+    if not grammar.fits(program):
+        raise ConfigError(
+            f"The seed {program.text} has {program.size} nodes and {program.height} levels, more than evolution.max_size "
+            f"and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise them"
+        )
+    return program

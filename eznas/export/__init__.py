@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from eznas.export.python import (
-    TARGETS,
-    ScoringSettings,
-    export_json,
-    export_latex,
-    export_python,
-    export_sympy,
-    proxy_card,
-)
+from eznas.export.entry import TARGETS, Target, export_entry, export_proxy, proxy_card
+from eznas.export.python import export_python
 
-__all__ = [
-    "TARGETS", "ScoringSettings", "export_json", "export_latex", "export_python", "export_sympy", "proxy_card",
-]  # fmt: skip
+__all__ = ["TARGETS", "Target", "export_entry", "export_proxy", "export_python", "proxy_card"]

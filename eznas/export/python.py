@@ -1,6 +1,6 @@
-"""A discovered proxy as something to take away: one Python file, JSON, LaTeX or SymPy.
+"""A program as one Python file that needs torch alone.
 
-The Python file imports torch and the standard library only. It is put together from a fixed template and from the
+The file imports torch and the standard library only. It is put together from a fixed template and from the
 source of this project (tracing, operators, initialisation); of a program only operator names, statistic names and
 numbers enter it, and text from a run enters it escaped, inside one docstring. The result is parsed and checked before
 it is handed out.
@@ -16,70 +16,41 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import primitives
-from eznas.errors import ProgramError, RunError
-from eznas.programs import Constant, Node, Program, fold, to_json, to_latex, to_sympy
+from eznas.conditions import Conditions
+from eznas.errors import ProgramError
+from eznas.programs import Constant, Node, Program, fold, to_latex
+from eznas.proxies import ProgramProxy
+from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
-from eznas.runs.front import Entry, Front, tau_text
 from eznas.spaces import initialise
 from eznas.statistics import tracing
 from primitives import Layers, Level, Primitive, Statistic
 
-Target = Literal["python", "json", "latex", "sympy"]
-TARGETS: tuple[Target, ...] = get_args(Target)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringSettings:
-    """How the networks of a run were made and excited, so that an exported proxy scores as the run did.
-
-    Attributes:
-        scheme: initialisation, one of `eznas.spaces.initialise.SCHEMES`.
-        initialisation_seed: the seed that was given to `eznas.spaces.build_network`.
-        probe_seed: the seed that was given to `eznas.statistics.capture`, of noise and perturbation.
-        batch: the images, in words, for example ``"8 digits images resized to 16 x 16"``.
-        units: the layers that were captured, one of `eznas.statistics.UNITS`.
-    """
-
-    scheme: str
-    initialisation_seed: int
-    probe_seed: int
-    batch: str = "a batch of images"
-    units: str = "convolutional"
-
-    def __post_init__(self) -> None:
-        if self.scheme not in initialise.SCHEMES:
-            raise RunError(f"The initialisation scheme must be one of {initialise.SCHEMES}, got {self.scheme!r}")
-
-
-def export_python(
-    program: Program, *, direction: int, settings: ScoringSettings, card: Mapping[str, object] | None = None
-) -> str:
+def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[str, object] | None = None) -> str:
     """One Python file with ``score(network, inputs, targets=None) -> float`` and ``prepare(network, seed)``.
 
-    ``score`` is the program's value times `direction`: higher always predicts higher accuracy.
+    ``score`` is the program's value times its direction: higher always predicts higher accuracy.
 
     Args:
-        program: complete.
-        direction: 1 if higher values of the program predict higher accuracy, -1 if lower ones do.
-        settings: how the run made its networks and probes; the file's defaults.
+        proxy: the formula, with the layers it reads and the seed of its noise, or those of the conditions.
+        conditions: how the networks were made and excited where the proxy was found; the file's defaults.
         card: what to tell the reader, a label with a text each (where evolved, how well it ranks); any text is safe.
 
     Raises:
-        ProgramError: if the program is not complete, or `direction` is neither 1 nor -1.
+        ProgramError: if the program needs what cannot be carried along.
     """
-    if not program.is_complete:
-        raise ProgramError(f"Only a complete proxy can be exported, got {program.type} from {program.text}; add an end")
-    if direction not in (1, -1):
-        raise ProgramError(f"The direction of a proxy must be 1 or -1, got {direction!r}; take it from the run")
-    documentation = _documentation(program, direction, settings, card or {})
+    proxy = proxy.bound(conditions)
+    program = proxy.program
+    scheme = getattr(conditions.settings, "scheme", "given")
+    documentation = _documentation(proxy, conditions, scheme, card or {})
     carried = _Carried()
     for node in program.nodes:
         if isinstance(node, Primitive):
@@ -88,12 +59,12 @@ def export_python(
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
         imports=_imports(tracing, initialise, primitives.numerics),
-        direction=direction,
-        scheme=_quoted(settings.scheme),
-        initialisation_seed=derived_seed(settings.initialisation_seed, "initialisation"),
-        probe_seed=int(settings.probe_seed),
+        direction=proxy.direction,
+        scheme=_quoted(scheme if scheme in initialise.SCHEMES else "default"),
+        initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
+        probe_seed=int(proxy.seed or 0),
         statistics=_tuple_literal(program.layer_statistics),
-        units=_quoted(settings.units),
+        units=_quoted(proxy.units or DEFAULT_UNITS),
         targets_line=(
             "(batch,) class of each image; the formula looks at them."
             if program.needs_classes
@@ -109,39 +80,6 @@ def export_python(
     )
     _verify(text, documentation)
     return text
-
-
-def export_json(program: Program, *, direction: int = 1) -> str:
-    """The stored form that `eznas.programs.load_directed` reads."""
-    return to_json(program, direction=direction) + "\n"
-
-
-def export_latex(program: Program) -> str:
-    """The formula, ready for a displayed equation."""
-    return to_latex(program) + "\n"
-
-
-def export_sympy(program: Program) -> str:
-    """The SymPy expression as readable text; statistics stand for their entries."""
-    return str(to_sympy(program)) + "\n"
-
-
-def proxy_card(front: Front, entry: Entry) -> dict[str, str]:
-    """What a reader of an exported proxy should know: which run found it, on what, and how well it ranks what else."""
-    run = front.run
-    card = {
-        "Proxy": f"{entry.label} of run {run.name} (seed {run.seed}, primitive set {run.primitive_set})",
-        "Accuracies": f"{run.benchmark}: {run.provenance}",
-    }
-    for task in front.tasks:
-        card[f"Evolved on {task.name}"] = str(task.evolve)
-        measured = entry.report.get(task.name)
-        if measured is not None and measured.tau is not None:
-            rho = "" if measured.rho is None else f", Spearman {measured.rho:.3f}"
-            card[f"Held-out {task.name}"] = (
-                f"Kendall tau-b {tau_text(measured)} (95 % bootstrap interval){rho} on {task.report}"
-            )
-    return card
 
 
 # --- the formula --------------------------------------------------------------------------------------------------
@@ -349,10 +287,14 @@ def _body(module: ModuleType) -> str:
 # --- text ---------------------------------------------------------------------------------------------------------
 
 
-def _documentation(program: Program, direction: int, settings: ScoringSettings, card: Mapping[str, object]) -> str:
-    better = "Higher" if direction == 1 else "Lower"
+def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, card: Mapping[str, object]) -> str:
+    program = proxy.program
+    better = "Higher" if proxy.direction == 1 else "Lower"
     facts = {_clean(label): _clean(text) for label, text in card.items()}
     width = max(map(len, facts), default=0) + 2
+    drawn = f"initialised by scheme {scheme!r} from one seed"
+    if scheme == "given":
+        drawn = "with the parameters they came with"
     lines = [
         "A zero-cost proxy: scores a neural network before training; higher predicts higher accuracy.",
         "",
@@ -366,12 +308,12 @@ def _documentation(program: Program, direction: int, settings: ScoringSettings, 
         "",
         *_filled(to_latex(program), "    "),
         "",
-        f"{better} values go with higher accuracy: `score` is the formula times DIRECTION = {direction}.",
+        f"{better} values go with higher accuracy: `score` is the formula times DIRECTION = {proxy.direction}.",
         "",
         *(_fact(label, text, width) for label, text in facts.items()),
         *([""] if facts else []),
-        f"Scored there: {_clean(settings.batch)}; networks initialised by scheme {settings.scheme!r} from one seed, as",
-        "`prepare` does. Scores compare networks only on the same inputs, initialisation and settings.",
+        f"Scored there: {_clean(conditions)}; networks {drawn}.",
+        "Scores compare networks only on the same inputs, initialisation and settings.",
         "",
         "Use:",
         "",

@@ -182,8 +182,8 @@ def _content(front: Front) -> dict[str, Any]:
         "failures": failures,
         "n_failures": sum(count for _, count in failures),
         "n_failures_left_out": sum(count for _, count in failures[12:]),
-        "settings": records.read_settings(folder).strip(),
-        "manifest": records.flattened(manifest),
+        "settings": records.read_settings(folder, manifest).strip(),
+        "manifest": records.flattened({key: value for key, value in manifest.items() if key != "settings"}),
         "command": _command(manifest),
         "folder_name": folder.resolve().name,
     }

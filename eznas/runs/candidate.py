@@ -76,12 +76,25 @@ class Candidate:
         """
         try:
             return cls(
-                program=parse(data["program"]),
+                program=identified(data),
                 fitness=Fitness.from_dict(data["fitness"]),
                 generation=int(data["generation"]),
                 operator=str(data["operator"]),
                 parents=tuple(map(str, data["parents"])),
                 scores=np.frombuffer(base64.b64decode(data["scores"], validate=True), _STORED).astype(np.float32),
             )
-        except (KeyError, TypeError, ValueError, ProgramError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, ProgramError) as error:
             raise RunError(f"A recorded program is damaged ({error}); the run folder was changed by hand") from None
+
+
+def identified(data: Mapping[str, Any]) -> Program:
+    """The program of a record that names it by its digest.
+
+    Raises:
+        KeyError, ValueError: if the record has no program or id, or the id is that of another program.
+        ProgramError: if the program is none.
+    """
+    program = parse(str(data["program"]))
+    if data["id"] != program.digest:
+        raise ValueError(f"its id {data['id']!r:.40} is not the digest of its program, {program.digest}")
+    return program

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from eznas.benchmarks import BENCHMARKS
-from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
+from eznas.digests import content_digest, difference
+from eznas.errors import ArchitectureError, BenchmarkError, ConfigError, RunError
 from eznas.forms import Form, sentence
 from eznas.names import unknown
 from eznas.spaces import SpaceSettings, nb201, own, space_named
@@ -161,6 +162,9 @@ class EvolutionSettings(Section):
     )  # fmt: skip
     """What selection maximises, the most important first, which must be one that ranks networks: tau, rho, tau_bound,
     top_tau, level_rho, partial_tau, partial_rho, ndcg; and size, cost, needs of the program, negated."""
+    seeds: Annotated[tuple[str, ...], Field(max_length=200), AfterValidator(_distinct)] = ()
+    """Programs the search starts from and keeps coming back to: published names, program files, RUN:ID or formulas. A
+    run with seeds is reported apart from those that start from nothing."""
     population_size: Annotated[int, Field(strict=True, ge=4)] = 200
     initial_size: Annotated[int, Field(strict=True, ge=4)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
@@ -334,6 +338,47 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
         raise ConfigError(f"{str(error).rstrip('.')} (in {where})") from None
     except ValidationError as error:
         raise ConfigError(sentence(error, where, RunConfig)) from None
+
+
+def recorded_settings(config: RunConfig) -> dict[str, Any]:
+    """What the manifest of a run says of its settings: all of them, and their digest."""
+    settings = config.model_dump(mode="json", exclude_none=True)
+    return {"settings": settings, "settings_digest": content_digest(settings)}
+
+
+def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Settings with overrides of the form ``section.key=value``.
+
+    Raises:
+        ConfigError: unknown or ill-typed key.
+    """
+    return config_with(config.model_dump(mode="json", exclude_none=True), overrides)
+
+
+def check_recorded(config: RunConfig, manifest: Mapping[str, Any], run_dir: Path) -> None:
+    """Refuse settings other than those that a run was started with; layout and comments do not matter.
+
+    Args:
+        config: as ``config.toml`` says now.
+        manifest: of the run.
+        run_dir: of the run, for the message.
+
+    Raises:
+        RunError: if a setting was changed, which it names, or the manifest was.
+    """
+    recorded = manifest.get("settings")
+    if not isinstance(recorded, dict) or manifest.get("settings_digest") != content_digest(recorded):
+        raise RunError(
+            f"{run_dir / 'manifest.json'} was changed: its settings do not have the digest beside them; restore it, or "
+            f"evolve anew"
+        )
+    before = config_from(recorded, where=str(run_dir / "manifest.json"))
+    changed = difference(before.model_dump(mode="json"), config.model_dump(mode="json"))
+    if changed:
+        raise RunError(
+            f"{run_dir / 'config.toml'} was changed after the run was started: {changed}; put the old value back, or "
+            f"evolve anew with the new one"
+        )
 
 
 def to_toml(config: RunConfig) -> str:

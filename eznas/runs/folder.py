@@ -1,16 +1,17 @@
 """A run on disk: everything a run was, is and found, in one folder that survives being killed.
 
     config.toml          resolved settings
-    manifest.json        format, versions, seeds, data, architectures, command
+    manifest.json        format, settings, versions, seeds, data, architectures, command
     programs.jsonl       every ranked program, in order, one per line
     failures.jsonl       every program that cannot be ranked, and why
     events.jsonl         what happened when, append-only
-    checkpoints/         the last few generations
+    checkpoints/         the last few generations, with digests of the manifest and of the files that grow
     hall_of_fame.csv     the best programs so far, rewritten after every generation
     front.json, report_scores.csv, report.html, figures/   the result
 
 Files that grow are appended to and flushed; a torn last line is cut off when the run is resumed. Files that are
-rewritten are replaced as a whole. A lock keeps a second writer out; readers may come at any time.
+rewritten are replaced as a whole. Digests tell what was changed by hand. A lock keeps a second writer out; readers may
+come at any time.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from eznas.digests import content_digest
 from eznas.errors import RunError
 from eznas.files import replace_file, why_not_written
+from eznas.runs.config import RunConfig, changed_config, check_recorded, load_config
 
 FORMAT = "eznas-run"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,62 @@ class RunFolder:
                 f"release reads {FORMAT!r} version {VERSION}: use the release that wrote it, or evolve anew"
             )
         return folder
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, known to be the one that the run went on with.
+
+        Raises:
+            RunError: if it is missing or damaged, or was changed since the last checkpoint.
+        """
+        manifest = self.read_json("manifest.json")
+        self.check_manifest(manifest)
+        return manifest
+
+    def check_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Whether a manifest is the one of which the newest sound checkpoint, if there is any, holds the digest.
+
+        Raises:
+            RunError: if it is not.
+        """
+        recorded = self._recorded_manifest()
+        if recorded is None:
+            return
+        history = manifest.get("history", [])
+        n = recorded.get("n_history")
+        is_sound = isinstance(history, list) and isinstance(n, int)
+        if not is_sound or manifest_binding({**manifest, "history": history[:n]}) != recorded:
+            raise RunError(
+                f"{self.path / 'manifest.json'} was changed after the run was started: it does not have the digest in "
+                f"its checkpoints; restore it, or evolve anew"
+            )
+
+    def _recorded_manifest(self) -> dict[str, Any] | None:
+        """What the newest sound checkpoint says of the manifest."""
+        for name in self.checkpoints():
+            try:
+                checkpoint = self.read_json(name)
+            except RunError:
+                continue
+            if sealed(checkpoint) == checkpoint and isinstance(checkpoint.get("manifest"), dict):
+                return dict(checkpoint["manifest"])
+        return None
+
+    def settings(self, overrides: Sequence[str] = ()) -> RunConfig:
+        """The settings that the run was started with, changed by overrides of the form ``section.key=value``.
+
+        Raises:
+            RunError: if ``config.toml`` says something else now, which it names, or the manifest was changed.
+            ConfigError: if ``config.toml`` or an override cannot be read.
+        """
+        manifest, config = self.read_json("manifest.json"), load_config(self.path / "config.toml")
+        check_recorded(config, manifest, self.path)
+        self.manifest()
+        return changed_config(config, overrides)
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints, the newest first."""
+        paths = (self.path / "checkpoints").glob("[0-9]*.json")
+        return [f"checkpoints/{path.name}" for path in sorted(paths, reverse=True)]
 
     def discard_unless_begun(self) -> None:
         """Remove a run that failed before its first generation was finished: there is nothing to go on with."""
@@ -169,7 +228,7 @@ class RunFolder:
     @property
     def _has_begun(self) -> bool:
         """Whether there is a finished generation to go on from."""
-        return any((self.path / "checkpoints").glob("[0-9]*.json"))
+        return bool(self.checkpoints())
 
     def _not_written(self, path: Path, error: OSError) -> RunError:
         how = "resume the run" if self._has_begun else "begin the run again"
@@ -178,5 +237,17 @@ class RunFolder:
     def truncate(self, name: str, n_bytes: int) -> None:
         """Cut off what was written after a checkpoint."""
         path = self.path / name
-        if path.exists():
+        if path.exists() and path.stat().st_size > n_bytes:
             os.truncate(path, n_bytes)
+
+
+def manifest_binding(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint records of a manifest: its digest, and how much history that covers, for more may follow."""
+    history = list(manifest.get("history", []))
+    return {"digest": content_digest({**manifest, "history": history}), "n_history": len(history)}
+
+
+def sealed(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint with the digest of its content."""
+    content = {key: value for key, value in checkpoint.items() if key != "digest"}
+    return {**content, "digest": content_digest(content)}

@@ -1,7 +1,8 @@
 """The memory of a run: what each generation found, written so that killing the run loses at most one generation.
 
 The checkpoint is what counts: it names the generation, the population and how long the growing files were. Whatever
-those files hold beyond it belongs to a generation that did not finish and is cut off on resumption.
+those files hold beyond it belongs to a generation that did not finish and is cut off on resumption. It also holds the
+digests of the manifest, of those files up to there, and of itself: what was changed by hand is not gone on with.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eznas.errors import RunError
+from eznas.digests import PrefixDigest
+from eznas.errors import ProgramError, RunError
 from eznas.programs import Invalid, Program
-from eznas.runs.candidate import Candidate
-from eznas.runs.folder import RunFolder
+from eznas.runs.candidate import Candidate, identified
+from eznas.runs.folder import RunFolder, manifest_binding, sealed
 
 GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
 CHECKPOINT_FORMAT = "eznas-checkpoint"
+CHECKPOINT_VERSION = 2
 HALL_OF_FAME_SIZE = 100
 
 
@@ -53,12 +56,14 @@ class SearchState:
         return len(self.candidates) + len(self.failed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Journal:
     """Writes a search into its run folder, generation by generation, and reads it back."""
 
     folder: RunFolder
     n_checkpoints: int
+    _prefixes: dict[str, PrefixDigest] = field(default_factory=lambda: {name: PrefixDigest() for name in GROWING})
+    _manifest: dict[str, Any] = field(default_factory=dict)
 
     def record(
         self,
@@ -75,68 +80,117 @@ class Journal:
             ),
             "events.jsonl": self.folder.append("events.jsonl", [{"event": "generation", **summary}]),
         }
+        self._checkpoint(state, sizes)
+
+    def _checkpoint(self, state: SearchState, sizes: Mapping[str, int]) -> None:
         self.folder.replace("hall_of_fame.csv", hall_of_fame_csv(state))
         checkpoint = {
             "format": CHECKPOINT_FORMAT,
-            "version": 1,
+            "version": CHECKPOINT_VERSION,
             "generation": state.generation,
             "population": list(state.population),
             "n_duplicates": state.n_duplicates,
-            "sizes": sizes,
+            "sizes": dict(sizes),
+            "digests": {name: self._prefixes[name].of(self.folder.path / name, sizes[name]) for name in GROWING},
+            "manifest": self._manifest or manifest_binding(self._read_manifest()),
         }
-        self.folder.replace(f"checkpoints/{state.generation:06d}.json", json.dumps(checkpoint))
-        for old in sorted((self.folder.path / "checkpoints").glob("[0-9]*.json"))[: -self.n_checkpoints]:
-            old.unlink(missing_ok=True)
+        self.folder.replace(f"checkpoints/{state.generation:06d}.json", json.dumps(sealed(checkpoint)))
+        for old in self.folder.checkpoints()[self.n_checkpoints :]:
+            (self.folder.path / old).unlink(missing_ok=True)
 
-    def load(self) -> SearchState:
-        """The state at the last checkpoint; what was written after it is cut off.
+    def adopt(self, state: SearchState) -> None:
+        """Make the state of another run, whose growing files were copied, the beginning of this one."""
+        self._manifest = manifest_binding(self._read_manifest())
+        sizes = {name: (self.folder.path / name).stat().st_size for name in GROWING}
+        self._checkpoint(state, sizes)
+
+    def load(self, *, read_only: bool = False) -> SearchState:
+        """The state at the last checkpoint; what was written after it is cut off, unless it is only to be read.
 
         Raises:
-            RunError: if every checkpoint is damaged, or the files do not reach as far as the checkpoint says.
+            RunError: if every checkpoint is damaged, or the manifest or the files are not those that it recorded.
         """
-        paths = sorted((self.folder.path / "checkpoints").glob("[0-9]*.json"), reverse=True)
-        if not paths:
-            for name in GROWING:
+        names = self.folder.checkpoints()
+        manifest = self._read_manifest()
+        self.folder.check_manifest(manifest)
+        self._manifest = manifest_binding(manifest)
+        if not names:
+            for name in () if read_only else GROWING:
                 self.folder.truncate(name, 0)
             return SearchState()
         problem: RunError | None = None
-        for path in paths:
+        for name in names:
             try:
-                return self._load(f"checkpoints/{path.name}")
+                return self._load(name, read_only)
             except RunError as error:
                 problem = problem or error
         assert problem is not None
         raise problem
 
-    def _load(self, name: str) -> SearchState:
+    def _load(self, name: str, read_only: bool) -> SearchState:
         checkpoint = self.folder.read_json(name)
-        if checkpoint.get("format") != CHECKPOINT_FORMAT or checkpoint.get("version") != 1:
+        if checkpoint.get("format") != CHECKPOINT_FORMAT or checkpoint.get("version") != CHECKPOINT_VERSION:
             raise RunError(f"{self.folder.path / name} is not a checkpoint this release reads; evolve anew")
         try:
             sizes = {key: int(checkpoint["sizes"][key]) for key in GROWING}
+            digests = {key: str(checkpoint["digests"][key]) for key in GROWING}
             population = tuple(map(str, checkpoint["population"]))
             generation, n_duplicates = int(checkpoint["generation"]), int(checkpoint["n_duplicates"])
-        except (KeyError, TypeError, ValueError):
-            raise RunError(f"{self.folder.path / name} is damaged; delete it and resume from the one before") from None
+            is_whole = sealed(checkpoint) == checkpoint
+        except (KeyError, TypeError, ValueError, OverflowError):
+            is_whole = False
+        if not is_whole:
+            raise RunError(f"{self.folder.path / name} is damaged; delete it and resume from the one before")
+        prefixes = {key: self._prefix(key, sizes[key], digests[key]) for key in GROWING}
         found = [Candidate.from_dict(r) for r in self.folder.read_lines("programs.jsonl", sizes["programs.jsonl"])]
         failures = self.folder.read_lines("failures.jsonl", sizes["failures.jsonl"])
         events = self.folder.read_lines("events.jsonl", sizes["events.jsonl"])
-        if not all("id" in record for record in failures):
-            raise RunError(f"{self.folder.path / 'failures.jsonl'} holds a record without an id; it is damaged")
+        try:
+            for record in failures:
+                identified(record)
+        except (KeyError, ValueError, ProgramError) as error:
+            raise RunError(f"{self.folder.path / 'failures.jsonl'} holds a damaged record ({error}); evolve anew") from None
         state = SearchState(
             generation=generation,
             population=population,
             candidates={candidate.id: candidate for candidate in found},
             failed={str(record["id"]): None for record in failures},
             n_duplicates=n_duplicates,
-            seconds=sum(float(event.get("seconds", 0.0)) for event in events),
+            seconds=self._seconds(events),
         )
         missing = [digest for digest in population if digest not in state.candidates]
         if missing:
             raise RunError(f"Checkpoint {name} names program {missing[0]}, which programs.jsonl lacks; it is damaged")
-        for key, size in sizes.items():
+        for key, size in () if read_only else sizes.items():
             self.folder.truncate(key, size)
+        self._prefixes = prefixes
         return state
+
+    def _read_manifest(self) -> dict[str, Any]:
+        """The manifest; empty for a search that has none."""
+        return self.folder.read_json("manifest.json") if (self.folder.path / "manifest.json").exists() else {}
+
+    def _prefix(self, name: str, n_bytes: int, recorded: str) -> PrefixDigest:
+        """The digest of a growing file up to a size, known to be the one that was recorded."""
+        path, prefix = self.folder.path / name, PrefixDigest()
+        try:
+            found = prefix.of(path, n_bytes)
+        except (OSError, ValueError):
+            size = path.stat().st_size if path.is_file() else 0
+            raise RunError(f"{path} has {size} bytes, its checkpoint says {n_bytes}; the run is damaged") from None
+        if found != recorded:
+            raise RunError(
+                f"{path} was changed: its first {n_bytes} bytes do not have the digest in the checkpoint; restore the "
+                f"file, or evolve anew"
+            )
+        return prefix
+
+    def _seconds(self, events: Sequence[Mapping[str, Any]]) -> float:
+        try:
+            return sum(float(event.get("seconds", 0.0)) for event in events)
+        except (TypeError, ValueError, OverflowError):
+            path = self.folder.path / "events.jsonl"
+            raise RunError(f"{path} holds a generation without its seconds; evolve anew") from None
 
 
 def hall_of_fame(state: SearchState, size: int = HALL_OF_FAME_SIZE) -> list[Candidate]:

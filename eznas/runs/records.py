@@ -15,6 +15,7 @@ import numpy as np
 
 from eznas.errors import ProgramError, RunError
 from eznas.programs import Program, parse
+from eznas.runs.config import check_recorded, load_config
 
 ACCURACY = "accuracy:"
 MAX_ANCESTORS = 200
@@ -163,7 +164,7 @@ def read_lineage(run_dir: Path, program_id: str) -> tuple[Ancestor, ...]:
     """The program of that id and all its recorded ancestors, youngest first; empty if nothing is recorded.
 
     Raises:
-        RunError: if a line of ``programs.jsonl`` other than the last is damaged.
+        RunError: if a line of ``programs.jsonl`` other than the last is damaged, or an id is that of another program.
     """
     records = read_lines(run_dir / "programs.jsonl")
     by_id = {str(record.get("id")): record for record in records}
@@ -188,12 +189,19 @@ def read_manifest(run_dir: Path) -> Mapping[str, Any]:
     return read_object(path) if path.is_file() else {}
 
 
-def read_settings(run_dir: Path) -> str:
-    """The text of ``config.toml``; empty if there is none."""
-    try:
-        return (run_dir / "config.toml").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+def read_settings(run_dir: Path, manifest: Mapping[str, Any]) -> str:
+    """The text of ``config.toml``; empty if there is none.
+
+    Raises:
+        RunError: if it does not say what the manifest, if there is one, recorded.
+        ConfigError: if there are no settings in it.
+    """
+    path = run_dir / "config.toml"
+    if not path.is_file():
         return ""
+    if manifest:
+        check_recorded(load_config(path), manifest, run_dir)
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def flattened(document: Mapping[str, Any], prefix: str = "") -> tuple[tuple[str, str], ...]:
@@ -215,6 +223,11 @@ def _ancestor(id_: str, record: Mapping[str, Any]) -> Ancestor:
         program = parse(str(record.get("program")))
     except ProgramError:
         program = None
+    if program is not None and program.digest != id_:
+        raise RunError(
+            f"programs.jsonl names a program {id_!r:.40} whose digest is {program.digest}; restore the file, or evolve "
+            f"anew"
+        )
     generation, parents = record.get("generation"), record.get("parents")
     return Ancestor(
         id_,

@@ -116,6 +116,13 @@ def _fitted(
     )
 
 
+def own_hint(arch: Architecture) -> str:
+    """What else may be wrong with a network of a user's own that cannot be scored."""
+    return (
+        "; networks that take other images need probe.input_size and probe.channels set" if arch.space == OWN else ""
+    )
+
+
 def _sizes(network: nn.Module) -> list[int]:
     """What a network says of the size of its images, then the usual ones."""
     said: list[Any] = [getattr(network, name, None) for name in ("in_size", "image_size", "img_size", "input_size")]

@@ -1,16 +1,17 @@
 """Studies: a run from its settings to its result, and what it gives to hold.
 
-`evolve` and `resume` run; `Study` and `Proxy` are what a notebook holds; `Problem` is what the settings mean on this
-machine's data.
+`evolve`, `resume` and `extend` run; `Study` is what a notebook holds; `score` and `make_aggregate` are the command line's;
+`Problem` is what the settings mean on this machine's data.
 """
 
-from eznas.study.machine import Machine, cache_folder, single_threaded
+from eznas.study.evaluate import capture_stores, make_assessor, make_evaluator
+from eznas.study.machine import Machine, cache_folder, open_workers, single_threaded
 from eznas.study.observer import Observer, Silent
-from eznas.study.problem import Problem, prepare
-from eznas.study.results import Proxy, Study, load_proxy
-from eznas.study.run import capture_store, evolve, make_assessor, resume
+from eznas.study.problem import Given, Problem, prepare
+from eznas.study.results import Study, load_proxy
+from eznas.study.run import evolve, extend, resume
 
 __all__ = [
-    "Machine", "Observer", "Problem", "Proxy", "Silent", "Study", "cache_folder", "capture_store", "evolve",
-    "load_proxy", "make_assessor", "prepare", "resume", "single_threaded",
+    "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores", "evolve", "extend",
+    "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare", "resume", "single_threaded",
 ]  # fmt: skip

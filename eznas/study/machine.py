@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from eznas.errors import ConfigError
+from eznas.workers import Pool, open_pool
 
 CACHE_VARIABLE = "EZNAS_CACHE"
 
@@ -58,6 +59,16 @@ def check_machine(machine: Machine) -> None:
         raise ConfigError(f"--device must be cpu or cuda, got {machine.device!r}")
     if machine.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda was asked, but PyTorch finds no CUDA device; use --device cpu")
+
+
+@contextmanager
+def open_workers(machine: Machine) -> Iterator[Pool]:
+    """The workers of a machine, gone afterwards."""
+    pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 @contextmanager

@@ -2,42 +2,87 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from eznas.benchmarks import PARTS
+from eznas.digests import content_digest
+from eznas.runs.config import recorded_settings
 from eznas.runs.folder import FORMAT, VERSION
-from eznas.statistics import tensor_digest
-from eznas.study.problem import Problem
+from eznas.study.problem import Family, Problem
+
+DECISIVE = ("eznas", "torch", "numpy", "scipy", "deap")
+"""Packages on whose versions the numbers of a run depend."""
+DATA = ("labels_digest", "networks_digest", "conditions")
+"""Entries that must be the same when a run is gone on with."""
 
 
 def make_manifest(problem: Problem) -> dict[str, Any]:
-    labels = {
-        part: [[task.dataset, task.split.value, task.accuracies.tolist()] for task in problem.tasks(part)]
-        for part in ("evolve", "select", "report")
-    }
+    """What a run is made with."""
     return {
         "format": FORMAT,
         "version": VERSION,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": _now(),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": _versions(),
+        "history": [],
         "platform": f"{platform.system()} {platform.machine()}",
-        "seed": problem.config.seed,
-        "benchmark": {"name": problem.benchmark.name, "provenance": problem.benchmark.provenance},
-        "learn_split": problem.learn_split.value,
-        "labels_digest": _digest(labels),
-        "images": problem.images,
-        "images_digest": tensor_digest(problem.conditions.inputs),
-        "capture": asdict(problem.capture_settings()),
-        "networks": {part: [a.spec for a in getattr(problem.parts, part)] for part in ("evolve", "select", "report")},
+        **recorded_settings(problem.config),
+        "samples": [_family(family) for family in problem.families],
+        **data_of(problem),
     }
+
+
+def data_of(problem: Problem) -> dict[str, Any]:
+    """What the results of a run depend on beside its settings: networks by content, labels, conditions."""
+    labels = {part: [[s.name, s.split.value, s.accuracies.tolist()] for s in problem.samples(part)] for part in PARTS}
+    networks = [
+        [family.conditions.search_space.digest(arch) for arch in family.networks(part)]
+        for family in problem.families
+        for part in PARTS
+    ]
+    return {
+        "labels_digest": content_digest(labels),
+        "networks_digest": content_digest([networks, [[arch.spec for arch in fold] for fold in problem.folds]]),
+        "conditions": [family.conditions.model_dump(mode="json") for family in problem.families],
+    }
+
+
+def _family(family: Family) -> dict[str, Any]:
+    return {
+        "name": family.name,
+        "benchmark": family.benchmark.name,
+        "provenance": family.benchmark.provenance,
+        "datasets": list(family.datasets),
+        "splits": {part: split.value for part, split in family.splits.items()},
+        "networks": {part: [arch.spec for arch in family.networks(part)] for part in PARTS},
+    }
+
+
+def version_changes(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The packages that a run was last worked on with in another version than this one: both versions by name."""
+    history = manifest.get("history") or [manifest]
+    before, now = history[-1]["versions"], _versions()
+    return {
+        name: (before.get(name, "not installed"), now[name])
+        for name in DECISIVE
+        if before.get(name, "not installed").partition("+")[0] != now[name].partition("+")[0]
+    }
+
+
+def with_versions_noted(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that goes on with the versions of this machine."""
+    entry = {"resumed": _now(), "versions": _versions()}
+    return {**manifest, "history": [*manifest.get("history", []), entry]}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _versions() -> dict[str, str]:
@@ -48,7 +93,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _digest(content: Any) -> str:
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()

@@ -1,292 +1,404 @@
-"""The end of a run: choose the front on the selection networks, measure it on the report networks."""
+"""The end of a run: choose the front on the selection networks, measure it on the report networks, write both."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from eznas.benchmarks import Task
-from eznas.errors import RunError
-from eznas.estimators import by_name
-from eznas.evolution import non_dominated
-from eznas.fitness import Fitness, Unrankable, assess_population, bootstrap_interval, scores_with_failures_last
-from eznas.programs import Program, cost, to_tree
-from eznas.proxies import KNOWN_PROGRAMS
+from eznas.assessment import measure_many, paired_difference
+from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
+from eznas.fitness.aggregation import rank_shares, sorted_reference
+from eznas.programs import Program
+from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
-from eznas.runs import Candidate, RunFolder, SearchState, hall_of_fame
-from eznas.runs.config import RunConfig
-from eznas.scoring import ProxyScores, score_architectures
+from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
+from eznas.runs.front import FILE
+from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, simplify
-from eznas.spaces import Architecture
+from eznas.study.choose import choose_front, contenders, fitness_on_selection
+from eznas.study.evaluate import StoreScores
 from eznas.study.observer import Observer
-from eznas.study.problem import Problem, labels_of
+from eznas.study.problem import Family, Problem
 from eznas.workers import Pool
 
-POOL_SIZE = 60
-"""Programs of a run that are tried on the selection networks."""
+SCORES_FILE: Final = "report_scores.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """One row of the front in the making."""
+class FoldResult:
+    """What one search of a cross-fitted report says of the networks it did not see.
 
-    id: str
-    name: str | None
-    program: Program | None
-    direction: int
-    candidate: Candidate | None
+    Attributes:
+        networks: positions among the stored networks.
+        shares: (n,) place of each network among those the search learnt from, in (0, 1); NaN where the proxy failed.
+        kinds: (n,) kind of failure, None where there is a score.
+        program: the pick of the search, as text.
+    """
+
+    networks: tuple[int, ...]
+    shares: npt.NDArray[np.float64]
+    kinds: tuple[str | None, ...]
+    program: str
 
 
-def measure(folder: RunFolder, problem: Problem, state: SearchState, pool: Pool, observer: Observer) -> None:
-    """Choose the front on the selection networks, measure it on the report networks, write both."""
+def measure(
+    folder: RunFolder,
+    problem: Problem,
+    state: SearchState,
+    pool: Pool,
+    observer: Observer,
+    *,
+    device: str = "cpu",
+    stored: StoreScores | None = None,
+    found_by_folds: Sequence[FoldResult] = (),
+) -> None:
+    """Choose the front on the selection networks, measure it on the report networks, write both.
+
+    Args:
+        folder: of the run.
+        problem: networks, accuracies, conditions.
+        state: of the finished search.
+        pool: where to work.
+        observer: told how it goes on.
+        device: of the networks.
+        stored: scores from the store, of a cross-fitted run, whose networks are all in it.
+        found_by_folds: the searches of a cross-fitted report.
+    """
     start = time.perf_counter()
     config = problem.config
-    contenders = _contenders(state)
-    observer.stage(f"Choosing among {len(contenders)} programs on {len(problem.parts.select)} other networks")
-    select_scores = _score(problem, "select", [c.program for c in contenders], (), pool, observer)
-    selected = _fitness(problem, "select", select_scores.scores, contenders)
-    front, pick = _choose_front(contenders, selected, config.report.front_size)
+    candidates = contenders(state)
+    n_select = len(problem.samples("select")[0].architectures)
+    observer.stage(f"Choosing among {len(candidates)} programs on {n_select} other networks")
+    programs = [candidate.program for candidate in candidates]
+    if stored is not None:
+        raw = stored.raw(programs)
+        selected = fitness_on_selection(problem, raw, candidates, of_store=True)
+    else:
+        proxies = [_proxy_of(candidate) for candidate in candidates]
+        raw = _raw(_score(problem, "select", proxies, pool, observer, device), candidates)
+        selected = fitness_on_selection(problem, raw, candidates)
+    front, pick = choose_front(candidates, selected, config.report.front_size)
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
     proposals = [s.candidate for s in simplified]
 
-    observer.stage(f"Measuring on {len(problem.parts.report)} held-out networks")
-    rows = _rows(front, config)
-    programs = [row.program for row in rows if row.program is not None]
-    estimators = [row.name for row in rows if row.program is None and row.name is not None]
-    extra = [p for p in proposals if p is not None]
-    known = [
-        KNOWN_PROGRAMS[row.name].units if row.name is not None else None for row in rows if row.program is not None
+    n_report = len({arch for sample in problem.samples("report") for arch in sample.architectures})
+    observer.stage(f"Measuring on {n_report} held-out networks")
+    published = [published_proxy(name) for name in config.report.baselines]
+    extra = [
+        _proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None
     ]
-    units = [read or problem.conditions.units for read in [*known, *([None] * len(extra))]]
-    measured = _score(problem, "report", [*programs, *extra], estimators, pool, observer, units)
-    n_programs = len(programs)
-    scores = np.concatenate([measured.scores[:n_programs], measured.scores[n_programs + len(extra) :]])
-    order = [r for r in rows if r.program is not None] + [r for r in rows if r.program is None]
-    extra_scores = iter(measured.scores[n_programs : n_programs + len(extra)])
-    accepted: dict[str, Program] = {}
-    for candidate, proposal, row_scores in zip(front, proposals, scores, strict=False):
-        if proposal is not None:
-            found = next(extra_scores)
-            by_text = {candidate.program.text: row_scores, proposal.text: found}
-            if certify(candidate.program, proposal, lambda p, table=by_text: table[p.text]):  # type: ignore[misc]
-                accepted[candidate.id] = proposal
-
+    asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
+    scores = _score(problem, "report", asked, pool, observer, device)
+    accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
+    rows = [*range(len(front)), *range(len(front) + len(extra), len(asked))]
     entries = _entries(
-        problem, order, scores, dict(zip([c.id for c in contenders], selected, strict=True)), accepted, pick
+        problem,
+        front,
+        published,
+        scores.scores[rows],
+        [scores.kinds(row) for row in rows],
+        scores.seconds[rows],
+        dict(zip([c.id for c in candidates], selected, strict=True)),
+        accepted,
+        pick,
+        found_by_folds,
     )
-    document = {
-        "format": "eznas-front",
-        "version": 1,
-        "run": {
-            "name": config.name,
-            "seed": config.seed,
-            "n_generations": state.generation,
-            "n_programs": state.n_evaluated,
-            "seconds": round(state.seconds + time.perf_counter() - start, 1),
-            "primitive_set": config.evolution.primitive_set,
-            "benchmark": config.benchmark.name,
-            "provenance": problem.benchmark.provenance,
-        },
-        "tasks": _task_cards(problem),
-        "entries": entries,
-    }
-    folder.replace("report_scores.csv", _scores_csv(problem, order, scores))
-    folder.replace("front.json", json.dumps(document, indent=1, allow_nan=False))
+    document = Front(
+        run=RunCard(
+            name=config.name,
+            seed=config.seed,
+            n_generations=state.generation,
+            n_programs=state.n_evaluated,
+            seconds=round(state.seconds + time.perf_counter() - start, 1),
+            primitive_set=config.evolution.primitive_set,
+            seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),
+            n_folds=len(found_by_folds) or None,
+            notes=problem.notes,
+        ),
+        samples=_cards(problem),
+        entries=tuple(entries),
+    )
+    folder.replace(SCORES_FILE, _scores_csv(problem, [entry for entry, _ in entries_with(entries, rows)], scores.scores[rows], found_by_folds, pick))
+    folder.replace(FILE, document.model_dump_json(indent=1))
 
 
-def _contenders(state: SearchState) -> list[Candidate]:
-    """Programs worth a second look: the evolved front and the top of the hall of fame, without behavioural twins."""
-    candidates = list(state.candidates.values())
-    front = [candidates[i] for i in non_dominated(np.array([c.objectives for c in candidates]))]
-    chosen: dict[tuple[float, ...], Candidate] = {}
-    for candidate in sorted(
-        [*front, *hall_of_fame(state, POOL_SIZE)], key=lambda c: (c.fitness.size, c.fitness.cost, c.id)
-    ):
-        chosen.setdefault(candidate.behaviour, candidate)
-    return sorted(chosen.values(), key=lambda c: (-c.fitness.correlation, c.id))
+def entries_with(entries: Sequence[Entry], rows: Sequence[int]) -> list[tuple[Entry, int]]:
+    """Entries with the row of the scores they belong to."""
+    return list(zip(entries, rows, strict=True))
+
+
+def pick_of_fold(
+    problem: Problem, state: SearchState, stored: StoreScores, positions: Mapping[Any, int]
+) -> FoldResult:
+    """The pick of one search of a cross-fitted report, and what it says of the networks the search did not see.
+
+    Scores of different proxies cannot be compared, but their places can: each score becomes its share among the scores
+    of the networks that its search learnt from.
+    """
+    candidates = contenders(state)
+    raw = stored.raw([candidate.program for candidate in candidates])
+    selected = fitness_on_selection(problem, raw, candidates, of_store=True)
+    _, pick = choose_front(candidates, selected, problem.config.report.front_size)
+    (family,) = problem.families
+    row = next(index for index, candidate in enumerate(candidates) if candidate.id == pick)
+    values = candidates[row].fitness.direction * raw[row]
+    learnt = [positions[arch] for arch in (*family.parts.evolve, *family.parts.select)]
+    held_out = [positions[arch] for arch in family.parts.report]
+    shares = rank_shares(values[held_out], sorted_reference(values[learnt]))
+    failed = ~np.isfinite(values[held_out])
+    return FoldResult(
+        networks=tuple(held_out),
+        shares=np.where(failed, np.nan, shares),
+        kinds=tuple("non-finite" if lost else None for lost in failed),
+        program=candidates[row].program.text,
+    )
+
+
+# --- scores -------------------------------------------------------------------------------------------------------
+
+
+def _proxy_of(candidate: Candidate, program: Program | None = None) -> ProgramProxy:
+    """An evolved program, in the direction it evolved with."""
+    return ProgramProxy(
+        name=candidate.id, program=program or candidate.program, direction=candidate.fitness.direction
+    )
+
+
+def _raw(scores: Scores, candidates: Sequence[Candidate]) -> npt.NDArray[np.float64]:
+    """Values of the programs as they are, without their directions."""
+    return scores.scores * np.array([[float(c.fitness.direction)] for c in candidates])
 
 
 def _score(
-    problem: Problem,
-    part: str,
-    programs: Sequence[Program],
-    estimators: Sequence[str],
-    pool: Pool,
-    observer: Observer,
-    units: Sequence[str] | None = None,
-) -> ProxyScores:
-    architectures: tuple[Architecture, ...] = getattr(problem.parts, part)
-    return score_architectures(
-        architectures,
-        problem.conditions,
-        programs=programs,
-        estimators=estimators,
-        pool=pool,
-        progress=observer.advance,
-        units=units,
-    )
+    problem: Problem, part: Any, proxies: Sequence[Proxy], pool: Pool, observer: Observer, device: str
+) -> Scores:
+    """Scores on the networks of a part, family after family."""
+    found = [
+        score_networks(
+            proxies, family.networks(part), family.conditions, pool, device=device, progress=observer.advance
+        )
+        for family in problem.families
+    ]
+    failures, offset = {}, 0
+    for family, scores in zip(problem.families, found, strict=True):
+        failures |= {(row, offset + network): failure for (row, network), failure in scores.failures.items()}
+        offset += len(family.networks(part))
+    n_networks = [len(family.networks(part)) for family in problem.families]
+    seconds = np.average([scores.seconds for scores in found], axis=0, weights=n_networks)
+    return Scores(np.concatenate([scores.scores for scores in found], axis=1), failures, seconds)
 
 
-def _fitness(
-    problem: Problem, part: str, scores: np.ndarray, candidates: Sequence[Candidate]
-) -> list[Fitness | Unrankable]:
-    return assess_population(
-        scores,
-        labels_of(problem.tasks(part)),
-        [c.program for c in candidates],
-        problem.config.evolution.objectives,
-        aggregate=problem.config.evolution.aggregate,
-        directions=[c.fitness.direction for c in candidates],
-    )
+def _certified(
+    front: Sequence[Candidate], proposals: Sequence[Program | None], scores: npt.NDArray[np.float64]
+) -> dict[str, Program]:
+    """The simplified programs that score the held-out networks as the originals do, by id of these."""
+    accepted: dict[str, Program] = {}
+    of_proposals = iter(scores[len(front) :])
+    for candidate, proposal, original in zip(front, proposals, scores, strict=False):
+        if proposal is None:
+            continue
+        by_text = {candidate.program.text: original, proposal.text: next(of_proposals)}
+        if certify(candidate.program, proposal, lambda p, table=by_text: table[p.text]):  # type: ignore[misc]
+            accepted[candidate.id] = proposal
+    return accepted
 
 
-def _choose_front(
-    contenders: Sequence[Candidate], selected: Sequence[Fitness | Unrankable], size: int
-) -> tuple[list[Candidate], str]:
-    """Non-dominated programs by the correlation on the selection networks, best first, and the id of the best.
-
-    Of a larger front those stay that show what a smaller or cheaper program gives up: evenly over the front of
-    correlation against size, then over the rest; programs that rank no better than chance never.
-    """
-    ranked = [(c, f) for c, f in zip(contenders, selected, strict=True) if isinstance(f, Fitness)]
-    if not ranked:
-        raise RunError("No evolved program could be ranked on the selection networks; evolve on more networks")
-    objectives = np.array([(f.correlation, -float(f.size), -f.cost) for _, f in ranked])
-    order = sorted(
-        non_dominated(objectives), key=lambda i: (-ranked[i][1].correlation, ranked[i][1].size, ranked[i][0].id)
-    )
-    useful = [i for i in order if ranked[i][1].correlation > 0] or order[:1]
-    by_size = non_dominated(objectives[useful][:, :2])
-    trade = [useful[i] for i in sorted(by_size)]
-    rest = [i for i in useful if i not in trade]
-    kept = _thinned(trade, size)
-    kept += _thinned(rest, size - len(kept))
-    kept.sort(key=order.index)
-    return [ranked[i][0] for i in kept], ranked[order[0]][0].id
-
-
-def _thinned(items: list[int], size: int) -> list[int]:
-    """At most `size` of the items, evenly spread, the first and the last among them."""
-    if len(items) <= size:
-        return list(items)
-    positions = np.linspace(0, len(items) - 1, size).round().astype(int).tolist()
-    return [items[position] for position in dict.fromkeys(positions)]
-
-
-def _rows(front: Sequence[Candidate], config: RunConfig) -> list[_Row]:
-    rows = [_Row(id=c.id, name=None, program=c.program, direction=c.fitness.direction, candidate=c) for c in front]
-    for name in config.report.baselines:
-        known = KNOWN_PROGRAMS.get(name)
-        if known is not None:
-            rows.append(_Row(id=name, name=name, program=known.program, direction=known.direction, candidate=None))
-        else:
-            rows.append(_Row(id=name, name=name, program=None, direction=by_name(name).direction, candidate=None))
-    return rows
+# --- the front ----------------------------------------------------------------------------------------------------
 
 
 def _entries(
     problem: Problem,
-    rows: Sequence[_Row],
-    scores: np.ndarray,
+    front: Sequence[Candidate],
+    published: Sequence[Proxy],
+    scores: npt.NDArray[np.float64],
+    kinds: Sequence[list[str | None]],
+    seconds: npt.NDArray[np.float64],
     selected: Mapping[str, Fitness | Unrankable],
     simplified: Mapping[str, Program],
     pick: str,
-) -> list[dict[str, Any]]:
-    tasks = problem.tasks("report")
-    outcomes = assess_population(
-        scores,
-        labels_of(tasks),
-        [row.program for row in rows],
-        ("tau",),
-        aggregate=problem.config.evolution.aggregate,
-        directions=[row.direction for row in rows],
-    )
+    found_by_folds: Sequence[FoldResult],
+) -> list[Entry]:
+    ids = [*(c.id for c in front), *(proxy.name for proxy in published)]
+    scores, kinds = scores.copy(), list(kinds)
+    pick_row = ids.index(pick)
+    if found_by_folds:  # discovered proxies have seen these networks; only what the folds say of them is a measurement
+        scores[: len(front)] = np.nan
+        scores[pick_row], kinds[pick_row] = _cross_fitted(found_by_folds, scores.shape[1])
+    measured = _measured(problem, ids, scores, kinds, n_found=len(front), pick=pick_row, is_cross_fitted=bool(found_by_folds))
+    versus = _versus_pick(problem, ids, scores, pick_row, measured)
     entries = []
-    for row, values, outcome in zip(rows, scores, outcomes, strict=True):
-        chosen = selected.get(row.id)
-        program, candidate = row.program, row.candidate
+    for row, candidate in enumerate(front):
+        chosen = selected.get(candidate.id)
         entries.append(
-            {
-                "id": row.id,
-                "kind": "published" if row.candidate is None else "discovered",
-                "name": row.name,
-                "program": program.text if program else None,
-                "tree": to_tree(program) if program else None,
-                "simplified": simplified[row.id].text if row.id in simplified else None,
-                "direction": row.direction,
-                "size": program.size if program else None,
-                "height": program.height if program else None,
-                "cost": cost(program) if program else None,
-                "generation": candidate.generation if candidate else None,
-                "operator": candidate.operator if candidate else None,
-                "parents": list(candidate.parents) if candidate else [],
-                "is_pick": row.id == pick,
-                "evolve": _by_task(candidate.fitness) if candidate else None,
-                "select": _by_task(chosen) if isinstance(chosen, Fitness) else None,
-                "report": _held_out(problem, tasks, values, row, outcome),
-            }
+            Entry(
+                id=candidate.id,
+                kind="discovered",
+                program=candidate.program.text,
+                simplified=simplified[candidate.id].text if candidate.id in simplified else None,
+                **_bound(_proxy_of(candidate), problem.families[0]),
+                seconds=float(seconds[row]),
+                generation=candidate.generation,
+                operator=candidate.operator,
+                parents=candidate.parents,
+                is_pick=candidate.id == pick,
+                evolve=_by_sample(candidate.fitness),
+                select=_by_sample(chosen) if isinstance(chosen, Fitness) else {},
+                report=measured[row],
+                versus_pick=versus[row],
+            )
+        )
+    for row, proxy in enumerate(published, start=len(front)):
+        entries.append(
+            Entry(
+                id=proxy.name,
+                name=proxy.name,
+                title=getattr(proxy, "title", ""),
+                kind="published",
+                program=proxy.program.text if isinstance(proxy, ProgramProxy) else None,
+                **_bound(proxy, problem.families[0]),
+                seconds=float(seconds[row]),
+                report=measured[row],
+                versus_pick=versus[row],
+            )
         )
     return entries
 
 
-def _by_task(fitness: Fitness) -> dict[str, dict[str, float | int]]:
+def _bound(proxy: Proxy, family: Family) -> dict[str, Any]:
+    """What determines the scores of a proxy beside its formula, and what they cost."""
+    if isinstance(proxy, ProgramProxy):
+        bound = proxy.bound(family.conditions)
+        return {"direction": proxy.direction, "units": bound.units, "seed": bound.seed, "cost": proxy.cost}
+    return {"direction": proxy.direction, "cost": proxy.cost}
+
+
+def _by_sample(fitness: Fitness) -> dict[str, Measurement]:
     return {
-        t.task: {"tau": t.tau, "rho": t.rho, "n": t.n, "n_failed": t.n_failed, "standard_error": t.standard_error}
+        t.task: Measurement(
+            n=t.n,
+            n_failed=t.n_failed,
+            failures={"unstated": t.n_failed} if t.n_failed else {},
+            share_tied=t.share_tied,
+            tau=Criterion(value=t.tau),
+            rho=Criterion(value=t.rho),
+        )
         for t in fitness.tasks
     }
 
 
-def _held_out(
-    problem: Problem, tasks: Sequence[Task], scores: np.ndarray, row: _Row, outcome: Fitness | Unrankable
-) -> dict[str, dict[str, Any]]:
-    """Correlations with bootstrap intervals per task, in the proxy's direction; failures share the last rank."""
-    failed = ~np.isfinite(scores)
-    found: dict[str, dict[str, Any]] = {}
-    for position, task in enumerate(tasks):
-        shown: dict[str, Any] = {"n": task.n, "n_failed": int(failed.sum())}
-        if isinstance(outcome, Unrankable):
-            found[task.dataset] = {**shown, "tau": None, "rho": None, "reason": outcome.reason}
-            continue
-        ranked = scores_with_failures_last(scores, failed, row.direction)
-        for statistic, key in (("kendall", "tau"), ("spearman", "rho")):
-            low, high = bootstrap_interval(
-                ranked,
-                task.accuracies,
-                statistic=statistic,  # type: ignore[arg-type]
-                n_resamples=problem.config.report.bootstrap,
-                rng=stream(problem.config.seed, "bootstrap", row.id, task.dataset, key),
-            )
-            shown[key] = getattr(outcome.tasks[position], key)
-            shown[f"{key}_interval"] = [low, high]
-        found[task.dataset] = shown
+def _measured(
+    problem: Problem,
+    ids: Sequence[str],
+    scores: npt.NDArray[np.float64],
+    kinds: Sequence[list[str | None]],
+    *,
+    n_found: int,
+    pick: int,
+    is_cross_fitted: bool,
+) -> list[dict[str, Measurement]]:
+    """By proxy and sample; of a cross-fitted run the pick and the published proxies alone."""
+    rows = [row for row in range(len(ids)) if not is_cross_fitted or row == pick or row >= n_found]
+    found: list[dict[str, Measurement]] = [{} for _ in ids]
+    for labels in problem.labels("report"):
+        measured = measure_many(
+            scores[rows],
+            labels,
+            directions=[1] * len(rows),
+            rng=stream(problem.config.seed, "bootstrap", labels.task),
+            n_resamples=problem.config.report.bootstrap,
+            failures=[kinds[row] for row in rows],
+        )
+        for row, one in zip(rows, measured, strict=True):
+            found[row][labels.task] = one
     return found
 
 
-def _task_cards(problem: Problem) -> list[dict[str, Any]]:
-    cards: dict[str, dict[str, Any]] = {
-        dataset: {"name": dataset, "dataset": dataset} for dataset in problem.config.benchmark.datasets
-    }
-    for part in ("evolve", "select", "report"):
-        for task in problem.tasks(part):
-            cards[task.dataset][part] = {"n": task.n, "split": task.split.value, "epochs": task.epochs}
-    return list(cards.values())
+def _versus_pick(
+    problem: Problem,
+    ids: Sequence[str],
+    scores: npt.NDArray[np.float64],
+    pick: int,
+    measured: Sequence[Mapping[str, Measurement]],
+) -> list[dict[str, Criterion]]:
+    """By proxy and sample, tau of the pick minus that of the proxy, on the same resamples."""
+    found: list[dict[str, Criterion]] = [{} for _ in ids]
+    for labels in problem.labels("report"):
+        for row in range(len(ids)):
+            both = (measured[pick].get(labels.task), measured[row].get(labels.task))
+            if row != pick and all(one is not None and one.tau is not None for one in both):
+                found[row][labels.task] = paired_difference(
+                    scores[pick],
+                    scores[row],
+                    labels,
+                    rng=stream(problem.config.seed, "paired", labels.task),
+                    n_resamples=problem.config.report.bootstrap,
+                )
+    return found
 
 
-def _scores_csv(problem: Problem, rows: Sequence[_Row], scores: np.ndarray) -> str:
-    tasks = problem.tasks("report")
+def _cross_fitted(
+    results: Sequence[FoldResult], n_networks: int
+) -> tuple[npt.NDArray[np.float64], list[str | None]]:
+    scores = np.full(n_networks, np.nan)
+    kinds: list[str | None] = [None] * n_networks
+    for result in results:
+        scores[list(result.networks)] = result.shares
+        for network, kind in zip(result.networks, result.kinds, strict=True):
+            kinds[network] = kind
+    return scores, kinds
+
+
+def _cards(problem: Problem) -> tuple[SampleCard, ...]:
+    by_part = [problem.samples(part) for part in ("evolve", "select", "report")]
+    return tuple(
+        SampleCard(
+            name=evolve.name,
+            dataset=evolve.dataset,
+            benchmark=evolve.benchmark.name,
+            provenance=evolve.benchmark.provenance,
+            conditions=evolve.conditions,
+            **{
+                sample.part: PartCard(n=sample.n, split=sample.stated_split, epochs=sample.stated_epochs)
+                for sample in (evolve, select, report)
+            },
+        )
+        for evolve, select, report in zip(*by_part, strict=True)
+    )
+
+
+def _scores_csv(
+    problem: Problem,
+    entries: Sequence[Entry],
+    scores: npt.NDArray[np.float64],
+    found_by_folds: Sequence[FoldResult],
+    pick: str,
+) -> str:
+    """Scores on the held-out networks in the direction of each proxy; of a cross-fitted run the pick's are places."""
+    labels: tuple[Labels, ...] = problem.labels("report")
+    n_networks = scores.shape[1]
+    if found_by_folds:
+        kept = [row for row, entry in enumerate(entries) if entry.kind == "published" or entry.id == pick]
+        scores = scores.copy()
+        scores[[entry.id for entry in entries].index(pick)], _ = _cross_fitted(found_by_folds, n_networks)
+        entries, scores = [entries[row] for row in kept], scores[kept]
+    accuracies = np.full((len(labels), n_networks), np.nan)
+    for row, task in enumerate(labels):
+        accuracies[row, task.networks] = task.accuracies
+    networks = [arch.spec for family in problem.families for arch in family.networks("report")]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["network", *(f"accuracy:{task.dataset}" for task in tasks), *(row.id for row in rows)])
-    for column, arch in enumerate(problem.parts.report):
+    writer.writerow(["network", *(f"accuracy:{task.task}" for task in labels), *(entry.id for entry in entries)])
+    for column, name in enumerate(networks):
+        known = [f"{value:.6g}" if np.isfinite(value) else "" for value in accuracies[:, column]]
         values = [f"{value:.9g}" if np.isfinite(value) else "" for value in scores[:, column]]
-        writer.writerow([arch.spec, *(f"{task.accuracies[column]:.6g}" for task in tasks), *values])
+        writer.writerow([name, *known, *values])
     return out.getvalue()

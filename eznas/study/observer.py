@@ -18,6 +18,9 @@ class Observer(Protocol):
     def advance(self, done: int, total: int) -> None:
         """So much of the stage is done."""
 
+    def note(self, text: str) -> None:
+        """Something was assumed or left out; a sentence."""
+
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         """A generation is finished and on disk."""
 
@@ -28,5 +31,7 @@ class Silent:
     def stage(self, text: str) -> None: ...
 
     def advance(self, done: int, total: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None: ...

@@ -1,67 +1,182 @@
-"""What a run's settings mean on this machine's data: which networks, which accuracies, which images."""
+"""What a run's settings mean on this machine's data: samples of networks, with accuracies, under conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
-from torch import Tensor
 
-from eznas.benchmarks import Benchmark, Partition, Split, Task, learning_split, load_nb201, make_tasks, partition
-from eznas.benchmarks.nb201 import FULL_TRAINING
-from eznas.conditions import default_image_source, image_batch
-from eznas.fitness import Labels
-from eznas.randomness import derived_seed, stream
-from eznas.runs.config import RunConfig
-from eznas.scoring import Conditions
-from eznas.statistics import CaptureSettings, tensor_digest
+from eznas.benchmarks import (
+    Benchmark,
+    Part,
+    Partition,
+    Sample,
+    Split,
+    folds,
+    learning_split,
+    load_accuracies,
+    load_benchmark,
+    partition,
+    reporting_split,
+)
+from eznas.conditions import Conditions
+from eznas.errors import BenchmarkError, ConfigError, EznasError
+from eznas.fitness import Covariates, Labels
+from eznas.names import one_line, unknown
+from eznas.runs.config import OWN, RunConfig, SampleSettings
+from eznas.scoring import counted, covariates_of, resolved_conditions
+from eznas.spaces import Architecture, SearchSpace, networks_named
+from eznas.spaces.own import space_of
+from eznas.statistics import StoreKey
 from primitives import PRIMITIVE_SETS, Level, PrimitiveSet
 
+SIZES: Final[Mapping[Part, int]] = {"evolve": 100, "select": 200, "report": 500}
+"""Networks of each part of a large benchmark, unless a setting says otherwise."""
+LARGE: Final = 2_000
+"""Networks from which a benchmark is large; of a smaller one all are dealt."""
+FEW: Final = 150
+"""Networks of a user's own below which the report is cross-fitted."""
+N_FOLDS: Final = 5
+MIN_OWN: Final = 10
+"""Fewest networks of a user's own that anything can be learnt from."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Given:
+    """Networks and accuracies that were handed over as objects.
+
+    Attributes:
+        networks: (name, module) pairs, a mapping, or makers of modules; None if the settings name them.
+        accuracies: a mapping, rows or a data frame; None if the settings name a file.
+        images: (batch, channels, height, width) tensor or array with (batch,) classes; None to draw them.
+    """
+
+    networks: Any = None
+    accuracies: Any = None
+    images: Any = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Family:
+    """Networks of one benchmark under one set of conditions, in disjoint parts: a sample for each data set and part.
+
+    Attributes:
+        name: unique in a run.
+        settings: what the user asked for.
+        benchmark: with the accuracies.
+        datasets: whose accuracies count.
+        parts: networks to evolve on, to select on, to report on.
+        splits: the accuracies that each part is looked at with.
+        conditions: how the networks are built and excited.
+        stored: networks whose statistics are kept; the columns of the score matrix.
+    """
+
+    name: str
+    settings: SampleSettings
+    benchmark: Benchmark
+    datasets: tuple[str, ...]
+    parts: Partition
+    splits: Mapping[Part, Split]
+    conditions: Conditions
+    stored: tuple[Architecture, ...]
+    _covariates: dict[tuple[Architecture, ...], Covariates] = field(default_factory=dict, repr=False)
+
+    def networks(self, part: Part) -> tuple[Architecture, ...]:
+        """Of a part."""
+        found: tuple[Architecture, ...] = getattr(self.parts, part)
+        return found
+
+    def covariates(self, architectures: tuple[Architecture, ...]) -> Covariates:
+        """What is known of networks without any score."""
+        if architectures not in self._covariates:
+            self._covariates[architectures] = covariates_of(architectures, self.conditions)
+        return self._covariates[architectures]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
-    """What a run's settings mean on this machine's data: networks, accuracies, probe batch.
+    """What a run's settings mean on this machine's data.
 
     Attributes:
         config: the settings.
-        benchmark: with the accuracies.
-        parts: networks to evolve on, to select on, to report on; disjoint.
-        learn_split: the accuracies that evolution and selection see.
-        images: source of the probe batch.
-        conditions: how networks are built and excited.
+        families: one for each benchmark of the run.
+        folds: of a cross-fitted report, for the only family; empty otherwise.
+        notes: what was assumed or left out, a sentence each.
     """
 
     config: RunConfig
-    benchmark: Benchmark
-    parts: Partition
-    learn_split: Split
-    images: str
-    conditions: Conditions
+    families: tuple[Family, ...]
+    folds: tuple[tuple[Architecture, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def tasks(self, part: str) -> tuple[Task, ...]:
-        """The tasks of a part, ``"evolve"``, ``"select"`` or ``"report"``."""
-        settings = self.config.benchmark
-        split = Split.TEST if part == "report" else self.learn_split
-        epochs = recorded_epochs(self.benchmark, self.config)
-        return make_tasks(self.benchmark, getattr(self.parts, part), settings.datasets, split, epochs)
-
-    def capture_settings(self) -> CaptureSettings:
-        """What names the statistics store."""
-        conditions = self.conditions
-        return CaptureSettings(
-            space="nb201",
-            skeleton=self.config.networks.model_dump(exclude={"space", "scheme"}),
-            scheme=self.config.networks.scheme,
-            images=self.images,
-            images_digest=tensor_digest(conditions.inputs),
-            batch_size=len(conditions.inputs),
-            input_size=conditions.inputs.shape[-1],
-            seed=conditions.seed,
-            storage=self.config.probe.storage,
-            units=conditions.units,
-            targets_digest="" if self.targets is None else tensor_digest(self.targets),
+    def samples(self, part: Part) -> tuple[Sample, ...]:
+        """All samples of a part, family by family."""
+        return tuple(
+            Sample(
+                name=dataset if len(self.families) == 1 else f"{family.name}/{dataset}",
+                benchmark=family.benchmark,
+                dataset=dataset,
+                part=part,
+                split=family.splits[part],
+                epochs=family.settings.epochs,
+                architectures=family.networks(part),
+                conditions=family.conditions,
+                weight=family.settings.weight,
+            )
+            for family in self.families
+            for dataset in family.datasets
         )
+
+    def labels(self, part: Part, *, of_store: bool = False) -> tuple[Labels, ...]:
+        """The accuracies of all samples of a part, as labels of columns of a score matrix.
+
+        Args:
+            part: the networks of all families in this part, one family after the other, are the columns.
+            of_store: the columns are the stored networks of all families instead.
+        """
+        found = []
+        offset = 0
+        samples = iter(self.samples(part))
+        for family in self.families:
+            networks = family.networks(part)
+            held = family.stored if of_store else networks
+            place = {arch: offset + position for position, arch in enumerate(held)}
+            columns = np.array([place[arch] for arch in networks], dtype=np.int64)
+            for _ in family.datasets:
+                sample = next(samples)
+                found.append(Labels(sample.name, sample.accuracies, columns, family.covariates(networks)))
+            offset += len(held)
+        return tuple(found)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the samples in a mean."""
+        return tuple(sample.weight for sample in self.samples("evolve"))
+
+    def store_keys(self) -> tuple[StoreKey, ...]:
+        """What the statistics stores of the run hold, one for each family."""
+        return tuple(
+            StoreKey(
+                conditions=family.conditions,
+                architectures=family.stored,
+                statistics=self.statistics,
+                storage=self.config.probe_of(family.settings).storage,
+                with_targets=any(s.needs_classes for s in self.primitive_set.statistics),
+            )
+            for family in self.families
+        )
+
+    def fold(self, number: int) -> Problem:
+        """The problem of one search of a cross-fitted report: its fold is reported, all others are learnt from."""
+        (family,) = self.families
+        held_out = set(self.folds[number])
+        others = tuple(arch for arch in family.benchmark.architectures if arch not in held_out)
+        evolve, select = _evolve_and_select(family, others, self.config.seed, number)
+        parts = Partition(evolve=evolve, select=select, report=self.folds[number])
+        return replace(self, families=(replace(family, parts=parts),), folds=())
 
     @property
     def primitive_set(self) -> PrimitiveSet:
@@ -69,81 +184,203 @@ class Problem:
         return PRIMITIVE_SETS[self.config.evolution.primitive_set]
 
     @property
-    def targets(self) -> Tensor | None:
-        """(batch,) classes of the images; None unless a word of the run looks at them."""
-        return self.conditions.targets if any(s.needs_classes for s in self.primitive_set.statistics) else None
-
-    @property
     def statistics(self) -> tuple[str, ...]:
         """Names of the layer statistics that programs may read."""
         return tuple(s.name for s in self.primitive_set.statistics if s.type.level is Level.LAYER)
 
 
-def recorded_epochs(benchmark: Benchmark, config: RunConfig) -> int | None:
-    """The epochs that accuracies are filed under: None for a full training of a benchmark that does not state them."""
-    epochs = config.benchmark.epochs
-    return None if benchmark.full_training is None and epochs == FULL_TRAINING else epochs
-
-
-def prepare(config: RunConfig) -> Problem:
+def prepare(config: RunConfig, given: Given | None = None) -> Problem:
     """Read the data and draw the networks that the settings ask for.
 
     Raises:
         BenchmarkError: if the data lack what is asked.
+        ConfigError: if settings contradict each other, or networks of the user's cannot be run.
     """
-    benchmark = load_nb201()
-    settings = config.benchmark
-    epochs = recorded_epochs(benchmark, config)
-    learn_split = learning_split(benchmark, settings.datasets, epochs)
-    make_tasks(benchmark, benchmark.architectures[:1], settings.datasets, Split.TEST, epochs)
+    samples = config.all_samples
+    families: list[Family] = []
+    notes: list[str] = []
+    for sample in samples:
+        name = sample.name
+        n_before = sum(other.name.partition(" ")[0] == name for other in families)
+        family, more = _family(config, sample, f"{name} {n_before + 1}" if n_before else name, given)
+        families.append(family)
+        notes += more
+    dealt: tuple[tuple[Architecture, ...], ...] = ()
+    if len(families) == 1:
+        n_folds = _n_folds(families[0])
+        if n_folds:
+            families, dealt = _cross_fitted(families[0], n_folds, config.seed)
+            notes.append(
+                f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one of "
+                f"{n_folds} searches that did not see it, and the proxy that is delivered is evolved on all of them."
+            )
+    return Problem(config=config, families=tuple(families), folds=dealt, notes=tuple(notes))
+
+
+def _family(
+    config: RunConfig, sample: SampleSettings, name: str, given: Given | None
+) -> tuple[Family, tuple[str, ...]]:
+    notes: list[str] = []
+    space: SearchSpace[Any] | None = None
+    if sample.is_own:
+        architectures, space = _own_networks(sample, given)
+        benchmark = _own_benchmark(sample, given, architectures)
+        notes += benchmark.notes
+    else:
+        benchmark = load_benchmark(sample.name)
+    datasets = _datasets(benchmark, sample)
+    learn = learning_split(benchmark, datasets, sample.epochs)
+    report = reporting_split(benchmark, datasets, sample.epochs)
+    conditions, more = resolved_conditions(
+        config, sample, benchmark.architectures[:5], datasets=datasets, family=space
+    )
+    if given is not None and given.images is not None and sample.is_own:
+        conditions = conditions.given(*given.images)
+    notes += more
+    if sample.is_own:
+        benchmark, left_out = _runnable(benchmark, conditions)
+        notes += left_out
     parts = partition(
         benchmark,
-        (settings.n_evolve, settings.n_select, settings.n_report),
+        _sizes(benchmark, sample),
         seed=config.seed,
-        strategy=settings.strategy,
-        dataset=settings.datasets[0],
-        split=learn_split,
-        epochs=epochs,
+        strategy=sample.strategy,
+        dataset=datasets[0],
+        split=learn,
+        epochs=sample.epochs,
     )
-    conditions, images = conditions_of(config)
-    return Problem(
-        config=config,
+    splits: dict[Part, Split] = {"evolve": learn, "select": learn, "report": report}
+    return Family(
+        name=name,
+        settings=sample,
         benchmark=benchmark,
+        datasets=datasets,
         parts=parts,
-        learn_split=learn_split,
-        images=images,
+        splits=splits,
         conditions=conditions,
+        stored=parts.evolve,
+    ), tuple(notes)
+
+
+def _own_networks(
+    sample: SampleSettings, given: Given | None
+) -> tuple[tuple[Architecture, ...], SearchSpace[Any] | None]:
+    if given is not None and given.networks is not None:
+        space = space_of(given.networks)
+        return space.named("all"), space
+    if not sample.networks:
+        raise ConfigError(
+            "Networks of your own are named by benchmark.networks (eznas evolve --networks python:module:function "
+            "--accuracies FILE.csv), and nothing is named"
+        )
+    return networks_named(sample.networks), None
+
+
+def _own_benchmark(sample: SampleSettings, given: Given | None, architectures: Sequence[Architecture]) -> Benchmark:
+    source: Any = given.accuracies if given is not None and given.accuracies is not None else sample.accuracies
+    if source is None:
+        raise ConfigError(
+            "The accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with a "
+            "column of names and one of accuracies for each data set, and nothing is named"
+        )
+    return load_accuracies(Path(source) if isinstance(source, str) else source, architectures)
+
+
+def _datasets(benchmark: Benchmark, sample: SampleSettings) -> tuple[str, ...]:
+    """The data sets asked for: cifar10 of a known benchmark that has it, all of any other, unless they are named."""
+    for name in sample.datasets:
+        if name not in benchmark.datasets:
+            raise BenchmarkError(
+                f"{unknown(f'data set of {benchmark.name}', name, benchmark.datasets)} ({benchmark.provenance}); set "
+                "EZNAS_DATA to a folder that has it, or choose another (eznas data status)"
+            )
+    if sample.datasets:
+        return sample.datasets
+    return ("cifar10",) if not sample.is_own and "cifar10" in benchmark.datasets else benchmark.datasets
+
+
+def _sizes(benchmark: Benchmark, sample: SampleSettings) -> tuple[int | None, int | None, int | None]:
+    asked = (sample.n_evolve, sample.n_select, sample.n_report)
+    if len(benchmark.architectures) < LARGE:
+        return asked
+    evolve, select, report = (size or default for size, default in zip(asked, SIZES.values(), strict=True))
+    return evolve, select, report
+
+
+def _runnable(benchmark: Benchmark, conditions: Conditions) -> tuple[Benchmark, tuple[str, ...]]:
+    """The networks of a user's own that can be run, and a sentence on those that cannot."""
+    problems: dict[Architecture, str] = {}
+    for arch in benchmark.architectures:
+        try:
+            counted(arch, conditions)
+        except EznasError as error:
+            problems[arch] = one_line(error)
+    if not problems:
+        return benchmark, ()
+    kept = [position for position, arch in enumerate(benchmark.architectures) if arch not in problems]
+    first, why = next(iter(problems.items()))
+    said = (
+        f"{len(problems)} network(s) cannot be run on images of {conditions.channels} x {conditions.input_size} x "
+        f"{conditions.input_size} and are left out, the first {first.spec}: {why}"
     )
+    if len(kept) < MIN_OWN:
+        raise ConfigError(f"{said}; {len(kept)} remain, and at least {MIN_OWN} are needed: set probe.input_size")
+    return replace(
+        benchmark,
+        architectures=tuple(benchmark.architectures[position] for position in kept),
+        tables={column: values[kept] for column, values in benchmark.tables.items()},
+        seconds={column: values[kept] for column, values in benchmark.seconds.items()},
+    ), (f"{said}.",)
 
 
-def conditions_of(config: RunConfig) -> tuple[Conditions, str]:
-    """How the settings build and excite networks, and the source of the images.
+# --- cross-fitting ------------------------------------------------------------------------------------------------
 
-    Raises:
-        BenchmarkError: if the images are not at hand.
-    """
-    images: str = config.probe.images
-    if images == "auto":
-        images = default_image_source(config.benchmark.datasets[0])
 
-    def batch(size: int) -> tuple[Tensor, Tensor]:
-        rng = stream(config.seed, "probe", "images")
-        return image_batch(images, batch_size=size, input_size=config.probe.input_size, rng=rng)
+def _n_folds(family: Family) -> int:
+    """Folds of a cross-fitted report; 0 for none."""
+    asked = family.settings.folds
+    if asked == "auto":
+        return N_FOLDS if family.settings.name == OWN and len(family.benchmark.architectures) < FEW else 0
+    return 0 if asked == "none" else asked
 
-    inputs, targets = batch(config.probe.batch_size)
-    estimator_inputs, estimator_targets = batch(config.report.baseline_batch_size)
-    conditions = Conditions(
-        settings=config.networks,
-        seed=derived_seed(config.seed, "networks") % 2**31,
-        inputs=inputs,
-        targets=targets,
-        units=config.probe.units,
-        estimator_inputs=estimator_inputs,
-        estimator_targets=estimator_targets,
+
+def _cross_fitted(
+    family: Family, n_folds: int, seed: int
+) -> tuple[list[Family], tuple[tuple[Architecture, ...], ...]]:
+    everything = family.benchmark.architectures
+    dealt = folds(
+        family.benchmark,
+        n_folds,
+        seed,
+        dataset=family.datasets[0],
+        split=family.splits["evolve"],
+        epochs=family.settings.epochs,
     )
-    return conditions, images
+    evolve, select = _evolve_and_select(family, everything, seed, n_folds)
+    parts = Partition(evolve=evolve, select=select, report=everything)
+    return [replace(family, parts=parts, stored=everything)], dealt
 
 
-def labels_of(tasks: Sequence[Task]) -> tuple[Labels, ...]:
-    """The accuracies of tasks over the same architectures, as labels of the columns 0 .. n - 1."""
-    return tuple(Labels(task.dataset, task.accuracies, np.arange(task.n)) for task in tasks)
+def _evolve_and_select(
+    family: Family, networks: tuple[Architecture, ...], seed: int, number: int
+) -> tuple[tuple[Architecture, ...], tuple[Architecture, ...]]:
+    """Two thirds of some networks to evolve on, a third to select on, alike in accuracy."""
+    positions = {arch: position for position, arch in enumerate(family.benchmark.architectures)}
+    places = [positions[arch] for arch in networks]
+    part = replace(
+        family.benchmark,
+        architectures=networks,
+        tables={column: values[places] for column, values in family.benchmark.tables.items()},
+        seconds={},
+    )
+    first, *others = folds(
+        part,
+        3,
+        seed + 1 + number,
+        dataset=family.datasets[0],
+        split=family.splits["evolve"],
+        epochs=family.settings.epochs,
+    )
+    chosen = set(first)
+    del others
+    return tuple(arch for arch in networks if arch not in chosen), first

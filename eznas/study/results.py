@@ -1,116 +1,13 @@
-"""What a finished run gives to hold: the study, and its proxies."""
+"""What a finished run gives to hold: the study and its proxies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from torch import Tensor, nn
 
 from eznas.errors import RunError
-from eznas.evaluation import evaluate
-from eznas.programs import Invalid, Program, load_directed
-from eznas.proxies import Member, RankAggregate, is_aggregate_file, load_aggregate
-from eznas.runs import RunFolder
-from eznas.statistics import capture
-
-if TYPE_CHECKING:
-    from eznas.runs.front import Entry
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A discovered or published proxy of a run, ready to score networks.
-
-    Attributes:
-        entry: its row of the front.
-        run_dir: the run it belongs to.
-    """
-
-    entry: Entry
-    run_dir: Path
-
-    @property
-    def id(self) -> str:
-        """Digest of its program, or its published name."""
-        return str(self.entry.id)
-
-    @property
-    def program(self) -> Program:
-        """Its program, simplified where that was certified."""
-        program = self.entry.formula
-        if program is None:
-            raise RunError(f"Proxy {self.id!r} is not a program; score it by name with eznas score {self.id}")
-        return program
-
-    def score(self, module: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-        """Score of a network as it is, on a batch of images; higher predicts a higher accuracy.
-
-        Args:
-            module: maps `inputs` to logits; left as found.
-            inputs: (batch, channels, height, width) float32.
-            targets: (batch,) class of each image, for a program that looks at classes.
-
-        Raises:
-            CaptureError: if the network cannot be run, or classes are needed and absent.
-            RunError: if the program has no finite value on this network; says where and why.
-        """
-        settings = RunFolder.open(self.run_dir).read_json("manifest.json")["capture"]
-        program = self.program
-        shown = capture(
-            module,
-            inputs,
-            seed=int(settings["seed"]),
-            statistics=program.layer_statistics,
-            targets=targets,
-            units=settings.get("units", "convolutional"),
-        )
-        outcome = evaluate(program, shown)
-        if isinstance(outcome, Invalid):
-            raise RunError(f"Proxy {self.id} has no finite score: {outcome.describe(program)}")
-        return float(self.entry.direction * outcome)
-
-    def to_python(self) -> str:
-        """One Python file that needs torch alone."""
-        return self._export("python")
-
-    def to_json(self) -> str:
-        """The program file that `load_proxy` and ``eznas score`` read."""
-        return self._export("json")
-
-    def to_latex(self) -> str:
-        """The formula."""
-        return self._export("latex")
-
-    def to_sympy(self) -> str:
-        """The SymPy expression as text."""
-        return self._export("sympy")
-
-    def _export(self, target: str) -> str:
-        from eznas import export
-        from eznas.runs.front import load_front
-
-        program = self.program
-        match target:
-            case "json":
-                return export.export_json(program, direction=self.entry.direction)
-            case "latex":
-                return export.export_latex(program)
-            case "sympy":
-                return export.export_sympy(program)
-        folder = RunFolder.open(self.run_dir)
-        capture = folder.read_json("manifest.json")["capture"]
-        settings = export.ScoringSettings(
-            scheme=capture["scheme"],
-            initialisation_seed=capture["seed"],
-            probe_seed=capture["seed"],
-            batch="{batch_size} {images} images of {input_size} x {input_size}".format(**capture),
-            units=capture.get("units", "convolutional"),
-        )
-        front = load_front(self.run_dir)
-        card = export.proxy_card(front, self.entry)
-        return export.export_python(program, direction=self.entry.direction, settings=settings, card=card)
+from eznas.proxies import ProgramProxy, Proxy, load_proxy_file, proxy_named, proxy_of_entry
+from eznas.runs import Entry, Front, load_front
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,46 +26,79 @@ class Study:
         return (self.run_dir / "front.json").is_file()
 
     @property
-    def front(self) -> tuple[Proxy, ...]:
-        """The discovered proxies, best on the selection networks first.
+    def result(self) -> Front:
+        """The whole front as it is stored: how well each proxy ranks what, beside the published ones.
 
         Raises:
             RunError: if the run is not finished.
         """
-        from eznas.runs.front import load_front
-
-        return tuple(Proxy(e, self.run_dir) for e in load_front(self.run_dir).entries if e.kind == "discovered")
+        return load_front(self.run_dir)
 
     @property
-    def best(self) -> Proxy:
+    def front(self) -> tuple[ProgramProxy, ...]:
+        """The discovered proxies, best on the selection networks first, ready to score.
+
+        Raises:
+            RunError: if the run is not finished.
+        """
+        found = [proxy_of_entry(entry) for entry in self.result.discovered]
+        return tuple(proxy for proxy in found if isinstance(proxy, ProgramProxy))
+
+    @property
+    def best(self) -> ProgramProxy:
         """The proxy chosen on the selection networks.
 
         Raises:
-            RunError: if the run is not finished.
+            RunError: if the run is not finished, or found none.
         """
-        return next(proxy for proxy in self.front if proxy.entry.is_pick)
+        proxy = self.proxy("best")
+        assert isinstance(proxy, ProgramProxy)
+        return proxy
 
     def proxy(self, proxy_id: str) -> Proxy:
-        """The proxy of that id (or its beginning), or the published one of that name.
+        """The proxy of that id (or its beginning), the published one of that name, or ``best``.
 
         Raises:
             RunError: if there is none.
         """
-        from eznas.runs.front import load_front
+        return proxy_of_entry(self.result.entry(proxy_id))
 
-        return Proxy(load_front(self.run_dir).entry(proxy_id), self.run_dir)
+    def entry(self, proxy: Proxy | str) -> Entry:
+        """What the run knows of a proxy: where it came from, how well it ranks each sample.
+
+        Raises:
+            RunError: if the run does not have it.
+        """
+        return self.result.entry(proxy if isinstance(proxy, str) else proxy.name)
+
+    def export(self, target: str = "python", proxy: Proxy | str = "best") -> str:
+        """A proxy to take away, as ``"python"``, ``"json"``, ``"latex"`` or ``"sympy"``.
+
+        Raises:
+            RunError: if the run does not have it.
+            ConfigError: if there is no such form.
+        """
+        from eznas.export import export_entry
+
+        front = self.result
+        return export_entry(front, front.entry(proxy if isinstance(proxy, str) else proxy.name), target)
 
 
-def load_proxy(path: Path | str) -> RankAggregate | Member:
-    """The proxy in an exported JSON file: an aggregate with its reference, or a program with its direction.
+def load_proxy(source: Path | str) -> Proxy:
+    """The proxy of a file, or of a name: a program, an estimator or an aggregate with its reference.
 
-    Either has ``score(network, inputs, targets=None) -> float``; a program also has ``program``.
+    Args:
+        source: path of a proxy file, or anything that ``eznas score`` takes as a proxy: ``RUN:ID``, ``gallery:NAME``, a
+            published name, a formula.
+
+    Returns:
+        It has ``score(network, inputs, targets=None) -> float``.
 
     Raises:
-        ProgramError: if it is neither.
+        EznasError: if there is none.
     """
-    path = Path(path)
-    if is_aggregate_file(path):
-        return load_aggregate(path)
-    program, direction = load_directed(path)
-    return Member(name=path.name, direction=direction, program=program)
+    if isinstance(source, Path):
+        if not source.is_file():
+            raise RunError(f"Cannot read proxy file {source}: no such file; check the path")
+        return load_proxy_file(source).proxy
+    return proxy_named(source).proxy

@@ -3,127 +3,405 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
+from typing import Any
 
-from eznas.errors import RunError
-from eznas.estimators import by_name
-from eznas.evaluation import PopulationEvaluator
-from eznas.evolution import Assessor, Search, check_objectives, is_finished
+from eznas.errors import ConfigError, RunError
+from eznas.evolution import Search, check_objectives, is_finished
 from eznas.fitness import objectives_named
-from eznas.proxies import KNOWN_PROGRAMS
-from eznas.runs import Journal, RunFolder
-from eznas.runs.config import RunConfig, load_config, to_toml
-from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
-from eznas.study.machine import Machine, check_machine, single_threaded
-from eznas.study.manifest import make_manifest
-from eznas.study.measure import measure
+from eznas.programs import Program
+from eznas.proxies import ProgramProxy, proxy_named, published_proxy
+from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame, load_front
+from eznas.runs.config import RunConfig, changed_config, check_recorded, config_from, load_config, to_toml
+from eznas.runs.journal import GROWING
+from eznas.study.evaluate import StoreScores, capture_stores, make_assessor, make_evaluator
+from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
+from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
+from eznas.study.measure import FoldResult, measure, pick_of_fold
 from eznas.study.observer import Observer, Silent
-from eznas.study.problem import Problem, labels_of, prepare
+from eznas.study.problem import Given, Problem, prepare
 from eznas.study.results import Study
-from eznas.workers import Pool, open_pool
+from eznas.workers import Pool
+
+ShouldStop = Callable[[], bool]
 
 
 def evolve(
     config: RunConfig | Path | str | None = None,
     *,
+    networks: Any = None,
+    accuracies: Any = None,
+    images: Any = None,
     run_dir: Path | str | None = None,
     machine: Machine | None = None,
     observer: Observer | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: ShouldStop = lambda: False,
 ) -> Study:
     """Evolve proxies and measure the best on networks they have never seen.
 
     Args:
         config: settings, or the path of a TOML file with them; None takes the defaults.
+        networks: of your own, in place of those the settings name: a mapping or pairs of names and modules, or of names
+            and functions that make modules; or ``python:package.module:function``.
+        accuracies: of your own networks: a CSV file, a mapping from names to accuracies, rows, or a data frame.
+        images: (images, classes) to excite your networks with, (batch, channels, height, width) and (batch,).
         run_dir: a new or empty folder for the run; None makes one under ``runs/``.
         machine: workers, device, cache.
         observer: told how it goes on.
         should_stop: asked after every generation.
 
     Returns:
-        The finished run, or, if stopped early, a run without a front that `resume` can go on with.
+        The finished run, or, if stopped early, a run without a front that `resume` can go on with. A run on networks
+        that were handed over as objects is gone on with by `resume` with the same objects.
 
     Raises:
         EznasError: with one readable sentence.
     """
     settings = config if isinstance(config, RunConfig) else load_config(Path(config) if config is not None else None)
-    _check_baselines(settings)
+    settings, given = _with_given(settings, networks, accuracies, images)
     machine = machine or Machine()
     check_machine(machine)
-    problem = prepare(settings)
-    check_objectives(objectives_named(settings.evolution.objectives), labels_of(problem.tasks("evolve")))
+    problem = _prepared(settings, given, observer)
     folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
+    return _begun(folder, problem, machine, observer, should_stop, {})
+
+
+def resume(
+    run_dir: Path | str,
+    *,
+    networks: Any = None,
+    accuracies: Any = None,
+    images: Any = None,
+    machine: Machine | None = None,
+    observer: Observer | None = None,
+    should_stop: ShouldStop = lambda: False,
+    any_version: bool = False,
+) -> Study:
+    """Go on with a run from its last finished generation; the result equals that of an undisturbed run.
+
+    A finished run is left as it is.
+
+    Args:
+        run_dir: folder of the run.
+        networks, accuracies, images: as `evolve` was given them, if they were objects.
+        machine: workers, device, cache.
+        observer: told how it goes on.
+        should_stop: asked after every generation.
+        any_version: go on with other versions of packages than before, and note it in the manifest; the result may
+            then differ from that of an undisturbed run.
+
+    Raises:
+        RunError: if the folder is not a run, is damaged or locked, or its settings, files or versions or the data it
+            was started with have changed.
+    """
+    machine = machine or Machine()
+    check_machine(machine)
+    folder = RunFolder.open(Path(run_dir))
+    recorded = folder.read_json("manifest.json")
+    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, any_version)
+    settings = load_config(folder.path / "config.toml")
+    check_recorded(settings, recorded, folder.path)
+    settings, given = _with_given(settings, networks, accuracies, images)
+    problem = prepare(settings, given)
+    _check_data(folder, recorded, problem)
+    with folder.writing():
+        if changes:
+            folder.replace("manifest.json", json.dumps(with_versions_noted(folder.manifest()), indent=1))
+        return _run(folder, problem, machine, observer or Silent(), should_stop)
+
+
+def extend(
+    run_dir: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    new_dir: Path | str | None = None,
+    networks: Any = None,
+    accuracies: Any = None,
+    images: Any = None,
+    machine: Machine | None = None,
+    observer: Observer | None = None,
+    should_stop: ShouldStop = lambda: False,
+) -> Study:
+    """A new run that begins with the archive of a finished one, under changed settings; the old run stays as it is.
+
+    If the networks, accuracies and conditions are those of the old run, every program it evaluated is taken over with
+    its scores, and the new run goes on from its last generation: with more generations alone it ends as a run that had
+    been asked for as many from the start. Otherwise the best programs of the old run are evaluated anew as seeds.
+
+    Args:
+        run_dir: folder of the finished run.
+        overrides: settings to change as ``section.key=value``, such as ``evolution.n_generations=80``.
+        new_dir: a new or empty folder; None makes one under ``runs/``.
+        networks, accuracies, images, machine, observer, should_stop: as `evolve`.
+
+    Raises:
+        RunError: if the old run is not finished.
+        ConfigError: if nothing is left to do.
+    """
+    machine = machine or Machine()
+    check_machine(machine)
+    old = RunFolder.open(Path(run_dir))
+    load_front(old.path)  # a finished run has one
+    recorded = old.manifest()
+    before = load_config(old.path / "config.toml")
+    check_recorded(before, recorded, old.path)
+    settings, given = _with_given(changed_config(before, overrides), networks, accuracies, images)
+    problem = _prepared(settings, given, observer)
+    state = Journal(old, before.checkpoints).load(read_only=True)
+    goes_on = _data_differences(recorded, problem) == [] and _same_search(before, settings)
+    if goes_on and is_finished(settings.evolution, state):
+        raise ConfigError(
+            f"Run {old.path} has {state.generation} generations already, and so many are asked for; extend it with "
+            f"--set evolution.n_generations={2 * max(state.generation, 1)}"
+        )
+    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
+    archive = [] if goes_on else [candidate.program.text for candidate in hall_of_fame(state, N_ARCHIVE)]
+    extends = {
+        "run": old.path.resolve().name,
+        "settings_digest": recorded["settings_digest"],
+        "goes_on": goes_on,
+        "seeds": archive,
+    }
+    if goes_on:
+        for name in GROWING:
+            shutil.copyfile(old.path / name, folder.path / name)
+    return _begun(folder, problem, machine, observer, should_stop, extends, state if goes_on else None)
+
+
+N_ARCHIVE = 60
+"""Best programs of a finished run that a run on other data begins with."""
+
+
+def _same_search(before: RunConfig, after: RunConfig) -> bool:
+    """Whether programs of the two runs are assessed alike."""
+    keys = ("primitive_set", "objectives", "aggregate", "direction")
+    return all(getattr(before.evolution, key) == getattr(after.evolution, key) for key in keys)
+
+
+def _begun(
+    folder: RunFolder,
+    problem: Problem,
+    machine: Machine,
+    observer: Observer | None,
+    should_stop: ShouldStop,
+    extends: Mapping[str, Any],
+    state: SearchState | None = None,
+) -> Study:
+    """A new run in its folder; nothing of it stays if it fails before its first generation."""
     with folder.writing():
         try:
-            folder.replace("config.toml", to_toml(settings))
-            folder.replace("manifest.json", json.dumps(make_manifest(problem), indent=1))
+            folder.replace("config.toml", to_toml(problem.config))
+            manifest = make_manifest(problem)
+            if extends:
+                manifest["extends"] = dict(extends)
+            folder.replace("manifest.json", json.dumps(manifest, indent=1))
+            if state is not None:
+                Journal(folder, problem.config.checkpoints).adopt(state)
             return _run(folder, problem, machine, observer or Silent(), should_stop)
         except Exception:
             folder.discard_unless_begun()
             raise
 
 
-def resume(
-    run_dir: Path | str,
-    *,
-    machine: Machine | None = None,
-    observer: Observer | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Study:
-    """Go on with a run from its last finished generation; the result equals that of an undisturbed run.
-
-    Raises:
-        RunError: if the folder is not a run, is damaged or locked, or the data it was started with have changed.
-    """
-    machine = machine or Machine()
-    check_machine(machine)
-    folder = RunFolder.open(Path(run_dir))
-    settings = load_config(folder.path / "config.toml")
-    problem = prepare(settings)
-    recorded, now = folder.read_json("manifest.json"), make_manifest(problem)
-    for key in ("benchmark", "labels_digest", "networks", "images_digest"):
-        if recorded.get(key) != now[key]:
-            raise RunError(
-                f"Run {folder.path} was started with another {key.replace('_', ' ')} than this machine gives now; "
-                f"restore EZNAS_DATA and the package versions in its manifest.json, or evolve anew"
-            )
-    with folder.writing():
-        return _run(folder, problem, machine, observer or Silent(), should_stop)
-
-
 def _run(
-    folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: Callable[[], bool]
+    folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop
 ) -> Study:
     config = problem.config
-    journal = Journal(folder, config.checkpoints)
-    state = journal.load()
+    if _is_complete(folder):
+        Journal(folder, config.checkpoints).load()  # refuses one that was changed
+        return Study(folder.path)
+    seeds = _seeds(config, folder)
     with single_threaded(), _pool(machine, observer) as pool:
-        if not is_finished(config.evolution, state):
-            store = capture_store(problem, machine, observer, pool)
-            assessor = make_assessor(problem, store, pool, machine)
-            search = Search(config.evolution, config.seed, assessor, journal, state)
-            observer.stage("Evolving")
-            state = search.run(lambda s, now: observer.generation(s, now, config.evolution), should_stop)
+        job = _Job(problem, machine, observer, pool, should_stop, seeds)
+        state = job.search(folder, problem, "Evolving")
         if not is_finished(config.evolution, state):
             return Study(folder.path)
+        results: list[FoldResult] = []
+        for number in range(len(problem.folds)):
+            result = job.fold(folder, number)
+            if result is None:
+                return Study(folder.path)
+            results.append(result)
         if not _has_front(folder):
-            measure(folder, problem, state, pool, observer)
+            measure(
+                folder,
+                problem,
+                state,
+                pool,
+                observer,
+                device=machine.device,
+                stored=job.stored() if problem.folds else None,
+                found_by_folds=results,
+            )
     observer.stage("Writing the report")
     from eznas.reporting import write_figures, write_report
 
-    write_report(folder.path)
     write_figures(folder.path)
+    write_report(folder.path)  # last: with it the run is complete
     return Study(folder.path)
+
+
+class _Job:
+    """The searches of one run: they share the statistics and the workers."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        machine: Machine,
+        observer: Observer,
+        pool: Pool,
+        should_stop: ShouldStop,
+        seeds: tuple[Program, ...],
+    ) -> None:
+        self._problem, self._machine, self._observer, self._pool = problem, machine, observer, pool
+        self._should_stop, self._seeds = should_stop, seeds
+        self._stores: Any = None
+
+    def search(self, folder: RunFolder, problem: Problem, stage: str) -> SearchState:
+        """One search, from where its folder says; finished, unless it was asked to stop."""
+        settings = problem.config.evolution
+        journal = Journal(folder, problem.config.checkpoints)
+        state = journal.load()
+        if is_finished(settings, state):
+            return state
+        assessor = make_assessor(problem, self._evaluator())
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=self._seeds)
+        self._observer.stage(stage)
+        return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
+
+    def fold(self, folder: RunFolder, number: int) -> FoldResult | None:
+        """One search of a cross-fitted report; None if it was asked to stop."""
+        problem = self._problem.fold(number)
+        place = RunFolder(folder.path / "folds" / str(number + 1))
+        (place.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        n_folds = len(self._problem.folds)
+        state = self.search(place, problem, f"Evolving for fold {number + 1} of {n_folds}")
+        if not is_finished(problem.config.evolution, state):
+            return None
+        (family,) = problem.families
+        positions = {arch: position for position, arch in enumerate(family.stored)}
+        return pick_of_fold(problem, state, self.stored(), positions)
+
+    def stored(self) -> StoreScores:
+        """Scores of the stored networks."""
+        return StoreScores(self._evaluator())
+
+    def _evaluator(self) -> Any:
+        """An evaluator whose states the workers hold now."""
+        if self._stores is None:
+            self._stores = capture_stores(self._problem, self._machine, self._observer, self._pool)
+        return make_evaluator(self._problem, self._stores, self._pool, self._machine)
+
+
+# --- before a run -------------------------------------------------------------------------------------------------
+
+
+def _prepared(settings: RunConfig, given: Given | None, observer: Observer | None) -> Problem:
+    """The problem, with everything checked that would stop the run later."""
+    for name in settings.report.baselines:
+        published_proxy(name)
+    for text in settings.evolution.seeds:
+        _seed(text)
+    problem = prepare(settings, given)
+    check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
+    for note in problem.notes:
+        (observer or Silent()).note(note)
+    return problem
+
+
+def _with_given(
+    settings: RunConfig, networks: Any, accuracies: Any, images: Any
+) -> tuple[RunConfig, Given | None]:
+    """Settings that name networks of one's own, and what was handed over as objects."""
+    if networks is None and accuracies is None and images is None:
+        return settings, None
+    named: dict[str, Any] = {"name": "python"}
+    if isinstance(networks, str):
+        named["networks"] = networks
+    elif networks is not None:
+        named["networks"] = "given"
+    if isinstance(accuracies, str | Path):
+        named["accuracies"] = str(accuracies)
+    elif accuracies is not None:
+        named["accuracies"] = "given"
+    if settings.samples:
+        raise ConfigError("Networks of your own are one of the [[samples]] of a run with several; name them there")
+    benchmark = {**settings.benchmark.model_dump(exclude_defaults=True), **named}
+    table = settings.model_dump(mode="json", exclude={"benchmark", "networks"}, exclude_none=True)
+    changed = config_from({**table, "benchmark": benchmark})
+    return changed, Given(
+        networks=None if isinstance(networks, str) else networks,
+        accuracies=None if isinstance(accuracies, str | Path) else accuracies,
+        images=images,
+    )
+
+
+def _seeds(config: RunConfig, folder: RunFolder) -> tuple[Program, ...]:
+    """Programs that the search starts from: those the settings name, and the archive of a run that it extends."""
+    extends = folder.read_json("manifest.json").get("extends", {})
+    texts = [*config.evolution.seeds, *extends.get("seeds", [])]
+    return tuple({program.digest: program for program in map(_seed, texts)}.values())
+
+
+def _seed(text: str) -> Program:
+    """The program of a seed.
+
+    Raises:
+        ConfigError: if it is a proxy without a program.
+    """
+    proxy = proxy_named(text).proxy
+    if not isinstance(proxy, ProgramProxy):
+        raise ConfigError(
+            f"evolution.seeds: {text!r} is no program of the language; name one that is (eznas estimators), a program "
+            "file, RUN:ID or a formula"
+        )
+    return proxy.program.canonical
+
+
+def _check_data(folder: RunFolder, recorded: Mapping[str, Any], problem: Problem) -> None:
+    different = _data_differences(recorded, problem)
+    if different:
+        raise RunError(
+            f"Run {folder.path} was started with other {' and other '.join(different)} than this machine gives now; "
+            f"restore EZNAS_DATA, the networks and the package versions in its manifest.json, or evolve anew"
+        )
+
+
+def _data_differences(recorded: Mapping[str, Any], problem: Problem) -> list[str]:
+    """What of the data of a run is another now, in words."""
+    now = data_of(problem)
+    return [key.removesuffix("_digest") for key in DATA if recorded.get(key) != now[key]]
+
+
+def _version_changes(
+    folder: RunFolder, manifest: Mapping[str, Any], any_version: bool
+) -> Mapping[str, tuple[str, str]]:
+    """The packages of other versions than before; an error unless they may be."""
+    try:
+        changes = version_changes(manifest)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise RunError(f"{folder.path / 'manifest.json'} does not say the versions of packages; evolve anew") from None
+    if changes and not any_version:
+        said = ", ".join(f"{name} {before} (now {now})" for name, (before, now) in changes.items())
+        wanted = " ".join(f"{name}=={before}" for name, (before, _) in changes.items())
+        raise RunError(
+            f"Run {folder.path} was made with {said}, and numbers of two versions must not mix; install {wanted}, "
+            f"evolve anew, or go on all the same with --any-version, which the manifest notes"
+        )
+    return changes
+
+
+def _is_complete(folder: RunFolder) -> bool:
+    """Whether there is nothing left to do."""
+    return (folder.path / "report.html").is_file() and _has_front(folder)
 
 
 def _has_front(folder: RunFolder) -> bool:
     """Whether there is a front to read; a damaged one is measured again."""
-    from eznas.runs.front import load_front
-
     try:
         load_front(folder.path)
     except RunError:
@@ -131,75 +409,12 @@ def _has_front(folder: RunFolder) -> bool:
     return True
 
 
-def capture_store(problem: Problem, machine: Machine, observer: Observer, pool: Pool | None = None) -> StatisticsStore:
-    """The statistics of the networks to evolve on, captured unless they are in the cache.
-
-    Workers, if the machine has any, are those of `pool`; each captures one shard at a time.
-    """
-    observer.stage("Capturing statistics")
-    store, _ = ensure_store(
-        machine.stores,
-        problem.parts.evolve,
-        problem.capture_settings(),
-        problem.conditions.network,
-        problem.conditions.inputs,
-        targets=problem.targets,
-        statistics=problem.statistics,
-        networks_per_shard=problem.config.evaluation.networks_per_shard,
-        progress=observer.advance,
-        spread=_spread(pool) if pool is not None and machine.workers else None,
-    )
-    return store
-
-
-def _spread(pool: Pool) -> Spread:
-    """Has the workers of a pool write the shards of a store."""
-
-    def write(
-        writer: ShardWriter, spans: Sequence[tuple[int, int]], done: Callable[[int], None]
-    ) -> list[list[ShardFile]]:
-        pool.deploy(copy, [(writer,)] * pool.n_workers)
-        return pool.map("write", spans, done)
-
-    return write
-
-
-def make_assessor(problem: Problem, store: StatisticsStore, pool: Pool, machine: Machine) -> Assessor:
-    """What ranks programs on the networks to evolve on."""
-    settings = problem.config.evaluation
-    evaluator = PopulationEvaluator(
-        pool,
-        [store],
-        device=machine.device,
-        tile_bytes=settings.tile_kib * 1024,
-        memory_bytes=settings.memory_mib * 1024**2,
-        timeout=settings.timeout_seconds or None,
-    )
-    evolution = problem.config.evolution
-    return Assessor(
-        evaluator,
-        labels_of(problem.tasks("evolve")),
-        evolution.aggregate,
-        may_turn=evolution.direction == "either",
-        objectives=objectives_named(evolution.objectives),
-    )
-
-
 @contextmanager
 def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
     if machine.workers:
         observer.stage(f"Starting {machine.workers} Ray worker(s)")
-    pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
-    try:
+    with open_workers(machine) as pool:
         yield pool
-    finally:
-        pool.close()
-
-
-def _check_baselines(config: RunConfig) -> None:
-    for name in config.report.baselines:
-        if name not in KNOWN_PROGRAMS:
-            by_name(name)
 
 
 def _new_run_path(config: RunConfig) -> Path:

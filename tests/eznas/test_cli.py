@@ -204,7 +204,17 @@ def test_scores_in_a_file_are_gone_on_with(tmp_path: Path, capsys: Capsys, monke
         assert path.read_text().startswith(kept[: kept.rfind("\n") + 1])
     for other in (["naswot", *names], names[:1]):
         assert "was begun with other proxies" in complaint(capsys, 2, "score", *other, *networks, "-o", str(path))
-    assert "was begun with other" in complaint(capsys, 2, *command, "--set", "seed=5")
+    assert "settings or versions: seed was 0 and is 5 now, " in complaint(capsys, 2, *command, "--set", "seed=5")
+    assert "other columns" in complaint(capsys, 2, "score", *names[::-1], *networks, "-o", str(path))
+    with filelock.FileLock(path.with_name(".scores.csv.lock")):  # another process
+        assert complaint(capsys, 1, *command) == (
+            f"error: {path} is being written by another process; wait for it to end, or choose another --output"
+        )
+    settings = path.with_name("scores.csv.settings.json")
+    settings.write_text(settings.read_text().replace('"seed": 0', '"seed": 5'))
+    line = complaint(capsys, 2, *command, "--set", "seed=5")
+    assert line.startswith(f"error: {settings} was changed: it does not have the digest in it; choose another --output")
+    assert path.read_text().startswith(whole.splitlines()[0])
     (tmp_path / "notes.csv").write_text("mine\n")
     assert "is not a file of scores" in complaint(capsys, 2, *command[:-1], str(tmp_path / "notes.csv"))
     assert (tmp_path / "notes.csv").read_text() == "mine\n"
@@ -711,6 +721,18 @@ def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path, capsys: Capsys)
         for command in ("resume", "front", "show", "report", "export"):
             complaint(capsys, 1, command, str(path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_changed_settings_lends_them_to_nobody(run: Path, capsys: Capsys) -> None:
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace("batch_size = 3\n", "batch_size = 4\n"))
+    for command in (["report", str(run)], ["score", f"{run}:best", "--networks", "nb201:0", "--quiet"]):
+        assert "probe.batch_size was 3 and is 4 now" in complaint(capsys, 1, *command)
+    (run / "config.toml").write_text(text)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["capture"]["batch_size"] = 4
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert "manifest.json was changed after the run was started" in complaint(capsys, 1, "export", str(run))
 
 
 def test_a_run_is_not_overwritten(run: Path, capsys: Capsys) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eznas.config import RunConfig, recorded_settings, to_toml
 from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
 from eznas.programs import cost, parse, to_tree
 from eznas.runs.config import RunConfig, to_toml
@@ -81,9 +82,11 @@ def make_run(folder: Path) -> Path:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    (folder / "config.toml").write_text(to_toml(RunConfig(name="synthetic", seed=7)), encoding="utf-8")
+    config = RunConfig(name="synthetic", seed=7)
+    (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
     _write_json(folder / "manifest.json", {
-        "format": "eznas-run", "version": 1, "command": ["eznas", "evolve", "config.toml", "--set", "seed=7"],
+        "format": "eznas-run", "version": 2, **recorded_settings(config), "history": [],
+        "command": ["eznas", "evolve", "config.toml", "--set", "seed=7"],
         "versions": {"eznas": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.9"},
         "data": {"nb201.csv.gz": "blake2b:5f2c"},
     })  # fmt: skip

@@ -108,12 +108,42 @@ def test_text_from_files_is_shown_and_never_markup(finished_run: Path, tmp_path:
     document["entries"][-1]["name"] = evil
     document["entries"][-1]["report"]["cifar10"]["reason"] = evil
     (run / "front.json").write_text(json.dumps(document))
-    (run / "config.toml").write_text(evil)
-    (run / "manifest.json").write_text(json.dumps({evil: evil, "command": [evil]}))
+    with (run / "config.toml").open("a") as file:
+        file.write(f"# {evil}\n")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, evil: evil, "command": [evil]}))
     (run / "failures.jsonl").write_text(json.dumps({"reason": evil}) + "\n")
     found = outline(render_report(run))
     assert "script" not in found.tags
     assert found.text.count("<script>alert(1)</script>{{ 7 * 7 }}") >= 8
+
+
+def test_settings_other_than_those_of_the_run_are_not_quoted(finished_run: Path, tmp_path: Path) -> None:
+    run = copied(finished_run, tmp_path)
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(f"# as it was\n{text.replace(' = ', '=')}")
+    assert "# as it was" in outline(render_report(run)).text
+    (run / "config.toml").write_text(text.replace("seed = 7", "seed = 8"))
+    with pytest.raises(RunError, match=r"config\.toml was changed after the run was started: seed was 7 and is 8 now"):
+        render_report(run)
+
+
+def test_an_id_of_another_program_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    run = copied(finished_run, tmp_path)
+    front = load_front(run)
+    assert front.pick is not None
+    lines = [json.loads(line) for line in (run / "programs.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["program"] = "parameter_count"
+    (run / "programs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(RunError, match=rf"names a program '{front.pick.id}' whose digest is "):
+        render_report(run)
+    document = json.loads((run / "front.json").read_text())
+    entry = next(entry for entry in document["entries"] if entry["kind"] == "discovered")
+    entry["id"] = "0" * 16
+    (run / "front.json").write_text(json.dumps(document))
+    with pytest.raises(RunError, match=r"'id' must be the digest of its program, [0-9a-f]+, got '0+'"):
+        load_front(run)
 
 
 def test_unsafe_names_in_figures_stay_text(finished_run: Path, tmp_path: Path) -> None:

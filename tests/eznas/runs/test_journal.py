@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
+from eznas.digests import PrefixDigest
 from eznas.errors import RunError
-from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame
-from eznas.runs.journal import GROWING, HALL_OF_FAME_SIZE
-from eznas.runs.records import read_history
+from eznas.evolution import Journal, RunFolder, SearchState, hall_of_fame
+from eznas.evolution.journal import CHECKPOINT_VERSION, GROWING, HALL_OF_FAME_SIZE
+from eznas.evolution.run_folder import FORMAT, VERSION, sealed
+from eznas.reporting.records import read_history
 from tests.eznas.evolution.fakes import contents, make_search
 
 
@@ -31,6 +34,15 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def load(path: Path) -> SearchState:
     return Journal(RunFolder(path), 3).load()
+
+
+def forge(path: Path) -> None:
+    """Make every checkpoint say what the files hold now."""
+    for checkpoint in checkpoints(path):
+        document = json.loads(checkpoint.read_text())
+        for name, size in document["sizes"].items():
+            document["digests"][name] = PrefixDigest().of(path / name, size)
+        checkpoint.write_text(json.dumps(sealed(document)))
 
 
 def checkpoints(path: Path) -> list[Path]:
@@ -62,7 +74,9 @@ def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Path, name: str) -> Non
     assert (run / name).read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["torn", "not json", "another format", "a field lacks", "too far", "a stranger"])
+@pytest.mark.parametrize(
+    "damage", ["torn", "not json", "another format", "a field lacks", "too far", "a stranger", "infinite", "edited"]
+)
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(run: Path, finished: Path, damage: str) -> None:
     newest = checkpoints(run)[-1]
     document = json.loads(newest.read_text())
@@ -72,14 +86,18 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(run: Path, fin
         case "not json":
             newest.write_bytes(b"\x00\xff")
         case "another format":
-            newest.write_text(json.dumps({**document, "version": 2}))
+            newest.write_text(json.dumps(sealed({**document, "version": CHECKPOINT_VERSION + 1})))
         case "a field lacks":
-            newest.write_text(json.dumps({k: v for k, v in document.items() if k != "population"}))
+            newest.write_text(json.dumps(sealed({k: v for k, v in document.items() if k != "population"})))
         case "too far":
             document["sizes"]["events.jsonl"] += 1
-            newest.write_text(json.dumps(document))
+            newest.write_text(json.dumps(sealed(document)))
         case "a stranger":
-            newest.write_text(json.dumps({**document, "population": ["0123456789abcdef"]}))
+            newest.write_text(json.dumps(sealed({**document, "population": ["0123456789abcdef"]})))
+        case "infinite":
+            newest.write_text(json.dumps(sealed({**document, "generation": math.inf})))
+        case "edited":
+            newest.write_text(json.dumps({**document, "population": document["population"][::-1]}))
     assert load(run).generation == 4
     make_search(run).run()
     assert contents(run) == contents(finished)
@@ -127,16 +145,77 @@ def test_when_every_checkpoint_is_damaged_the_run_is_refused(run: Path) -> None:
     [
         ("programs.jsonl", b"", r"programs\.jsonl has 0 bytes, its checkpoint says \d+"),
         ("programs.jsonl", b"{}\n", "A recorded program is damaged"),
-        ("failures.jsonl", b"{}\n", "holds a record without an id"),
+        ("failures.jsonl", b"{}\n", "holds a damaged record"),
         ("failures.jsonl", b"7\n", "not a JSON object"),
+        ("events.jsonl", b'{"seconds":[]}\n', "holds a generation without its seconds"),
     ],
 )
 def test_damaged_records_are_one_sentence(run: Path, name: str, content: bytes, message: str) -> None:
     size = (run / name).stat().st_size
     (run / name).write_bytes((content * (size // len(content) + 1))[:size] if content else b"")
+    if content:
+        forge(run)
     with pytest.raises(RunError, match=message) as caught:
         load(run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["programs.jsonl", "failures.jsonl", "events.jsonl"])
+def test_a_file_that_was_changed_is_not_gone_on_with(run: Path, name: str) -> None:
+    """Changed in a part that every checkpoint covers, the length kept."""
+    content = (run / name).read_bytes()
+    digit = next(i for i, byte in enumerate(content) if byte in b"123456")
+    changed = content[:digit] + b"7" + content[digit + 1 :]
+    (run / name).write_bytes(changed)
+    with pytest.raises(RunError, match=rf"{name} was changed: its first \d+ bytes do not have the digest in the"):
+        load(run)
+    assert (run / name).read_bytes() == changed, "nothing is cut off"
+
+
+def test_what_was_changed_after_an_older_checkpoint_is_found_again(run: Path, finished: Path) -> None:
+    lines = (run / "programs.jsonl").read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"correlation":0', b'"correlation":1')
+    (run / "programs.jsonl").write_bytes(b"".join(lines))
+    assert load(run).generation == 4
+    make_search(run).run()
+    assert contents(run) == contents(finished)
+
+
+@pytest.mark.parametrize("name", ["programs.jsonl", "failures.jsonl"])
+def test_an_id_that_is_not_of_its_program_is_refused(run: Path, name: str) -> None:
+    content = (run / name).read_text()
+    given = json.loads(content.splitlines()[0])["id"]
+    other = f"{int(given, 16) ^ 1:016x}"
+    (run / name).write_text(content.replace(given, other))
+    forge(run)
+    with pytest.raises(RunError, match=f"its id '{other}' is not the digest of its program, {given}"):
+        load(run)
+
+
+def test_a_manifest_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Apart from its layout, and from a history that grew."""
+    path = tmp_path / "run"
+    path.mkdir()
+    manifest = {"format": FORMAT, "version": VERSION, "seed": 3, "history": []}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    search = make_search(path)
+    search.run(should_stop=lambda: search.state.generation == 0)
+    (path / "manifest.json").write_text(json.dumps(manifest, indent=3))
+    assert load(path).generation == 0
+    assert RunFolder(path).manifest() == manifest
+    grown = {**manifest, "history": [{"resumed": "today"}]}
+    (path / "manifest.json").write_text(json.dumps(grown))
+    search = make_search(path)
+    search.run(should_stop=lambda: search.state.generation == 1)
+    assert RunFolder(path).manifest() == grown
+    for other in ({**grown, "seed": 4}, {**grown, "history": [{"resumed": "never"}]}):
+        (path / "manifest.json").write_text(json.dumps(other))
+        for read in (lambda: load(path), lambda: RunFolder(path).manifest()):
+            with pytest.raises(RunError, match=r"manifest\.json was changed after the run was started"):
+                read()
+    (path / "manifest.json").unlink()
+    with pytest.raises(RunError, match=r"manifest\.json was changed after the run was started"):
+        load(path)
 
 
 def test_the_hall_of_fame_holds_the_best_distinct_programs_in_order(finished: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import pytest
 import torch
 
 from eznas.cli import main
-from eznas.runs import Journal
-from eznas.runs.folder import RunFolder
-from eznas.spaces import build_network, nb201
+from eznas.digests import content_digest
+from eznas.errors import RunError
+from eznas.evolution import Journal
+from eznas.evolution.run_folder import RunFolder
 from eznas.study import Study
+from eznas.study.manifest import version_changes
 from eznas.workers import open_pool
 from tests.eznas.tiny import evolve, options, result
 
@@ -130,9 +133,6 @@ def test_ctrl_c_twice_stops_at_once(
 
 @pytest.mark.usefixtures("no_report")
 def test_any_number_of_workers_finds_the_same(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop_here(*_: object) -> None:
-        raise StopHereError
-
     ray = open_pool(2)  # started once for both runs
     try:
         assert evolve(tmp_path / "2", "--workers", "2") == 0
@@ -146,11 +146,141 @@ def test_any_number_of_workers_finds_the_same(tiny_run: Path, tmp_path: Path, mo
         assert (tmp_path / "1" / name).read_bytes() == (tiny_run / name).read_bytes()
 
 
-def test_a_finished_run_is_not_measured_again(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = (tiny_run / "front.json").read_bytes()
+@pytest.fixture(scope="module")
+def stopped_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run, stopped after its first generation; to be copied."""
+    record = Journal.record
+
+    def interrupted(journal: Journal, *arguments: object) -> None:
+        record(journal, *arguments)  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGINT)
+
+    run = tmp_path_factory.mktemp("runs") / "stopped"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EZNAS_DATA", raising=False)
+        patch.setenv("EZNAS_CACHE", str(cache))
+        patch.setattr(Journal, "record", interrupted)
+        assert evolve(run) == 130
+    return run
+
+
+@pytest.fixture
+def stopped(stopped_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(stopped_run, tmp_path / "stopped"))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence of a command that does nothing."""
+    assert main([*arguments, "--quiet"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    return line
+
+
+def test_a_finished_run_is_left_as_it_is_and_says_so(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under another version as well: nothing is computed."""
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.name != ".lock"}
     monkeypatch.setattr("eznas.study.run.measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("eznas.study.manifest.version", lambda name: "99.0")
     assert main(["resume", str(tiny_run), "--quiet"]) == 0
-    assert (tiny_run / "front.json").read_bytes() == before
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.name != ".lock"} == before
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"The run is finished. For more generations begin a new one: eznas evolve {tiny_run}/config.toml "
+        f"--set evolution.n_generations=N --run-dir NEW"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed = 1\n", "seed = 2\n", "seed was 1 and is 2 now"),
+        ("n_evolve = 16", "n_evolve = 17", "benchmark.n_evolve was 16 and is 17 now"),
+        ("crossover = 0.3", "crossover = 0.31", "evolution.crossover was 0.3 and is 0.31 now"),
+        ("batch_size = 3\n", "", "probe.batch_size was 3 and is 8 now"),
+        ('aggregate = "worst"', 'aggregate = "mean"', 'evolution.aggregate was "worst" and is "mean" now'),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(
+    stopped: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, said: str
+) -> None:
+    path = stopped / "config.toml"
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    before = {file: file.read_bytes() for file in stopped.rglob("*.json*")}
+    line = refused(capsys, "resume", str(stopped))
+    assert line == (
+        f"error: {path} was changed after the run was started: {said}; put the old value back, or evolve anew with the "
+        f"new one"
+    )
+    assert {file: file.read_bytes() for file in stopped.rglob("*.json*")} == before
+
+
+@pytest.mark.usefixtures("no_report")
+def test_layout_and_comments_of_the_settings_do_not_matter(stopped: Path, tiny_run: Path) -> None:
+    path = stopped / "config.toml"
+    text = path.read_text().replace(" = ", "=").replace("crossover=0.3", "crossover=3e-1")
+    path.write_text(f"# tried on Monday\n{text}")
+    assert main(["resume", str(stopped), "--quiet"]) == 0
+    assert result(stopped) == result(tiny_run)
+
+
+def test_settings_and_manifest_changed_together_are_known(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its digest, and with."""
+    manifest = json.loads((stopped / "manifest.json").read_text())
+    assert manifest["settings"]["evolution"]["crossover"] == 0.3
+    path = stopped / "config.toml"
+    path.write_text(path.read_text().replace("crossover = 0.3", "crossover = 0.31"))
+    manifest["settings"]["evolution"]["crossover"] = 0.31
+    (stopped / "manifest.json").write_text(json.dumps(manifest))
+    assert "its settings do not have the digest beside them" in refused(capsys, "resume", str(stopped))
+    manifest["settings_digest"] = content_digest(manifest["settings"])
+    (stopped / "manifest.json").write_text(json.dumps(manifest))
+    assert "it does not have the digest in its checkpoints" in refused(capsys, "resume", str(stopped))
+    with pytest.raises(RunError, match="it does not have the digest in its checkpoints"):
+        RunFolder(stopped).settings()
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("package", ["eznas", "torch"])
+def test_a_run_goes_on_with_another_version_only_if_asked_to(
+    stopped: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
+) -> None:
+    manifest = json.loads((stopped / "manifest.json").read_text())
+    before = manifest["versions"][package]
+    monkeypatch.setattr(
+        "eznas.study.manifest.version", lambda name: "99.0" if name == package else manifest["versions"][name]
+    )
+    line = refused(capsys, "resume", str(stopped))
+    assert f"was made with {package} {before} (now 99.0), and numbers of two versions must not mix; " in line
+    assert f"install {package}=={before}, evolve anew, or go on all the same with --any-version" in line
+    assert json.loads((stopped / "manifest.json").read_text()) == manifest
+    monkeypatch.setattr("eznas.study.run._run", stop_here)
+    with pytest.raises(StopHereError):
+        main(["resume", str(stopped), "--quiet", "--any-version", "--debug"])
+    monkeypatch.undo()
+    (entry,) = json.loads((stopped / "manifest.json").read_text())["history"]
+    assert entry["versions"] == {**manifest["versions"], package: "99.0"}
+    assert f"{package} 99.0 (now {before})" in refused(capsys, "resume", str(stopped))
+    if package == "torch":  # once is enough: it takes seconds
+        assert main(["resume", str(stopped), "--quiet", "--any-version"]) == 0
+        noted = RunFolder(stopped).manifest()
+        assert [entry["versions"]["torch"] for entry in noted["history"]] == ["99.0", before]
+        assert {**noted, "history": []} == manifest
+        assert result(stopped) == result(tiny_run)
+
+
+def test_another_build_of_a_version_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eznas.study.manifest.version", lambda name: "2.0+cpu")
+    packages = ["eznas", "torch", "numpy", "scipy", "deap"]
+    assert version_changes({"versions": dict.fromkeys(packages, "2.0+cu126"), "history": []}) == {}
+    assert version_changes({"versions": dict.fromkeys(packages, "2.1"), "history": []}).keys() == {*packages}
+
+
+def stop_here(*_: object) -> None:
+    raise StopHereError
 
 
 def test_a_run_with_the_labelled_words_ends_with_a_front(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""The statistics of a run, and programs on them: stores captured, an assessor made, scores of the stored networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eznas.evaluation import PopulationEvaluator
+from eznas.evolution import Assessor
+from eznas.fitness import objectives_named
+from eznas.programs import Program
+from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
+from eznas.study.machine import Machine
+from eznas.study.observer import Observer
+from eznas.study.problem import Problem
+from eznas.workers import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreScores:
+    """Values of programs on the stored networks."""
+
+    evaluator: PopulationEvaluator
+
+    def raw(self, programs: Sequence[Program]) -> npt.NDArray[np.float64]:
+        """(n_programs, n_networks) values; non-finite where a program failed."""
+        return self.evaluator.evaluate(programs).scores
+
+
+def capture_stores(
+    problem: Problem, machine: Machine, observer: Observer, pool: Pool | None = None
+) -> list[StatisticsStore]:
+    """The statistics of the networks to evolve on, captured unless they are in the cache; one store for each family.
+
+    Workers, if the machine has any, are those of `pool`; each captures one shard at a time.
+    """
+    spread = _spread(pool) if pool is not None and machine.workers else None
+    stores = []
+    for family, key in zip(problem.families, problem.store_keys(), strict=True):
+        observer.stage(f"Capturing statistics of {len(key.architectures)} {family.name} networks")
+        store, _ = ensure_store(
+            machine.stores,
+            key,
+            networks_per_shard=problem.config.evaluation.networks_per_shard,
+            progress=observer.advance,
+            spread=spread,
+        )
+        stores.append(store)
+    return stores
+
+
+def _spread(pool: Pool) -> Spread:
+    """Has the workers of a pool write the shards of a store."""
+
+    def write(
+        writer: ShardWriter, spans: Sequence[tuple[int, int]], done: Callable[[int], None]
+    ) -> list[list[ShardFile]]:
+        def told(n_done: int, item: int, result: Any) -> None:
+            del item, result
+            done(n_done)
+
+        pool.deploy(copy, [(writer,)] * pool.n_workers)
+        return pool.map("write", spans, told)
+
+    return write
+
+
+def make_evaluator(
+    problem: Problem, stores: Sequence[StatisticsStore], pool: Pool, machine: Machine
+) -> PopulationEvaluator:
+    """What scores programs on the stored networks, one family after the other."""
+    settings = problem.config.evaluation
+    return PopulationEvaluator(
+        pool,
+        stores,
+        device=machine.device,
+        tile_bytes=settings.tile_kib * 1024,
+        memory_bytes=settings.memory_mib * 1024**2,
+        timeout=settings.timeout_seconds or None,
+    )
+
+
+def make_assessor(problem: Problem, evaluator: PopulationEvaluator) -> Assessor:
+    """What ranks programs on the networks to evolve on."""
+    evolution = problem.config.evolution
+    return Assessor(
+        evaluator,
+        problem.labels("evolve", of_store=True),
+        evolution.aggregate,
+        may_turn=evolution.direction == "either",
+        objectives=objectives_named(evolution.objectives),
+        weights=problem.weights,
+    )

@@ -1,0 +1,226 @@
+"""Scores of any proxies on any networks, from the command line: as a table, into a file, or as a reference."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eznas.errors import ConfigError
+from eznas.fitness.aggregation import Mode, sorted_reference
+from eznas.proxies import RankAggregate, Reference, aggregate_named
+from eznas.proxies.file import MAX_NETWORKS
+from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
+from eznas.scoring.resolve import own_hint
+from eznas.spaces import Architecture, networks_named, space_of
+from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
+from eznas.study.observer import Observer
+from eznas.tables import render_table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredNetworks:
+    """Scores in the direction of each proxy.
+
+    Attributes:
+        architectures: the networks.
+        columns: what the proxies are called.
+        scores: of the columns.
+        notes: what a reader of the scores must know, a sentence each.
+    """
+
+    architectures: tuple[Architecture, ...]
+    columns: tuple[str, ...]
+    scores: Scores
+    notes: tuple[str, ...]
+
+
+def score(
+    proxies: Sequence[str],
+    networks: str,
+    *,
+    overrides: Sequence[str] = (),
+    machine: Machine,
+    observer: Observer,
+) -> ScoredNetworks:
+    """Scores of proxies on networks; a network that a proxy cannot score is a failure of that one place.
+
+    Args:
+        proxies: see `eznas.proxies.proxy_named`, or sums of these such as ``jacob_cov+parameter_count``, which rank the
+            networks among each other.
+        networks: see `networks_named`.
+        overrides: settings; see `request_for`.
+        machine: workers and device.
+        observer: told how it goes on.
+
+    Raises:
+        EznasError: as `request_for`.
+    """
+    check_machine(machine)
+    architectures = networks_named(networks)
+    request = request_for(proxies, architectures, overrides)
+    observer.stage(f"Scoring {len(architectures):,} networks")
+    scores = _scores(request, architectures, machine, observer)
+    of_columns, notes = request.rows(scores)
+    columns = tuple(column.name for column in request.columns)
+    return ScoredNetworks(architectures, columns, of_columns, (*request.notes, *notes, *_why(columns, architectures, of_columns)))
+
+
+def score_into_file(
+    path: Path,
+    proxies: Sequence[str],
+    networks: str,
+    *,
+    overrides: Sequence[str] = (),
+    machine: Machine,
+    observer: Observer,
+) -> int:
+    """Write scores into a CSV file, network by network, or go on with one that was begun with the same settings.
+
+    Columns: ``index``, ``network``, ``content`` (digest of the network), one for each proxy (empty where it failed),
+    ``failed`` (names and kinds of failures, separated by semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and
+    ``seconds`` (of the network once built, on one worker). What the scores were made with lies beside, in
+    ``<path>.settings.json``. Memory does not grow with the number of networks.
+
+    Returns:
+        networks scored now; those that the file had already are not scored again.
+
+    Raises:
+        ConfigError: if the file was begun with other proxies or settings, or is not such a file.
+        OutputError: if it cannot be written, or another process writes it.
+        EznasError: as `score`.
+    """
+    check_machine(machine)
+    architectures = networks_named(networks)
+    request = request_for(proxies, architectures, overrides)
+    if request.without_reference:
+        raise ConfigError(
+            f"--output writes scores as they come, and {request.without_reference[0]} needs all networks to rank among; "
+            f"{reference_remedy(request.without_reference[0])}"
+        )
+    for note in request.notes:
+        observer.note(note)
+    space = space_of(architectures[0])
+    contents = {arch.spec: space.digest(arch) for arch in architectures}
+    with ScoreFile.writing(path, request, contents, machine.device) as file:
+        if file.n_changed:
+            observer.note(f"{file.n_changed} network(s) of {path} have changed since and are scored again.")
+        missing = [arch for arch in architectures if arch.spec not in file.done]
+        observer.stage(f"Scoring {len(missing):,} networks into {path}")
+        if not missing:
+            return 0
+
+        def write(position: int, scores: Scores) -> None:
+            of_columns, _ = request.rows(scores)
+            file.append(rows_of(file.columns, [missing[position]], contents, of_columns), last=False)
+
+        try:
+            _scores(request, missing, machine, observer, each=write)
+        finally:
+            file.append([])
+    return len(missing)
+
+
+def make_aggregate(
+    text: str,
+    networks: str,
+    *,
+    mode: Mode | None = None,
+    overrides: Sequence[str] = (),
+    machine: Machine,
+    observer: Observer,
+) -> RankAggregate:
+    """Score a reference sample with several proxies, and make them one proxy that ranks among it.
+
+    Args:
+        text: a published aggregate, or a sum of proxies; see `eznas.proxies.recipe_for`.
+        networks: the reference; see `networks_named`.
+        mode: None is that of the published aggregate, and ``"log_rank"`` for a sum.
+        overrides, machine, observer: as `score`.
+
+    Raises:
+        EznasError: as `score`; also if the networks cannot be a reference.
+    """
+    check_machine(machine)
+    recipe, _ = aggregate_named(text, mode)
+    architectures = networks_named(networks)
+    request = request_for([name for name, _ in recipe.terms], architectures, overrides)
+    if not 2 <= len(architectures) <= MAX_NETWORKS:
+        raise ConfigError(
+            f"A reference is 2 to {MAX_NETWORKS} networks of one search space, got {len(architectures)}; name others"
+        )
+    observer.stage(f"Scoring {len(architectures):,} networks of the reference")
+    scores = _scores(request, architectures, machine, observer)
+    for member, row in zip(request.proxies, scores.scores, strict=True):
+        if not np.isfinite(row).any():
+            raise ConfigError(
+                f"{member.name!r} failed on every network of the reference {networks[:200]}; leave it out, or choose "
+                "other networks"
+            )
+    digest = hashlib.sha256("\n".join(arch.spec for arch in architectures).encode()).hexdigest()
+    return RankAggregate(
+        name=recipe.name,
+        members=request.proxies,
+        weights=tuple(weight for _, weight in recipe.terms),
+        mode=recipe.mode,
+        reference=Reference(
+            networks=networks if len(networks) <= 4_000 and networks.isprintable() else f"{len(architectures)} networks",
+            space=architectures[0].space,
+            digest=digest,
+            conditions=request.conditions,
+            scores=sorted_reference(scores.scores),
+        ),
+    )
+
+
+def scores_text(scored: ScoredNetworks, form: str) -> str:
+    """The scores as a table, JSON or CSV: one row per network.
+
+    Where a proxy failed the table has the kind of failure, CSV is empty, and JSON has the reasons under ``failed``.
+    """
+    rows = rows_of(scored.columns, scored.architectures, {}, scored.scores)
+    has_index = any(row["index"] is not None for row in rows)
+    names = (*(("index",) if has_index or form != "table" else ()), "network", *scored.columns)
+    shown: list[dict[str, Any]] = [{name: row[name] for name in names} for row in rows]
+    for (row, network), failure in scored.scores.failures.items():
+        if form == "table":
+            shown[network][scored.columns[row]] = failure.kind.value
+        elif form == "json":
+            reasons = shown[network].setdefault("failed", {})
+            reasons[scored.columns[row]] = {"kind": failure.kind.value, "detail": failure.detail}
+    if form == "json":
+        return json.dumps([{**row, "failed": row.get("failed", {})} for row in shown], indent=1) + "\n"
+    return render_table(shown, form, width=400)
+
+
+def _scores(
+    request: Request, architectures: Sequence[Architecture], machine: Machine, observer: Observer, each: Any = None
+) -> Scores:
+    with single_threaded(), open_workers(machine) as pool:
+        return score_networks(
+            request.proxies,
+            architectures,
+            request.conditions,
+            pool,
+            device=machine.device,
+            progress=observer.advance,
+            each=each,
+        )
+
+
+def _why(columns: Sequence[str], architectures: Sequence[Architecture], scores: Scores) -> list[str]:
+    """The first failure of each proxy in words, and how many more there are."""
+    notes = []
+    for row, name in enumerate(columns):
+        failed = {network: failure for (r, network), failure in scores.failures.items() if r == row}
+        if failed:
+            network, failure = next(iter(sorted(failed.items())))
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            arch = architectures[network]
+            notes.append(f"{name} has no score for {arch.spec}: {failure.detail}{own_hint(arch)}{more}")
+    return notes
