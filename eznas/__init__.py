@@ -30,7 +30,9 @@ _HOMES = {
     "resume": "eznas.study",
 }
 
-__all__ = ["EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config", "load_proxy", "resume"]
+__all__ = [
+    "EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config", "load_proxy", "resume",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

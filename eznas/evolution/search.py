@@ -289,7 +289,8 @@ def _checked_seed(program: Program, grammar: Grammar) -> Program:
     Raises:
         ConfigError: if it has words that the primitive set lacks, or is beyond the limits.
     """
-    words = {word.name for word in (*grammar.primitive_set.primitives, *grammar.primitive_set.statistics)}
+    words = {operator.name for operator in grammar.primitive_set.primitives}
+    words |= {statistic.name for statistic in grammar.primitive_set.statistics}
     missing = [node.name for node in program.nodes if not isinstance(node, Constant) and node.name not in words]
     if missing:
         raise ConfigError(
@@ -298,7 +299,7 @@ def _checked_seed(program: Program, grammar: Grammar) -> Program:
         )
     if not grammar.fits(program):
         raise ConfigError(
-            f"The seed {program.text} has {program.size} nodes and {program.height} levels, more than evolution.max_size "
-            f"and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise them"
+            f"The seed {program.text} has {program.size} nodes and {program.height} levels, more than "
+            f"evolution.max_size and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise them"
         )
     return program

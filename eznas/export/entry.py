@@ -23,7 +23,8 @@ def export_entry(front: Front, entry: Entry, target: str) -> str:
     Raises:
         ConfigError: if there is no such form, or the proxy is no program and the form needs one.
     """
-    return export_proxy(proxy_of_entry(entry), target, conditions=front.samples[0].conditions, card=proxy_card(front, entry))
+    proxy, conditions = proxy_of_entry(entry), front.samples[0].conditions
+    return export_proxy(proxy, target, conditions=conditions, card=proxy_card(front, entry))
 
 
 def export_proxy(
@@ -47,8 +48,8 @@ def export_proxy(
         return proxy_to_json(bound, conditions, card)
     if not isinstance(proxy, ProgramProxy):
         raise ConfigError(
-            f"Proxy {proxy.name!r} is no program, and only a program has a formula; export it --to json, or score it by "
-            f"name with eznas score {proxy.name}"
+            f"Proxy {proxy.name!r} is no program, and only a program has a formula; export it --to json, or score it "
+            f"by name with eznas score {proxy.name}"
         )
     match target:
         case "latex":

@@ -40,7 +40,7 @@ class PartCard(Form):
 
 
 class SampleCard(Form):
-    """One sample of a run: a data set of a benchmark, with the disjoint networks a run evolved on, chose by and reports."""
+    """One sample of a run: a data set of a benchmark, and the disjoint networks to evolve on, select by and report."""
 
     name: _Name
     dataset: _Name

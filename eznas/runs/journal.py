@@ -149,7 +149,8 @@ class Journal:
             for record in failures:
                 identified(record)
         except (KeyError, ValueError, ProgramError) as error:
-            raise RunError(f"{self.folder.path / 'failures.jsonl'} holds a damaged record ({error}); evolve anew") from None
+            path = self.folder.path / "failures.jsonl"
+            raise RunError(f"{path} holds a damaged record ({error}); evolve anew") from None
         state = SearchState(
             generation=generation,
             population=population,

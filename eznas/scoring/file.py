@@ -130,7 +130,8 @@ class ScoreFile:
         remedy = "choose another --output"
         found = read_form(ScoresSettings, beside, error=ConfigError, remedy=remedy)
         if found != settings:
-            raise ConfigError(f"{path} was begun with other {_what_differs(found, settings)} (see {beside.name}); {remedy}")
+            what = _what_differs(found, settings)
+            raise ConfigError(f"{path} was begun with other {what} (see {beside.name}); {remedy}")
         try:
             content = path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
@@ -138,7 +139,8 @@ class ScoreFile:
         except (ValueError, csv.Error):
             raise ConfigError(f"{path} is not a file of scores; {remedy}") from None
         if header != empty.header or any(len(line) != len(header) for line in lines):
-            raise ConfigError(f"{path} is damaged: its rows do not have the columns {', '.join(empty.header)}; {remedy}")
+            expected = ", ".join(empty.header)
+            raise ConfigError(f"{path} is damaged: its rows do not have the columns {expected}; {remedy}")
         kept = [line for line in lines if contents.get(line[1], line[2]) == line[2]]
         if len(kept) < len(lines):
             replace_file(path, _csv_text([header, *kept]))

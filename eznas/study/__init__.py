@@ -1,7 +1,7 @@
 """Studies: a run from its settings to its result, and what it gives to hold.
 
-`evolve`, `resume` and `extend` run; `Study` is what a notebook holds; `score` and `make_aggregate` are the command line's;
-`Problem` is what the settings mean on this machine's data.
+`evolve`, `resume` and `extend` run; `Study` is what a notebook holds; `score` and `make_aggregate` are the command
+line's; `Problem` is what the settings mean on this machine's data.
 """
 
 from eznas.study.evaluate import capture_stores, make_assessor, make_evaluator

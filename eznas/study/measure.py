@@ -15,7 +15,7 @@ import numpy.typing as npt
 from eznas.assessment import measure_many, paired_difference
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
 from eznas.fitness.aggregation import rank_shares, sorted_reference
-from eznas.programs import Program
+from eznas.programs import Invalid, Program
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
@@ -127,13 +127,8 @@ def measure(
         samples=_cards(problem),
         entries=tuple(entries),
     )
-    folder.replace(SCORES_FILE, _scores_csv(problem, [entry for entry, _ in entries_with(entries, rows)], scores.scores[rows], found_by_folds, pick))
+    folder.replace(SCORES_FILE, _scores_csv(problem, entries, scores.scores[rows], found_by_folds, pick))
     folder.replace(FILE, document.model_dump_json(indent=1))
-
-
-def entries_with(entries: Sequence[Entry], rows: Sequence[int]) -> list[tuple[Entry, int]]:
-    """Entries with the row of the scores they belong to."""
-    return list(zip(entries, rows, strict=True))
 
 
 def pick_of_fold(
@@ -188,7 +183,8 @@ def _score(
         )
         for family in problem.families
     ]
-    failures, offset = {}, 0
+    failures: dict[tuple[int, int], Invalid] = {}
+    offset = 0
     for family, scores in zip(problem.families, found, strict=True):
         failures |= {(row, offset + network): failure for (row, network), failure in scores.failures.items()}
         offset += len(family.networks(part))
@@ -233,7 +229,8 @@ def _entries(
     if found_by_folds:  # discovered proxies have seen these networks; only what the folds say of them is a measurement
         scores[: len(front)] = np.nan
         scores[pick_row], kinds[pick_row] = _cross_fitted(found_by_folds, scores.shape[1])
-    measured = _measured(problem, ids, scores, kinds, n_found=len(front), pick=pick_row, is_cross_fitted=bool(found_by_folds))
+    shown = [row for row in range(len(ids)) if not found_by_folds or row == pick_row or row >= len(front)]
+    measured = _measured(problem, len(ids), shown, scores, kinds)
     versus = _versus_pick(problem, ids, scores, pick_row, measured)
     entries = []
     for row, candidate in enumerate(front):
@@ -297,17 +294,13 @@ def _by_sample(fitness: Fitness) -> dict[str, Measurement]:
 
 def _measured(
     problem: Problem,
-    ids: Sequence[str],
+    n_proxies: int,
+    rows: Sequence[int],
     scores: npt.NDArray[np.float64],
     kinds: Sequence[list[str | None]],
-    *,
-    n_found: int,
-    pick: int,
-    is_cross_fitted: bool,
 ) -> list[dict[str, Measurement]]:
-    """By proxy and sample; of a cross-fitted run the pick and the published proxies alone."""
-    rows = [row for row in range(len(ids)) if not is_cross_fitted or row == pick or row >= n_found]
-    found: list[dict[str, Measurement]] = [{} for _ in ids]
+    """By proxy and sample, of the proxies in these rows; the others have none."""
+    found: list[dict[str, Measurement]] = [{} for _ in range(n_proxies)]
     for labels in problem.labels("report"):
         measured = measure_many(
             scores[rows],

@@ -211,8 +211,8 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
         if n_folds:
             families, dealt = _cross_fitted(families[0], n_folds, config.seed)
             notes.append(
-                f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one of "
-                f"{n_folds} searches that did not see it, and the proxy that is delivered is evolved on all of them."
+                f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one "
+                f"of {n_folds} searches that did not see it, and the delivered proxy is evolved on all of them."
             )
     return Problem(config=config, families=tuple(families), folds=dealt, notes=tuple(notes))
 
@@ -280,8 +280,8 @@ def _own_benchmark(sample: SampleSettings, given: Given | None, architectures: S
     source: Any = given.accuracies if given is not None and given.accuracies is not None else sample.accuracies
     if source is None:
         raise ConfigError(
-            "The accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with a "
-            "column of names and one of accuracies for each data set, and nothing is named"
+            "The accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with "
+            "a column of names and one of accuracies for each data set, and nothing is named"
         )
     return load_accuracies(Path(source) if isinstance(source, str) else source, architectures)
 
