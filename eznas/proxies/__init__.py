@@ -15,6 +15,7 @@ from eznas.proxies.named import (
     aggregate_named,
     gallery_names,
     gallery_proxy,
+    gallery_table,
     is_sum,
     proxy_named,
     proxy_of_entry,
@@ -25,7 +26,7 @@ from eznas.proxies.proxy import Proxy
 
 __all__ = [
     "KNOWN_PROGRAMS", "RECIPES", "ProgramProxy", "Proxy", "RankAggregate", "Recipe", "Reference", "StoredProxy",
-    "aggregate_named", "batch_size_for", "gallery_names", "gallery_proxy", "is_sum", "load_proxy_file",
+    "aggregate_named", "batch_size_for", "gallery_names", "gallery_proxy", "gallery_table", "is_sum", "load_proxy_file",
     "proxy_from_json", "proxy_named", "proxy_of_entry", "proxy_to_json", "published_proxy", "recipe_for",
     "statistics_for",
 ]  # fmt: skip

@@ -160,3 +160,13 @@ def gallery_proxy(name: str) -> StoredProxy:
     stored = load_proxy_file(Path(str(files("eznas") / GALLERY / f"{name}.json")))
     proxy = stored.proxy
     return replace(stored, proxy=replace(proxy, name=name)) if isinstance(proxy, ProgramProxy) else stored
+
+
+def gallery_table() -> list[dict[str, str]]:
+    """What is shipped, one row each, for people."""
+    rows = []
+    for name in gallery_names():
+        proxy = gallery_proxy(name).proxy
+        formula = proxy.program.text if isinstance(proxy, ProgramProxy) else ""
+        rows.append({"name": name, "needs": ", ".join(sorted(proxy.needs)) or "nothing", "formula": formula})
+    return rows

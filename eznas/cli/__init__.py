@@ -1,0 +1,91 @@
+"""The command line: results on stdout, progress and messages on stderr, one readable sentence per error.
+
+Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
+
+* `running`: evolve, resume, extend; `looking`: front, show, report, export.
+* `scoring`: score, aggregate, estimators, gallery; `searching`: nas; `machine`: data, doctor.
+* `options`: what they share.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from eznas.cli import looking, machine, running, scoring, searching
+from eznas.cli.options import INTERRUPTED
+from eznas.errors import ConfigError, EznasError
+
+app = typer.Typer(
+    name="eznas",
+    help="Discover zero-cost proxies for neural architecture search.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (running, looking, scoring, searching, machine):
+    commands.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Discover zero-cost proxies for neural architecture search."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("eznas"))
+        raise typer.Exit
+    context.obj = {"debug": debug}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in arguments
+    if debug:
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except EznasError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        return 2 if isinstance(error, ConfigError) else 1
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _usage_or_bug(error)
+
+
+def _usage_or_bug(error: Exception) -> int:
+    """Typer's own complaints are usage errors; disk trouble is the user's; anything else is a bug to report."""
+    if hasattr(error, "exit_code") and hasattr(error, "format_message"):
+        message = error.format_message()
+        if message:  # without one, the help has been shown instead
+            typer.echo(f"error: {message}", err=True)
+        return 2
+    if isinstance(error, OSError):
+        from eznas.files import remedy
+
+        typer.echo(f"error: {error.strerror or error} ({error.filename or 'no file'}); {remedy(error)}", err=True)
+        return 1
+    typer.echo(
+        f"error: internal error, please report it ({type(error).__name__}: {error}); --debug shows more", err=True
+    )
+    return 1

@@ -1,0 +1,78 @@
+"""What the commands share: options, forms of tables, the machine, the width of the terminal."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from eznas.study import Machine
+
+INTERRUPTED = 130
+
+
+class Format(StrEnum):
+    """Of printed tables."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Target(StrEnum):
+    """Forms of an exported proxy."""
+
+    PYTHON = "python"
+    JSON = "json"
+    LATEX = "latex"
+    SYMPY = "sympy"
+
+
+class Combination(StrEnum):
+    """Of the members of an aggregate."""
+
+    LOG_RANK = "log-rank"
+    RANK_SUM = "rank-sum"
+
+    @property
+    def stored(self) -> Any:
+        """As files and functions call it."""
+        return self.value.replace("-", "_")
+
+
+Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
+Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
+TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]
+Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
+Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
+
+
+def make_machine(workers: int, ray_address: str | None, device: str) -> Machine:
+    """Where to work."""
+    from eznas.study import Machine
+
+    return Machine(workers=workers, ray_address=ray_address, device=device)
+
+
+def width() -> int:
+    """Of the terminal, or of what is written elsewhere."""
+    import shutil
+
+    return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 160
+
+
+def announce(path: Path, *, err: bool = False) -> None:
+    """Name a file that was written; what went through a pipe or to a device stays as it was written."""
+    from eznas.files import is_replaceable
+
+    if is_replaceable(path):
+        typer.echo(path, err=err)

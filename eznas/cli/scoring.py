@@ -1,0 +1,146 @@
+"""Commands about proxies and networks: score, aggregate, estimators, gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eznas.cli.options import (
+    Address,
+    Combination,
+    Device,
+    Format,
+    Output,
+    Quiet,
+    TableFormat,
+    Workers,
+    announce,
+    make_machine,
+    width,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (score, aggregate, estimators, gallery):
+        app.command()(command)
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Settings of networks and probe, as in eznas evolve.")
+]
+
+
+def score(
+    proxies: Annotated[
+        list[str],
+        typer.Argument(
+            help="Published name, proxy file (.json), RUN:ID, gallery:NAME, a formula such as '(sum_layers (mean "
+            "weight))', or a sum of names such as jacob_cov+parameter_count; several also with commas."
+        ),
+    ],
+    networks: Annotated[
+        str,
+        typer.Option(
+            "--networks",
+            help="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO, a NAS-Bench-201 cell, nb101:CELL[;...], "
+            "darts:CELLS[;...], python:module:function[#name] for networks of your own, or @FILE with one of these per "
+            "line. Around a cell stands what networks.cells_per_stage and networks.channels say (1 and 16; the full "
+            "skeletons have 5 and 16, of nb101 3 and 128, of darts 2 and 32).",
+        ),
+    ],
+    form: TableFormat = Format.TABLE,
+    overrides: Settings = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with.")
+    ] = None,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Score networks with proxies; higher predicts a higher accuracy.
+
+    A RUN:ID and a proxy file bring the conditions along under which they were found. A sum, or a published aggregate by
+    name (az_nas, te_nas, vkdnw_agg), ranks the networks among each other. A network that a proxy cannot score is
+    explained, and the others are scored.
+
+    Example: eznas score naswot,runs/first:best --networks nb201:random:20
+    """
+    from eznas.progress import make_observer
+    from eznas.scoring import split_names
+    from eznas.study import score as scoring
+
+    names = split_names(proxies)
+    machine = make_machine(workers, ray_address, device)
+    with make_observer(quiet=quiet) as observer:
+        if output is not None:
+            scoring.score_into_file(
+                output, names, networks, overrides=overrides or (), machine=machine, observer=observer
+            )
+            typer.echo(output)
+            return
+        scored = scoring.score(names, networks, overrides=overrides or (), machine=machine, observer=observer)
+    for note in () if quiet else scored.notes:
+        typer.echo(note, err=True)
+    typer.echo(scoring.scores_text(scored, form.value), nl=False)
+
+
+def aggregate(
+    members: Annotated[
+        str, typer.Argument(help="A sum of proxies, jacob_cov+parameter_count or 2*naswot+zen; or az_nas, te_nas, ...")
+    ],
+    reference: Annotated[str, typer.Option("--reference", help="Networks to rank among, as --networks of score.")],
+    mode: Annotated[
+        Combination | None, typer.Option("--mode", help="Sum of log ranks or of ranks; without, as published.")
+    ] = None,
+    overrides: Settings = None,
+    output: Output = None,
+    workers: Workers = 0,
+    ray_address: Address = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
+    from eznas.files import write_output
+    from eznas.progress import make_observer
+    from eznas.proxies import proxy_to_json
+    from eznas.study.score import make_aggregate
+
+    with make_observer(quiet=quiet) as observer:
+        made = make_aggregate(
+            members,
+            reference,
+            mode=mode.stored if mode else None,
+            overrides=overrides or (),
+            machine=make_machine(workers, ray_address, device),
+            observer=observer,
+        )
+    if not quiet:
+        for member, n_failed in zip(made.members, made.reference.n_failed, strict=True):
+            if n_failed:
+                typer.echo(f"{member.name} failed on {n_failed} of {made.reference.n}; they rank last.", err=True)
+    text = proxy_to_json(made)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    write_output(output, text)
+    announce(output)
+
+
+def estimators(form: TableFormat = Format.TABLE) -> None:
+    """The published estimators that eznas score knows by name, and what each needs."""
+    from eznas.estimators import estimators_table
+    from eznas.tables import render_table
+
+    typer.echo(render_table(estimators_table(), form.value, width=width()), nl=False)
+
+
+def gallery(form: TableFormat = Format.TABLE) -> None:
+    """The discovered proxies that are shipped, for eznas score gallery:NAME."""
+    from eznas.proxies import gallery_table
+    from eznas.tables import render_table
+
+    typer.echo(render_table(gallery_table(), form.value, width=width()), nl=False)
