@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, shown, unknown
+from eznas.names import nearest, printable, shown, unknown
 from eznas.randomness import derived_seed
 from eznas.spaces.architecture import Architecture, check_space
 from eznas.spaces.content import module_digest
@@ -43,7 +43,7 @@ from eznas.spaces.space import SearchSpace
 
 NAME: Final = "python"
 _EXAMPLE: Final = "python:package.module:function"
-_PACKAGE: Final = str(Path(__file__).resolve().parents[1])
+_OURS: Final = (str(Path(__file__).resolve().parents[1]), str(Path(importlib.__file__).parent), "<frozen ")
 _LIBRARIES: Final = tuple(
     path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))
 )
@@ -156,7 +156,7 @@ class OwnNetworks:
         return self._digests[name]
 
 
-def family(given: Any, where: str, prefix: str = "") -> OwnNetworks:
+def family(given: Any, where: str) -> OwnNetworks:
     """Networks by name from what a user gives.
 
     Args:
@@ -164,17 +164,22 @@ def family(given: Any, where: str, prefix: str = "") -> OwnNetworks:
             called by their positions, ``"0"`` the first. A network is a module or a function without arguments that
             makes one.
         where: what to call them in messages.
-        prefix: of the text of an architecture, before its name.
 
     Raises:
         ArchitectureError: if it is none of these, gives no network, or two of one name.
     """
+    return _collected(lambda: given, where, "")
+
+
+def _collected(give: Callable[[], Any], where: str, prefix: str) -> OwnNetworks:
+    """Networks by name from what a function of the user gives."""
     try:
         with _seeded("function"):
+            given = give()
             pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given, where))]
     except ArchitectureError:
         raise
-    except Exception as error:  # a foreign iterable may raise anything; the cause stays attached
+    except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
         raise ArchitectureError(f"{where} raised {_said(error)}; correct that function.") from error
     found: dict[str, Given] = {}
     for name, network in pairs:
@@ -191,8 +196,10 @@ def family(given: Any, where: str, prefix: str = "") -> OwnNetworks:
 
 
 def _problem(name: object, network: object, found: Mapping[str, Given]) -> str:
-    if not isinstance(name, str) or not name or not name.isprintable():
+    if not isinstance(name, str) or not name:
         return "has no text as a name"
+    if not name.isprintable():
+        return "has control characters in the name"
     if name in found:
         return "names it twice"
     if isinstance(network, torch.export.ExportedProgram):
@@ -314,20 +321,14 @@ def _family_of(arch: Architecture) -> OwnNetworks:
 @lru_cache(maxsize=8)
 def _family(where: str) -> OwnNetworks:
     """What the function gives, by name; it is called once in each process."""
-    said = shown(where, 100)[1:-1]
     with _seeded("import"):
         function = _imported(where)
-    try:
-        with _seeded("function"):
-            given = function()
-    except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
-        raise ArchitectureError(f"{said} raised {_said(error)}; correct that function.") from error
-    return family(given, said, f"{where}#")
+    return _collected(function, printable(where, 100), f"{where}#")
 
 
 def _imported(where: str) -> Callable[[], Any]:
     module, _, name = where.partition(":")
-    said = shown(where, 100)[1:-1]
+    said = printable(where, 100)
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ArchitectureError(f"Expected {_EXAMPLE}, but got {NAME}:{said}; name a module and a function in it.")
     try:
@@ -358,7 +359,7 @@ def _imported(where: str) -> Callable[[], Any]:
 def _said(error: BaseException, *, with_kind: bool = True) -> str:
     """An error of foreign code as part of a sentence, with the file and the line it came from."""
     lines = str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines() or [""]
-    text = shown(lines[0], 200)[1:-1]
+    text = printable(lines[0], 200)
     kind = type(error).__name__
     said = (f"{kind}: {text}" if text else kind) if with_kind else text
     place = _place(error)
@@ -371,7 +372,7 @@ def _place(error: BaseException) -> str:
         return _line(error.filename, error.lineno)
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__)
-        if frame.lineno and not frame.filename.startswith((_PACKAGE, "<frozen "))
+        if frame.lineno and not frame.filename.startswith(_OURS)
     ]  # fmt: skip
     own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
     found = (own or frames)[-1:]
@@ -381,7 +382,7 @@ def _place(error: BaseException) -> str:
 def _line(file: str, line: int) -> str:
     with suppress(ValueError, OSError):
         file = str(Path(file).relative_to(Path.cwd()))
-    return f"{shown(file, 120)[1:-1]}, line {line}"
+    return f"{printable(file, 120)}, line {line}"
 
 
 # Modules --------------------------------------------------------------------------------------------------------------

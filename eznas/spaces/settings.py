@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from eznas.errors import ArchitectureError
+from eznas.forms import Form
 from eznas.spaces.initialise import Scheme
 
 N_STAGES: Final = 3
@@ -15,14 +16,12 @@ N_STAGES: Final = 3
 Positive = Annotated[int, Field(strict=True, ge=1)]
 
 
-class SpaceSettings(BaseModel):
+class SpaceSettings(Form):
     """How networks of a search space are built. Every space has its own; the field ``space`` tells them apart.
 
     Raises:
         pydantic.ValidationError: if a field is unknown or has a value it cannot have.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     space: str
 

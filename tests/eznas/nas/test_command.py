@@ -96,11 +96,11 @@ def test_columns_of_a_file_are_aggregated_into_one_more_row(capsys: Capsys, tmp_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["score", "--aggregate", "params+naswot"], "no --proxy scores with 'naswot', only with params"),
+        (["score", "--aggregate", "params+naswot"], "Unknown --proxy 'naswot'; known are params"),
         (["score", "--aggregate", "param+params"], "did you mean 'params'?"),
         (["score", "--aggregate", "params+"], "An aggregate is written NAME+NAME"),
         (["evolution", "--aggregate", "params"], "does not take --aggregate"),
-        (["evolve"], "Unknown search 'evolve', expected one of score, optimum"),
+        (["evolve"], "Unknown search 'evolve'; known are score, optimum"),
         (["scores"], "did you mean 'score'?"),
         (["score", "--proxy", "naswot"], "eznas score PROXY --networks nb201:all --output FILE.csv"),
         (["evolution", "--proxy", "params"], "The search 'evolution' does not take --proxy"),

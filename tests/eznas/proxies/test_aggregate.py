@@ -251,7 +251,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "name": (lambda d: d.update(name="x\n"), "name of an aggregate is a line"),
     "long name": (lambda d: d.update(name="x" * 5_000), r"name of an aggregate is a line .{,200}$"),
     "no member": (lambda d: d["members"].__setitem__(0, "naswot"), "keys of a member of an aggregate are"),
-    "unknown estimator": (lambda d: d["members"][0].update(name="naswott"), "No published estimator is called"),
+    "unknown estimator": (lambda d: d["members"][0].update(name="naswott"), "Unknown published estimator"),
     "member twice": (lambda d: d["members"][1].update(name="jacob_cov"), "occurs twice"),
     "turned": (lambda d: d["members"][0].update(direction=-1), "direction of 'jacob_cov' is 1, as published"),
     "direction": (lambda d: d["members"][1].update(direction=0), "direction of a member is 1 or -1, got 0"),
