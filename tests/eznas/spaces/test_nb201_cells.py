@@ -7,6 +7,7 @@ import random
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from eznas.errors import ArchitectureError
@@ -207,6 +208,14 @@ def test_no_operation_writes_into_its_input() -> None:
         assert torch.equal(x, before), operation
 
 
+def test_plain_build_is_seeded_and_finite() -> None:
+    arch = nb201.from_index(11)
+    first, again, other = (nb201.build(arch, nb201.Settings(scheme="default"), seed) for seed in (1, 1, 2))
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(first(images), again(images))
+    assert not torch.equal(first(images), other(images))
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +225,8 @@ def test_no_operation_writes_into_its_input() -> None:
         ("", "six edges of"),
         ("|none~0|", "six edges of"),
         ("|none~0|+|none~0|none~1|+|none~0|none~1|none~1|", "six edges of"),
-        (" |none~0|+|none~0|none~1|+|none~0|none~1|none~2|", "without spaces"),
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|", "six edges of"),
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|" * 99, "six edges of"),
         ("|none~0|+|none~0|conv~1|+|none~0|none~1|none~2|", r"Edge 1->2 .* must hold one of none, .* holds 'conv'"),
         ("|none~0|+|none~0|~1|+|none~0|none~1|none~2|", "holds ''"),
     ],
@@ -248,13 +258,11 @@ def test_index_out_of_range(index: int) -> None:
     ("field", "value"), list(itertools.product(("cells_per_stage", "channels", "n_classes"), (0, -1, 1.5, True, "5")))
 )
 def test_bad_settings(field: str, value: object) -> None:
-    with pytest.raises(
-        ArchitectureError, match=f"Skeleton.{field} must be an integer of at least 1, but it is {value!r}"
-    ):
-        nb201.Settings(**{field: value})  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=f"1 validation error for Settings\n{field}\n"):
+        nb201.Settings.model_validate({field: value})
 
 
-@pytest.mark.parametrize(("size", "message"), [(0, "at least 1"), (30, "multiple of 4.*it is 30; use 32")])
+@pytest.mark.parametrize(("size", "message"), [(0, "use 16"), (30, "multiple of 4.*is 30; use 32")])
 def test_bad_input_size(size: int, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         nb201.mac_count(nb201.from_index(0), FULL, size)

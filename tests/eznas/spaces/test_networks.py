@@ -79,7 +79,7 @@ def test_eznas_scheme_on_a_network() -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_same_seed_same_network(scheme: Scheme) -> None:
-    first, again, other = (build_network(CELL, REDUCED, scheme=scheme, seed=seed) for seed in (4, 4, 5))
+    first, again, other = (build_network(CELL, nb201.Settings(scheme=scheme), seed=seed) for seed in (4, 4, 5))
     assert first.training
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
@@ -109,6 +109,7 @@ def _global_states() -> tuple[object, ...]:
 def test_global_generators_are_left_alone() -> None:
     before = _global_states()
     build_network(CELL, REDUCED, seed=1)
+    nb201.build(CELL, nb201.Settings(scheme="default"), 0)
     assert _global_states() == before
 
 
@@ -130,7 +131,7 @@ def test_layers_without_affine_parameters() -> None:
 
 def test_unknown_scheme() -> None:
     with pytest.raises(ArchitectureError, match="must be one of default, eznas, but it is 'xavier'"):
-        build_network(CELL, REDUCED, scheme="xavier", seed=0)  # type: ignore[arg-type]
+        initialise_(nn.Linear(2, 2), "xavier", _generator())  # type: ignore[arg-type]
 
 
 def test_layer_without_a_rule() -> None:
@@ -142,5 +143,5 @@ def test_layer_without_a_rule() -> None:
 
 
 def test_unknown_space() -> None:
-    with pytest.raises(ArchitectureError, match="unknown search space 'nb301'; known spaces are nb201"):
-        build_network(Architecture("nb301", "x"), REDUCED, seed=0)
+    with pytest.raises(ArchitectureError, match="Unknown search space 'transnas'; known are nb201, nb101"):
+        build_network(Architecture("transnas", "x"), REDUCED, seed=0)
