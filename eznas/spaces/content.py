@@ -1,11 +1,11 @@
 """The content of a network as a digest: two networks share one exactly if everything that can be read of them is equal.
 
-What is read: the tree of modules with the qualified name of every class, ``extra_repr``, whether it is in train mode
-and its attributes (numbers, texts, containers of these, arrays, other tensors, functions, and the attributes of other
-objects); name, shape, type, values and need of a gradient of every parameter and buffer, and which are one and the same
-tensor; and the source text of every class that is not torch's own, its code where there is no source. What is not: the
-values of meta tensors, functions and constants of a module that a forward pass looks up by name, compiled extensions,
-and the sources of torch, whose version is not part of the digest either.
+What is read: the tree of modules with the qualified name of every class, ``extra_repr``, whether it is in train mode,
+its hooks and its attributes (numbers, texts, containers of these, arrays, tensors, functions, and the attributes of
+other objects); name, shape, type, values and need of a gradient of every parameter and buffer, and which are one and
+the same tensor; and the source text of every class that is not torch's own, its code where there is no source. What is
+not: the values of meta tensors, functions and constants of a module that a forward pass looks up by name, compiled
+extensions, and the sources of torch, whose version is not part of the digest either.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-_OF_TORCH: Final = frozenset(vars(nn.Module())) - {
-    "training", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
-}  # fmt: skip
-"""What every module has for torch's own use, without what changes a pass."""
+_OF_TORCH: Final = frozenset(vars(nn.Module())) - {"training"}
+"""What every module has for torch's own use."""
+_HOOKS: Final = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
-_MAX_DEPTH: Final = 60
+_MAX_DEPTH: Final = 150
 
 
 def module_digest(network: nn.Module) -> str:
@@ -55,10 +54,11 @@ class _Reader:
         if isinstance(value, _PLAIN):
             self.say(type(value).__name__, repr(value))
             return
-        if id(value) in self._met:
-            self.say("again", self._met[id(value)][0])
-            return
-        self._met[id(value)] = (len(self._met), value)
+        if not isinstance(value, tuple | frozenset):  # of equal immutable ones it is chance which are one object
+            if id(value) in self._met:
+                self.say("again", self._met[id(value)][0])
+                return
+            self._met[id(value)] = (len(self._met), value)
         if depth > _MAX_DEPTH:
             self.say("deep", _name(type(value)))
             return
@@ -106,9 +106,8 @@ class _Reader:
             case _:
                 self._class(type(value))
                 self.say(getattr(value, "__qualname__", ""))  # of a built-in function
-                attributes = getattr(value, "__dict__", None)
-                if isinstance(attributes, dict) and not _is_of(type(value), "torch"):
-                    self._attributes(attributes, frozenset(), depth)
+                if type(value).__module__ != "torch.utils.hooks":  # handles count all hooks of the process
+                    self._attributes(_state(value), frozenset(), depth)
 
     def _module(self, module: nn.Module, depth: int) -> None:
         if isinstance(module, GraphModule):  # its class is made anew for every one, and its graph is that code
@@ -118,6 +117,8 @@ class _Reader:
             self._class(type(module))
             self.say(_extra(module))
             self._attributes(vars(module), _OF_TORCH, depth)
+            for kind in _HOOKS:
+                self.read([*getattr(module, kind).values()], depth + 1)  # their keys count all hooks of the process
         for kind in ("_parameters", "_buffers", "_modules"):
             members = getattr(module, kind)
             self.say(kind, len(members))
@@ -173,6 +174,20 @@ def _alone(value: Any) -> str:
     reader = _Reader()
     reader.read(value, _MAX_DEPTH - 5)
     return reader.hash.hexdigest()
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """The attributes of an object, also of one with slots."""
+    slots = [name for kind in type(value).__mro__ for name in _names(vars(kind).get("__slots__", ()))]
+    found = getattr(value, "__dict__", None)
+    return {name: getattr(value, name) for name in slots if hasattr(value, name)} | (
+        dict(found) if isinstance(found, dict) else {}
+    )
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if not name.startswith("__"))
 
 
 def _name(kind: type) -> str:

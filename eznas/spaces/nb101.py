@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -297,34 +298,51 @@ def named(text: str) -> tuple[Architecture, ...]:
 def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
     """Distinct pruned cells, no two of them isomorphic.
 
-    A matrix of seven vertices has each of its 21 possible edges with probability one half, and uniform operations; what
-    is no cell of the space is rejected, and what lies on no path is pruned, as the released code draws random cells. So
-    a cell is the more likely the more matrices prune to it.
+    They are drawn uniformly from all pruned cells with numbered vertices, and repeats are left out: a cell is the more
+    likely the more ways there are to number its vertices along its edges. As in the benchmark, most have seven vertices
+    and nine edges.
 
     Raises:
         ArchitectureError: if `n` is not in 1 .. `MAX_SAMPLE`.
-
-    Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, released code (random search).
     """
     check_sample_size(n, MAX_SAMPLE, "NAS-Bench-101")
+    sizes = range(2, MAX_VERTICES + 1)
+    weights = np.array([len(_pruned_matrices(size)) * float(len(OPERATIONS)) ** (size - 2) for size in sizes])
     found: dict[str, Architecture] = {}
-    upper = np.triu(np.ones((MAX_VERTICES, MAX_VERTICES), dtype=bool), 1)
     while len(found) < n:
-        matrix = (rng.random((MAX_VERTICES, MAX_VERTICES)) < 0.5) & upper
-        names = tuple(OPERATIONS[code] for code in rng.integers(len(OPERATIONS), size=MAX_VERTICES - 2))
-        try:
-            cell = Graph(tuple(map(tuple, matrix.tolist())), names).pruned()
-        except ArchitectureError:
-            continue
+        size = int(rng.choice(sizes, p=weights / weights.sum()))
+        codes = _pruned_matrices(size)
+        code = int(codes[rng.integers(len(codes))])
+        bits = {pair: bool(code >> place & 1) for place, pair in enumerate(_pairs(size))}
+        matrix = tuple(tuple(bits.get((i, j), False) for j in range(size)) for i in range(size))
+        cell = Graph(matrix, tuple(OPERATIONS[k] for k in rng.integers(len(OPERATIONS), size=size - 2)))
         found.setdefault(cell_hash(cell), architecture(cell))
     return tuple(found.values())
+
+
+def _pairs(n: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(n) for j in range(i + 1, n)]
+
+
+@lru_cache(maxsize=MAX_VERTICES)
+def _pruned_matrices(n: int) -> npt.NDArray[np.int32]:
+    """The matrices of n vertices, all on a path, with at most nine edges: bit k is the k-th of `_pairs`."""
+    pairs = _pairs(n)
+    codes = np.arange(2 ** len(pairs), dtype=np.int32)
+    is_cell = sum((codes >> place & 1 for place in range(len(pairs))), np.zeros_like(codes)) <= MAX_EDGES
+    for vertex in range(n):  # all lie on a path if every one is fed by an earlier and feeds a later one
+        for end in (0, 1):
+            mask = sum(1 << place for place, pair in enumerate(pairs) if pair[end] == vertex)
+            if mask:
+                is_cell &= (codes & mask) != 0
+    return codes[is_cell]
 
 
 def neighbours(arch: Architecture) -> tuple[Architecture, ...]:
     """The pruned cells one edit away that compute something else: each once, in a fixed order.
 
-    An edit gives one inner vertex another operation, adds or removes one edge, or puts a new vertex with any operation
-    on an edge. It is made on the pruned cell, and the result is pruned.
+    An edit gives one inner vertex another operation, adds or removes one edge, puts a new vertex with any operation on
+    an edge, or takes one off that has one edge in and one out. It is made on the pruned cell, and the result is pruned.
 
     Raises:
         ArchitectureError: if `arch` is not a cell of this space.
@@ -349,7 +367,7 @@ def _edited(cell: Graph) -> Iterator[tuple[tuple[tuple[bool, ...], ...], tuple[s
         for other in OPERATIONS:
             if other != name:
                 yield cell.matrix, (*names[:vertex], other, *names[vertex + 1 :])
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    pairs = _pairs(n)
     for edge in pairs:
         flipped = [[bit != ((i, j) == edge) for j, bit in enumerate(row)] for i, row in enumerate(cell.matrix)]
         yield tuple(map(tuple, flipped)), names
@@ -362,6 +380,14 @@ def _edited(cell: Graph) -> Iterator[tuple[tuple[tuple[bool, ...], ...], tuple[s
         wider[source][target] = wider[target][target + 1] = True
         for name in OPERATIONS:
             yield tuple(map(tuple, wider)), (*names[: target - 1], name, *names[target - 1 :])
+    for vertex in range(1, n - 1):
+        sources = [i for i in range(n) if cell.matrix[i][vertex]]
+        targets = [j for j in range(n) if cell.matrix[vertex][j]]
+        if len(sources) == len(targets) == 1 and not cell.matrix[sources[0]][targets[0]]:
+            joined = [[*row] for row in cell.matrix]
+            joined[sources[0]][targets[0]] = True
+            kept = [i for i in range(n) if i != vertex]
+            yield tuple(tuple(joined[i][j] for j in kept) for i in kept), (*names[: vertex - 1], *names[vertex:])
 
 
 def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:

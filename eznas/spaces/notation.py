@@ -82,7 +82,7 @@ class _Tokens:
 
     def take(self, sign: str) -> None:
         if not self.at(sign):
-            raise ValueError(f"{sign} is missing")
+            raise ValueError(f"the sign {sign} is missing")
         self.advance()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
+from eznas.randomness import stream
 from eznas.spaces import Architecture, CellSettings, build_network, darts
 from tests.eznas.spaces.reference import rows
 from tests.eznas.spaces.sizes import check_sizes
@@ -63,6 +66,53 @@ def test_the_code_of_any_cells(cells: darts.CellPair, normalised: bool) -> None:
         ends = ["_bn" if normalised and "pool" in operation else "" for operation, _ in cell]
         text.append(tuple((operation + end, source) for (operation, source), end in zip(cell, ends, strict=True)))
     assert darts.from_code(str(tuple(code)), normalised_pooling=normalised) == darts.architecture(darts.CellPair(*text))
+
+
+# Drawing and changing -------------------------------------------------------------------------------------------------
+
+
+def edges_of(arch: Architecture) -> list[darts.Edge]:
+    cells = darts.cell_pair(arch)
+    return [*cells.normal, *cells.reduce]
+
+
+def test_drawn_cells_are_uniform_over_operations_and_pairs_of_nodes() -> None:
+    drawn = [edges_of(arch) for arch in darts.sample(stream(1), 2_000)]
+    operations = Counter(operation for edges in drawn for operation, _ in edges)
+    assert set(operations) == set(darts.CODES)
+    assert max(operations.values()) / min(operations.values()) < 1.1
+    for node in range(4):
+        for place in (2 * node, 8 + 2 * node):
+            pairs = Counter((edges[place][1], edges[place + 1][1]) for edges in drawn)
+            assert set(pairs) == set(itertools.combinations(range(node + 2), 2))
+            assert max(pairs.values()) / min(pairs.values()) < 1.5
+
+
+@given(genotypes(), st.integers(0, 99))
+def test_an_edit_changes_one_edge_in_one_respect(cells: darts.CellPair, seed: int) -> None:
+    arch = darts.architecture(cells)
+    before, after = edges_of(arch), edges_of(darts.mutate(arch, stream(seed)))
+    changed = [place for place in range(16) if before[place] != after[place]]
+    assert len(changed) == 1
+    (operation, source), (new_operation, new_source) = before[changed[0]], after[changed[0]]
+    assert (operation == new_operation) != (source == new_source)
+    if source != new_source:
+        assert new_source != after[changed[0] ^ 1][1]
+
+
+def test_edits_keep_poolings_normalised_and_reach_every_edge() -> None:
+    arch, rng = darts.from_code(FIRST_CODE, normalised_pooling=True), stream(4)
+    touched = set()
+    for _ in range(400):
+        after = darts.mutate(arch, rng)
+        touched |= {place for place in range(16) if edges_of(arch)[place] != edges_of(after)[place]}
+        arch = after
+        assert all(operation not in ("max_pool_3x3", "avg_pool_3x3") for operation, _ in edges_of(arch))
+    assert touched == set(range(16))
+
+
+def test_levels_are_numbers_of_convolutions() -> None:
+    assert darts.level(darts.architecture(FIRST_TEXT)) == FIRST_TEXT.count("conv_") == 7
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from eznas.errors import ArchitectureError
+from eznas.randomness import stream
 from eznas.spaces import Architecture, CellSettings, build_network, nb101
 from tests.eznas.spaces.reference import rows
 from tests.eznas.spaces.sizes import check_sizes
@@ -92,6 +94,69 @@ def test_channels_of_vertices(text: str, out: int) -> None:
 def test_channels_that_do_not_divide_go_to_the_first() -> None:
     graph = nb101.graph(nb101.architecture("01110.00001.00001.00001.00000:conv1x1,conv1x1,conv1x1"))
     assert graph.channels(128) == (43, 43, 42, 128)
+
+
+# Drawing and changing -------------------------------------------------------------------------------------------------
+
+
+def test_matrices_to_draw_from_are_those_of_pruned_cells() -> None:
+    """Counted once more, one matrix at a time."""
+    for n in range(2, 6):
+        pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+        count = 0
+        for bits in itertools.product((False, True), repeat=len(pairs)):
+            edges = dict(zip(pairs, bits, strict=True))
+            matrix = tuple(tuple(edges.get((i, j), False) for j in range(n)) for i in range(n))
+            with contextlib.suppress(ArchitectureError):
+                cell = nb101.Graph(matrix, ("conv3x3",) * (n - 2))
+                count += cell == cell.pruned()
+        assert count == len(nb101._pruned_matrices(n))
+
+
+def test_drawn_cells_are_pruned_and_distinct() -> None:
+    drawn = nb101.sample(stream(3), 400)
+    assert len({nb101.function(arch) for arch in drawn}) == 400
+    assert all(nb101.graph(arch) == nb101.graph(arch).pruned() for arch in drawn)
+    sizes = [nb101.graph(arch).n_vertices for arch in drawn]
+    n_numbered = {5: 121 * 3**3, 6: 1_545 * 3**4, 7: 4_793 * 3**5}
+    assert sizes.count(7) / 400 == pytest.approx(n_numbered[7] / sum(n_numbered.values()), abs=0.05)
+
+
+@hypothesis_settings(deadline=None)
+@given(cells())
+def test_neighbours_differ_by_one_edit(text: str) -> None:
+    """An operation, an edge, or a vertex; what an edit cuts off is pruned, so edges alone may go by the number."""
+    cell = nb101.graph(nb101.architecture(text)).pruned()
+    near = nb101.neighbours(nb101.architecture(text))
+    functions = {nb101.function(arch) for arch in near}
+    assert len(functions) == len(near)
+    assert nb101.function(nb101.architecture(text)) not in functions
+    n_edges = sum(map(sum, cell.matrix))
+    for arch in near:
+        other = nb101.graph(arch)
+        assert other == other.pruned()
+        assert other.n_vertices <= cell.n_vertices + 1
+        assert sum(map(sum, other.matrix)) <= n_edges + 1
+        if other.matrix == cell.matrix:
+            assert sum(a != b for a, b in zip(other.operations, cell.operations, strict=True)) == 1
+
+
+def test_edits_lead_back_and_anywhere() -> None:
+    """From a small cell to each of its neighbours and back; in 200 edits, to cells of many sizes."""
+    for text in ("01.00:", "010.001.000:conv3x3"):
+        cell = nb101.architecture(text)
+        for arch in nb101.neighbours(cell):
+            assert nb101.function(cell) in {nb101.function(other) for other in nb101.neighbours(arch)}, arch
+    rng, sizes = stream(0), set()
+    for _ in range(200):
+        cell = nb101.mutate(cell, rng)
+        sizes.add(nb101.graph(cell).n_vertices)
+    assert sizes >= {4, 5, 6, 7}
+
+
+def test_levels_are_numbers_of_convolutions() -> None:
+    levels = [nb101.level(nb101.architecture(text)) for text in SAMPLED]
+    assert levels == [4, 4, 0, 0, 1, 3]  # of the last one more is pruned
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------

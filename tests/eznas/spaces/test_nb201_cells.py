@@ -125,6 +125,10 @@ def test_zero_cells_ignore_their_input() -> None:
             assert not cell(images[:, :2]).any(), arch
 
 
+def test_levels_are_numbers_of_convolution_edges() -> None:
+    assert [nb201.level(nb201.from_index(index)) for index in (1462, 1651, 0, 6111)] == [6, 0, 2, 5]
+
+
 # Closed forms ---------------------------------------------------------------------------------------------------------
 
 
