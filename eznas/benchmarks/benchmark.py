@@ -23,7 +23,7 @@ DATASETS: Final = ("cifar10", "cifar100", "imagenet16")
 """The data sets of NAS-Bench-201; other benchmarks have others."""
 
 Column = tuple[str, Split, int | None]
-"""What one table of accuracies is of: data set, split, epochs of training (None: a full training, epochs not stated)."""
+"""What one table of accuracies is of: data set, split, epochs of training (None: in full, epochs not stated)."""
 
 
 @dataclass(frozen=True, eq=False)

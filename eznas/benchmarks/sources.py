@@ -65,7 +65,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="NAS-Bench-101 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb101_zero,
                 files=(suite_zero.NB101_FILE,),
-                good_for="the graphs whose published scores are known; validation accuracies only",
+                good_for="the graphs whose published scores are known, many of them twice; validation accuracies only",
             ),
             BenchmarkSource(
                 name="nb301",
