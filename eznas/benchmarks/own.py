@@ -21,7 +21,6 @@ Every assumption becomes a note of the benchmark; whatever can be read in two wa
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import numbers
@@ -38,7 +37,7 @@ import numpy.typing as npt
 from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
-from eznas.names import one_line, shown
+from eznas.names import nearest, one_line, shown
 from eznas.spaces import Architecture
 
 UNNAMED: Final = "own"
@@ -544,8 +543,8 @@ def _accuracy_columns(
 def _position(sheet: _Sheet, name: str) -> int:
     if name in sheet.header:
         return sheet.header.index(name)
-    nearest = difflib.get_close_matches(str(name)[:100], sheet.header, n=1)
-    hint = f" (nearest is {shown(nearest[0])})" if nearest else ""
+    close = nearest(str(name), sheet.header)
+    hint = "" if close is None else f" (nearest is {shown(close)})"
     raise BenchmarkError(
         f"'columns' names {shown(name)}, but {sheet.where} has no such column{hint}; it has "
         f"{_listed([each for each in sheet.header if each])}."

@@ -15,7 +15,7 @@ from eznas.benchmarks.sample import learning_split
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
-from eznas.spaces import Architecture, space_of
+from eznas.spaces import SPACES, Architecture
 
 Strategy = Literal["uniform", "stratified"]
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
@@ -142,7 +142,7 @@ def partition(
             f"The strategy of a partition must be one of {', '.join(STRATEGIES)}, but it is {strategy!r}; use one of "
             "them."
         )
-    pools = _dealt(benchmark.architectures, stream(seed, "partition", "deal"))
+    pools = _dealt(benchmark, stream(seed, "partition", "deal"))
     if not all(pools.values()):
         raise BenchmarkError(
             f"The {len(benchmark.architectures)} networks of benchmark {benchmark.name!r} compute too few different "
@@ -192,7 +192,7 @@ def folds(
         BenchmarkError: if `k` is below 2 or there are fewer functions, or there are no such accuracies.
     """
     pool = benchmark.architectures
-    classes = _bundles(pool)
+    classes = _bundles(benchmark)
     if not 2 <= k <= len(classes):
         raise BenchmarkError(
             f"Benchmark {benchmark.name!r} can be divided into 2 to {len(classes)} folds, as many as it has different "
@@ -224,8 +224,9 @@ def _learned(
 
 
 def function_of(arch: Architecture) -> tuple[str, str]:
-    """A key that architectures computing the same function share."""
-    return (arch.space, space_of(arch).function(arch))
+    """A key that architectures computing the same function share; each its own in a space that is not of `SPACES`."""
+    space = SPACES.get(arch.space)
+    return (arch.space, arch.spec if space is None else space.function(arch))
 
 
 def is_frequent(n_cells: int, n_all: int) -> bool:
@@ -233,21 +234,22 @@ def is_frequent(n_cells: int, n_all: int) -> bool:
     return n_all >= FEW and n_cells > max(1.0, FREQUENT_SHARE * n_all)
 
 
-def _bundles(pool: tuple[Architecture, ...]) -> list[list[int]]:
+def _bundles(benchmark: Benchmark) -> list[list[int]]:
     """Positions of architectures that must stay together: those of one function, unless it is frequent."""
-    members: dict[tuple[str, str], list[int]] = {}
-    for position, arch in enumerate(pool):
-        members.setdefault(function_of(arch), []).append(position)
+    members: dict[object, list[int]] = {}
+    for position, key in enumerate(benchmark.functions or map(function_of, benchmark.architectures)):
+        members.setdefault(key, []).append(position)
     return [
         bundle
         for cells in members.values()
-        for bundle in ([[cell] for cell in cells] if is_frequent(len(cells), len(pool)) else [cells])
+        for bundle in ([[cell] for cell in cells] if is_frequent(len(cells), len(benchmark.architectures)) else [cells])
     ]
 
 
-def _dealt(pool: tuple[Architecture, ...], rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
-    """Architectures of each part, in the order of the pool."""
-    bundles = _bundles(pool)
+def _dealt(benchmark: Benchmark, rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
+    """Architectures of each part, in the order of the benchmark."""
+    pool = benchmark.architectures
+    bundles = _bundles(benchmark)
     names = list(PART_SHARES)
     dealt: dict[str, list[int]] = {name: [] for name in names}
     if len(pool) < FEW:

@@ -5,7 +5,6 @@ The known sets are the rows of `IMAGE_SETS`: scikit-learn's embedded digits, and
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,7 @@ from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.own_images import own_images
 from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
-from eznas.names import shown
+from eznas.names import nearest, shown
 
 DIGITS: Final = "digits"
 MAX_BATCH_BYTES: Final = 8 * 2**30
@@ -160,8 +159,8 @@ def images_named(text: str) -> ImageSet:
     """
     found = IMAGE_SETS.get(text) or own_images(text)
     if found is None:
-        nearest = difflib.get_close_matches(text[:100].lower(), IMAGE_SETS, n=1)
-        hint = f" (nearest is {nearest[0]!r})" if nearest else ""
+        close = nearest(text, IMAGE_SETS)
+        hint = "" if close is None else f" (nearest is {close!r})"
         raise BenchmarkError(
             f"Images must come from one of {', '.join(IMAGE_SETS)}, an .npz file, a folder or "
             f"python:package.module:function, but {shown(text)} was asked{hint}; use one of them."

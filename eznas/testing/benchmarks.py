@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from eznas.benchmarks import Benchmark, Split, folds, learning_split, partition, reporting_split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
-from eznas.spaces import Architecture, darts, nb101, nb201
+from eznas.spaces import SPACES, Architecture
 
 N_LOOKED_AT: Final = 100
 """Architectures, drawn at random, that are looked at one by one."""
-_READ: Final[Mapping[str, Callable[[Architecture], Any]]] = {
-    nb201.SPACE: nb201.operations,
-    nb101.SPACE: nb101.graph,
-    darts.SPACE: darts.cell_pair,
-}
 
 
 def check_benchmark(benchmark: Benchmark) -> None:
@@ -59,10 +53,15 @@ def _check_architectures(benchmark: Benchmark) -> None:
     _check(len(set(architectures)) == len(architectures) > 0, f"the architectures of {benchmark.name} are distinct")
     spaces = {arch.space for arch in architectures}
     _check(spaces == {benchmark.space}, f"all architectures of {benchmark.name} are of its space, but some of {spaces}")
-    read = _READ.get(benchmark.space)
-    if read is not None:
-        for arch in _some(benchmark):
-            read(arch)
+    space = SPACES.get(benchmark.space)
+    if space is None:
+        return
+    functions = dict(zip(architectures, benchmark.functions or (), strict=False))  # empty where none are recorded
+    for arch in _some(benchmark):
+        _check(space.named(arch.spec) == (arch,), f"{arch.spec!r} of {benchmark.name} is written as its space does")
+        function = functions.get(arch)
+        is_right = function is None or function == space.function(arch)
+        _check(is_right, f"the functions of {benchmark.name} are those of its space, but {arch.spec!r} has {function!r}")
 
 
 def _check_tables(benchmark: Benchmark) -> None:
@@ -100,7 +99,7 @@ def _check_look_ups(benchmark: Benchmark) -> None:
         _check(is_kept, f"what a look-up in {benchmark.name} gives can be changed without changing the benchmark")
         stranger = Architecture(benchmark.space, "no such architecture")
         try:
-            benchmark.accuracy(stranger, dataset, split, epochs)
+            benchmark.accuracies([stranger], dataset, split, epochs)
         except BenchmarkError:
             continue
         raise AssertionError(f"{benchmark.name} refuses an architecture that it does not list")

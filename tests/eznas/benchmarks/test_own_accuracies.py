@@ -76,8 +76,8 @@ def test_several_columns(load: Callable[..., Benchmark]) -> None:
     table = _csv("name,params,cifar10_valid,cifar10_test,remark", lambda i: f"{1_000 * i},{50 + i},{40 + i},good")
     benchmark = load(table)
     assert benchmark.datasets == ("cifar10",)
-    assert benchmark.accuracy(NETWORKS[3], "cifar10", VALIDATION) == 53.0
-    assert benchmark.accuracy(NETWORKS[3], "cifar10", TEST) == 43.0
+    assert benchmark.accuracies([NETWORKS[3]], "cifar10", VALIDATION)[0] == 53.0
+    assert benchmark.accuracies([NETWORKS[3]], "cifar10", TEST)[0] == 43.0
     assert benchmark.notes == (
         "What does not look like accuracies in zoo.csv is left out ('params', 'remark'); to read such a column, name "
         "it in 'columns'.",
@@ -103,7 +103,7 @@ def test_columns_by_name(load: Callable[..., Benchmark]) -> None:
     assert list(load(table, columns=["val_acc"]).tables) == [("own", VALIDATION, None)]
     renamed = load(table, columns={"y": "cifar100_test", "width": "birds_valid"})
     assert list(renamed.tables) == [("cifar100", TEST, None), ("birds", VALIDATION, None)]
-    assert renamed.accuracy(NETWORKS[1], "cifar100", TEST) == 31.0
+    assert renamed.accuracies([NETWORKS[1]], "cifar100", TEST)[0] == 31.0
     with pytest.raises(BenchmarkError, match=r"'columns' names 'val_ac', but .* \(nearest is 'val_acc'\); it has "):
         load(table, columns=["val_ac"])
     with pytest.raises(BenchmarkError, match="'columns' names no column"):
@@ -239,9 +239,9 @@ def test_a_network_needs_an_accuracy_in_every_column(load: Callable[..., Benchma
 def test_poor_percentages_are_no_fractions(load: Callable[..., Benchmark]) -> None:
     """At chance among 120 classes: 83 is not what the others have."""
     benchmark = load(_csv("network,val_acc", lambda i: "0.833" if i == 3 else str(20 + i)))
-    assert benchmark.accuracy(NETWORKS[3], "own", VALIDATION) == 0.833
+    assert benchmark.accuracies([NETWORKS[3]], "own", VALIDATION)[0] == 0.833
     stated = load(_csv("network,val_acc", lambda i: "0.53%" if i == 3 else str(50 + i)))
-    assert stated.accuracy(NETWORKS[3], "own", VALIDATION) == 0.53
+    assert stated.accuracies([NETWORKS[3]], "own", VALIDATION)[0] == 0.53
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

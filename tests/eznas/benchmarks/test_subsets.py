@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,6 +185,10 @@ def test_parts_of_nas_bench_201_are_those_of_earlier_runs(
 # Few architectures ----------------------------------------------------------------------------------------------------
 
 
+def _parts(parts: Partition) -> tuple[tuple[Architecture, ...], ...]:
+    return (parts.evolve, parts.select, parts.report)
+
+
 def _few(n: int = 40, archs: tuple[Architecture, ...] | None = None) -> Benchmark:
     pool = archs or tuple(Architecture("toy", str(number)) for number in range(n))
     return Benchmark("few", "Made up.", pool, {("cifar10", Split.TEST, None): np.linspace(10.0, 90.0, len(pool))})
@@ -219,6 +224,14 @@ def test_few_of_one_function_stay_together() -> None:
         functions = [{function_of(arch) for arch in part} for part in dealt]
         assert sum(map(len, functions)) == 4
         assert all(functions)
+
+
+def test_functions_that_a_benchmark_records_are_taken() -> None:
+    few = _few(12)
+    recorded = replace(few, functions=tuple("ffffgggghhhh"))
+    for dealt in (folds(recorded, 3, seed=0), _parts(partition(recorded, seed=0))):
+        assert sorted(len(part) for part in dealt) == [4, 4, 4]
+        assert {tuple(part) for part in dealt} == {few.architectures[i : i + 4] for i in (0, 4, 8)}
 
 
 def test_too_few_functions() -> None:
