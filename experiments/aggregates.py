@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from eznas.study.scoring import ScoredNetworks, score_networks
 
 from eznas.assessment import measure_many
 from eznas.benchmarks import Split, load_nb201
@@ -23,7 +24,6 @@ from eznas.progress import make_observer
 from eznas.proxies import RECIPES
 from eznas.randomness import stream
 from eznas.study import Machine
-from eznas.study.scoring import ScoredNetworks, score_networks
 from eznas.tables import render_table
 
 SEED = 0

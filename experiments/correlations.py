@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eznas.study.scoring import score_into_file
 
 from eznas.assessment import CRITERIA, Criterion, Measurement, measure
 from eznas.benchmarks import DATASETS, Split, load_nb201
@@ -39,7 +40,6 @@ from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import stream
 from eznas.spaces import Architecture, nb201
 from eznas.study import Machine
-from eznas.study.scoring import score_into_file
 from eznas.tables import render_table
 
 HERE = Path(__file__).parent

@@ -31,7 +31,8 @@ PACKAGE: Final = "analog-nasbench"
 _MODULE: Final = "analognasbench"
 _FILE: Final = "data.anb"
 MAX_BYTES: Final = 64 * 2**20
-_KNOWN_DIGEST: Final = "85f3435b877aa2d36268d55ce07f6ff6d73643d17a840f1941745da5eb80db32"  # SHA-256 of the file in 0.1.3
+# SHA-256 of the file in 0.1.3
+_KNOWN_DIGEST: Final = "85f3435b877aa2d36268d55ce07f6ff6d73643d17a840f1941745da5eb80db32"
 # The package's own code of a cell: one digit per edge, edges grouped by the node they leave.
 _DIGITS: Final = {"skip_connect": 0, "none": 1, "nor_conv_3x3": 2, "nor_conv_1x1": 3, "avg_pool_3x3": 4}
 _DIGIT_ORDER: Final = tuple(nb201.EDGES.index(edge) for edge in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)))

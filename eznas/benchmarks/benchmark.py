@@ -23,7 +23,7 @@ DATASETS: Final = ("cifar10", "cifar100", "imagenet16")
 """The data sets of NAS-Bench-201; other benchmarks have others."""
 
 Column = tuple[str, Split, int | None]
-"""What one table of accuracies is of: data set, split, epochs of training (None: a full training, epochs not stated)."""
+"""What one table of accuracies is of: data set, split, epochs of training (None: in full, epochs not stated)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Benchmark:
             architecture, in percent points.
         unstated_splits: data sets with one label whose source does not say which images it was measured on; they are
             filed under `Split.TEST` and reported as "split not stated".
+        functions: (n_architectures,) texts, equal for architectures that compute the same function, where the source
+            records them; None where they must be worked out.
         notes: what was assumed when the accuracies were read, one sentence each, for people.
 
     Raises:
@@ -55,6 +57,7 @@ class Benchmark:
     seconds: Mapping[tuple[str, int | None], npt.NDArray[np.float64]] = field(default_factory=dict)
     label_noise: Mapping[str, float] = field(default_factory=dict)
     unstated_splits: frozenset[str] = frozenset()
+    functions: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -87,6 +90,11 @@ class Benchmark:
         object.__setattr__(self, "label_noise", MappingProxyType(dict(self.label_noise)))
 
     def _check_architectures(self) -> None:
+        if self.functions is not None and len(self.functions) != len(self.architectures):
+            raise BenchmarkError(
+                f"Benchmark {self.name!r} must have one function for each of its {len(self.architectures)} "
+                f"architectures, but it has {len(self.functions)}; give one each, or none at all."
+            )
         if len(self._positions) != len(self.architectures):
             n_repeated = len(self.architectures) - len(self._positions)
             raise BenchmarkError(

@@ -19,7 +19,7 @@ TABLE_FILE: Final = "nb101.csv.gz"
 DATASET: Final = "cifar10"
 EPOCHS: Final = (4, 12, 36, 108)
 N_CHECKED: Final = 200
-"""Rows, evenly spread, whose graph is parsed and whose parameters are counted when the table is read."""
+"""Rows, evenly spread, whose parameters and hash are computed when the table is read."""
 
 _ACCURACIES: Final = {epochs: f"val_acc_{epochs}ep" for epochs in EPOCHS}
 _SECONDS: Final = {epochs: f"train_time_{epochs}ep_s" for epochs in EPOCHS}
@@ -33,8 +33,9 @@ def load_nb101(data_dir: Path | None = None) -> Benchmark:
     accuracies of its own networks and a report is on the validation accuracies of other networks.
 
     The header must name ``n_vertices``, ``adj_rowmajor`` (the matrix, row after row), ``ops_interior`` (0 conv3x3,
-    1 conv1x1, 2 maxpool3x3), ``params`` and ``val_acc_4ep`` and so on (fractions); ``train_time_108ep_s`` and so on may
-    be there. Of `N_CHECKED` rows the parameters are counted by the closed form and must be equal.
+    1 conv1x1, 2 maxpool3x3), ``params`` and ``val_acc_4ep`` and so on (fractions); ``train_time_108ep_s`` and so on
+    and ``hash`` may be there. Of `N_CHECKED` rows the parameters are counted by the closed form, the hash is computed,
+    and both must be equal to what is recorded.
 
     Args:
         data_dir: the folder; None means ``EZNAS_DATA`` of the environment.
@@ -59,6 +60,7 @@ def load_nb101(data_dir: Path | None = None) -> Benchmark:
             (DATASET, Split.VALIDATION, epochs): table.accuracies(name, are_fractions=True)
             for epochs, name in _ACCURACIES.items()
         },
+        functions=tuple(table.texts("hash")) if "hash" in table.header else None,
         seconds={(DATASET, epochs): table.seconds(name) for epochs, name in _SECONDS.items() if name in table.header},
     )
 
@@ -94,14 +96,16 @@ def _spec(n_vertices: str, bits: str, codes: str) -> str | None:
 
 
 def _check_some(table: CsvTable, architectures: Sequence[Architecture]) -> None:
-    recorded = table.texts("params")
+    said = {"parameters": table.texts("params"), "hash": table.texts("hash") if "hash" in table.header else None}
     for position in np.unique(np.linspace(0, len(architectures) - 1, N_CHECKED).astype(int)):
+        arch = architectures[position]
         try:
-            n_parameters = nb101.parameter_count(architectures[position])
+            found = {"parameters": str(nb101.parameter_count(arch)), "hash": nb101.function(arch)}
         except ArchitectureError as error:
             raise BenchmarkError(f"Row {position} of {table.path} is not a cell: {error}") from error
-        if recorded[position] != str(n_parameters):
-            raise BenchmarkError(
-                f"Row {position} of {table.path} must describe a network of {n_parameters} parameters, as its graph "
-                f"has, but it says {shown(recorded[position])}; {REMEDY}."
-            )
+        for what, column in said.items():
+            if column is not None and column[position] != found[what]:
+                raise BenchmarkError(
+                    f"Row {position} of {table.path} must describe a cell of the {what} {found[what]}, as its graph "
+                    f"has, but it says {shown(column[position])}; {REMEDY}."
+                )

@@ -21,7 +21,6 @@ Every assumption becomes a note of the benchmark; whatever can be read in two wa
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import math
 import numbers
@@ -38,7 +37,7 @@ import numpy.typing as npt
 from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
-from eznas.names import one_line, shown
+from eznas.names import nearest, one_line, shown
 from eznas.spaces import Architecture
 
 UNNAMED: Final = "own"
@@ -119,10 +118,10 @@ def load_accuracies(
     meanings = _accuracy_columns(sheet, names, rows, columns, notes)
     found = [_accuracies(sheet, meaning, rows, problems, notes) for meaning in meanings]
     if problems:
-        more = f" (and {len(problems) - 1} more problems like it)" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BenchmarkError(f"{problems[0].rstrip('.')}{more}.")
 
-    is_complete = ~np.isnan(np.stack(found)).any(axis=0)
+    is_complete: npt.NDArray[np.bool_] = np.all(~np.isnan(np.stack(found)), axis=0)
     _note_left_out(sheet, called, rows, is_complete, notes)
     for meaning, table in zip(meanings, found, strict=True):
         if np.ptp(table[is_complete]) == 0.0:
@@ -132,7 +131,7 @@ def load_accuracies(
             )
     benchmark = Benchmark(
         name=UNNAMED,
-        provenance=f"Accuracies of your own networks read from {sheet.where}.",
+        provenance=f"Accuracies of {is_complete.sum()} networks of your own read from {sheet.where}.",
         architectures=tuple(row.arch for row, complete in zip(rows, is_complete, strict=True) if complete),
         tables={m.column: table[is_complete] for m, table in zip(meanings, found, strict=True)},
         unstated_splits=frozenset(meaning.dataset for meaning in meanings if meaning.split is None),
@@ -168,7 +167,7 @@ class _Sheet:
 def _sheet(source: Any) -> _Sheet:
     if isinstance(source, str | Path):
         return _sheet_of_file(Path(source))
-    where = "the given accuracies"
+    where = "the given table"
     if isinstance(source, Mapping):
         header, rows = _of_mapping(source)
     elif hasattr(source, "columns") and hasattr(source, "__getitem__"):  # a data frame of pandas, polars and so on
@@ -201,14 +200,14 @@ def _of_columns(columns: Mapping[str, Any], index: Any) -> tuple[list[str], list
             lists = {"": list(index), **lists}  # a data frame may name the networks there
     except TypeError:
         raise BenchmarkError(
-            "Each column of the given accuracies must be a sequence of values, but not all are; give lists of equal "
+            "Each column of the given table must be a sequence of values, but not all are; give lists of equal "
             "lengths."
         ) from None
     lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1:
         longest, shortest = (pick(lengths, key=lambda name: lengths[name]) for pick in (max, min))
         raise BenchmarkError(
-            f"The columns of the given accuracies must be equally long, but {shown(longest)} has {lengths[longest]} "
+            f"The columns of the given table must be equally long, but {shown(longest)} has {lengths[longest]} "
             f"values and {shown(shortest)} has {lengths[shortest]}; give one value for each network."
         )
     return list(lists), [list(row) for row in zip(*lists.values(), strict=True)]
@@ -223,13 +222,13 @@ def _of_rows(source: Iterable[Any]) -> tuple[list[str], list[list[Any]]]:
     if rows and all(isinstance(row, tuple | list) and len(row) == 2 for row in rows):
         return ["network", "accuracy"], [list(row) for row in rows]
     raise BenchmarkError(
-        "The rows of the given accuracies must be mappings from columns to values, or (network, accuracy) pairs, but "
+        "The rows of the given table must be mappings from columns to values, or (network, accuracy) pairs, but "
         f"{'there are none' if not rows else 'some are neither'}; give one of these."
     )
 
 
 def _sheet_of_file(path: Path) -> _Sheet:
-    where = str(path) if str(path).isprintable() else shown(path)
+    where = one_line(path, 200)
     try:
         if not path.is_file():
             raise OSError("it is not a file" if path.exists() else "there is no such file")
@@ -263,7 +262,7 @@ def _sheet_of_file(path: Path) -> _Sheet:
             )
         rows.append((line, tuple(field.strip() for field in fields)))
     if problems:
-        more = f" (and {len(problems) - 1} more lines like it)" if len(problems) > 1 else ""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BenchmarkError(f"{problems[0]}{more}.")
     return _Sheet(where, "line", header, tuple(rows))
 
@@ -345,6 +344,11 @@ def _first_names(called: Mapping[str, Architecture]) -> dict[Architecture, str]:
 
 def _names_column(sheet: _Sheet, called: Mapping[str, Architecture], notes: list[str]) -> int:
     """Position of the column that holds the names of the networks."""
+    if any(name in called for name in sheet.header) and any(_NUMBER.fullmatch(name) for name in sheet.header):
+        raise BenchmarkError(
+            f"The first {sheet.unit} of {sheet.where} is about a network, so there is no header; write one such as "
+            "network,cifar10_valid,cifar10_test above it."
+        )
     given = [name for name in sheet.header if name]
     repeated = next((name for name, n in Counter(map(_words, given)).items() if n > 1), None)
     if repeated is not None:
@@ -366,11 +370,6 @@ def _names_column(sheet: _Sheet, called: Mapping[str, Architecture], notes: list
                     "it holds some of them."
                 )
             return position
-    if any(name in called for name in sheet.header):
-        raise BenchmarkError(
-            f"The first {sheet.unit} of {sheet.where} is about a network, so it has no header; write a first line such "
-            "as network,cifar10_valid,cifar10_test."
-        )
     here = _listed([_name(fields[usual[0] if usual else 0]) for _, fields in sheet.rows[: _N_NAMED + 1]])
     ours = _listed([*_first_names(called).values()])
     raise BenchmarkError(
@@ -511,9 +510,8 @@ def _accuracy_columns(
             )
         if left_out:
             notes.append(
-                f"{'Columns' if len(left_out) > 1 else 'Column'} {_listed(left_out)} of {sheet.where} "
-                f"{'are' if len(left_out) > 1 else 'is'} left out, by name or content no accuracies; to read such a "
-                "column, name it in 'columns'."
+                f"What does not look like accuracies in {sheet.where} is left out ({_listed(left_out)}); to read such "
+                "a column, name it in 'columns'."
             )
     else:
         asked = columns if isinstance(columns, Mapping) else dict.fromkeys(columns)
@@ -533,10 +531,11 @@ def _accuracy_columns(
                 "'columns'."
             )
         if meaning.split is None:
+            like = "accuracy" if meaning.dataset == UNNAMED else meaning.dataset
             notes.append(
                 f"Column {shown(meaning.name)} of {sheet.where} does not say which images its accuracies were measured "
                 "on, so its split counts as not stated; call it "
-                f"{meaning.dataset}_valid or {meaning.dataset}_test to say so."
+                f"{like}_valid or {like}_test to say so."
             )
     return chosen
 
@@ -544,8 +543,8 @@ def _accuracy_columns(
 def _position(sheet: _Sheet, name: str) -> int:
     if name in sheet.header:
         return sheet.header.index(name)
-    nearest = difflib.get_close_matches(str(name)[:100], sheet.header, n=1)
-    hint = f" (nearest is {shown(nearest[0])})" if nearest else ""
+    close = nearest(str(name), sheet.header)
+    hint = "" if close is None else f" (nearest is {shown(close)})"
     raise BenchmarkError(
         f"'columns' names {shown(name)}, but {sheet.where} has no such column{hint}; it has "
         f"{_listed([each for each in sheet.header if each])}."
@@ -578,7 +577,7 @@ def _accuracies(
         try:
             values[number], is_percent[number] = _value(row.fields[meaning.position])
         except ValueError as error:
-            problems.append(f"{_begin(column)} has in {sheet.at(row.line)} {error}")
+            problems.append(f"{_begin(sheet.at(row.line))} has in {column} {error}")
             continue
         if not math.isnan(values[number]) and not 0.0 <= values[number] <= 100.0:
             problems.append(
@@ -626,16 +625,16 @@ def _value(field: Any) -> tuple[float, bool]:
         if _NUMBER.fullmatch(number):
             return float(number), number != text
         if _DECIMAL_COMMA.fullmatch(text):
-            raise ValueError(f"{shown(text)}, with a decimal comma; write a point")
-        raise ValueError(f"{shown(text)}, not a number; correct it, or leave the field empty to leave the network out")
+            raise ValueError(f"{shown(text)}, a decimal comma; write a point")
+        raise ValueError(f"{shown(text)}, not a number; correct it, or leave the field empty to drop the network")
     try:
         if isinstance(field, bool | np.bool_) or not (isinstance(field, numbers.Number) or hasattr(field, "item")):
             raise TypeError
         value = float(field)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{shown(field)}, not a number; correct it, or give None to leave the network out") from None
+        raise ValueError(f"{shown(field)}, not a number; correct it, or give None to drop the network") from None
     if math.isinf(value):
-        raise ValueError("an infinite value; correct it, or give None to leave the network out")
+        raise ValueError("an infinite value; correct it, or give None to drop the network")
     return value, False  # NaN is how data frames mark what is missing
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Final
 from eznas.benchmarks import nb101, nb201, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.errors import BenchmarkError
-from eznas.names import shown
+from eznas.names import unknown
 from eznas.spaces import darts
 from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space
@@ -65,7 +64,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="NAS-Bench-101 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb101_zero,
                 files=(suite_zero.NB101_FILE,),
-                good_for="the graphs whose published scores are known; validation accuracies only",
+                good_for="the graphs whose published scores are known, many of them twice; validation accuracies only",
             ),
             BenchmarkSource(
                 name="nb301",
@@ -92,10 +91,5 @@ def load_benchmark(name: str, data_dir: Path | None = None) -> Benchmark:
         BenchmarkError: if there is no such benchmark, or its data are missing or damaged.
     """
     if name not in BENCHMARKS:
-        raise BenchmarkError(f"Unknown benchmark {shown(name)}{_nearest(name)}; use one of {', '.join(BENCHMARKS)}.")
+        raise BenchmarkError(unknown("benchmark", name, BENCHMARKS))
     return BENCHMARKS[name].load(data_dir)
-
-
-def _nearest(name: str) -> str:
-    nearest = difflib.get_close_matches(name[:100].lower(), BENCHMARKS, n=1)
-    return f" (nearest is {nearest[0]!r})" if nearest else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from eznas.benchmarks.analog import PACKAGE, analog_file, load_analog
 from eznas.benchmarks.benchmark import Benchmark
@@ -13,6 +13,8 @@ from eznas.benchmarks.sources import BENCHMARKS
 from eznas.conditions import DIGITS, IMAGE_SETS, LabelledImages
 from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
+
+_T = TypeVar("_T", Benchmark, LabelledImages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ def data_status(data_dir: Path | None = None) -> tuple[DataSource, ...]:
 
     sources = []
     for row in BENCHMARKS.values():
-        found, detail = _inspect(folder, problem, lambda at, row=row: _describe_benchmark(row.load(at)))
+        found, detail = _inspect(folder, problem, row.load, _describe_benchmark)
         location = ", ".join(row.files)
         sources.append(
             DataSource(
@@ -64,7 +66,7 @@ def data_status(data_dir: Path | None = None) -> tuple[DataSource, ...]:
     lacking = []
     for images in IMAGE_SETS.values():
         if images.file is not None:
-            found, detail = _inspect(folder, problem, lambda at, images=images: _describe_images(images.load(at)))
+            found, detail = _inspect(folder, problem, images.load, _describe_images)
             lacking += [] if found else [images.name]
             sources.append(
                 DataSource(
@@ -84,12 +86,14 @@ def data_status(data_dir: Path | None = None) -> tuple[DataSource, ...]:
     return tuple(sources)
 
 
-def _inspect(folder: Path | None, problem: str, read: Callable[[Path], str]) -> tuple[bool, str]:
+def _inspect(
+    folder: Path | None, problem: str, load: Callable[[Path | None], _T], describe: Callable[[_T], str]
+) -> tuple[bool, str]:
     """Whether something of the data folder can be read, and what is in it or what is wrong."""
     if folder is None:
         return False, problem
     try:
-        return True, read(folder)
+        return True, describe(load(folder))
     except BenchmarkError as error:
         return False, str(error)
 

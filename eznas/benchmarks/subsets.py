@@ -15,7 +15,7 @@ from eznas.benchmarks.sample import learning_split
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
-from eznas.spaces import Architecture, space_of
+from eznas.spaces import SPACES, Architecture
 
 Strategy = Literal["uniform", "stratified"]
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
@@ -27,8 +27,6 @@ FREQUENT_SHARE: Final = 0.005
 FEW: Final = 500
 """A benchmark of fewer architectures is dealt by count, in the proportions of `SHARES_OF_FEW`."""
 SHARES_OF_FEW: Final[Mapping[str, float]] = MappingProxyType({"evolve": 0.4, "select": 0.2, "report": 0.4})
-FREQUENT_SHARE_OF_FEW: Final = 0.1
-"""As `FREQUENT_SHARE`, of fewer than `FEW` architectures."""
 
 Sizes = tuple[int | None, int | None, int | None]
 """How many architectures to evolve, to select and to report on; None means all that were dealt to that part."""
@@ -121,8 +119,8 @@ def partition(
     compute, such as the network that outputs zero, are dealt one by one instead: without them a part would not look
     like the benchmark, and a proxy would be judged on networks of a kind it never met.
 
-    Of fewer than `FEW` architectures chance would leave a part too small, so they are dealt by count, in the
-    proportions of `SHARES_OF_FEW`.
+    Of fewer than `FEW` architectures chance would leave a part too small, so whole functions are dealt by count, in
+    the proportions of `SHARES_OF_FEW`.
 
     What a part is depends on the seed and its own size alone.
 
@@ -144,7 +142,12 @@ def partition(
             f"The strategy of a partition must be one of {', '.join(STRATEGIES)}, but it is {strategy!r}; use one of "
             "them."
         )
-    pools = _dealt(benchmark.architectures, stream(seed, "partition", "deal"))
+    pools = _dealt(benchmark, stream(seed, "partition", "deal"))
+    if not all(pools.values()):
+        raise BenchmarkError(
+            f"The {len(benchmark.architectures)} networks of benchmark {benchmark.name!r} compute too few different "
+            "functions to be divided into three parts; add networks."
+        )
     n_evolve, n_select, n_report = _sizes(benchmark, pools, sizes or (None, None, None))
     report = uniform(pools["report"], n_report, stream(seed, "partition", "report"))
     select = uniform(pools["select"], n_select, stream(seed, "partition", "select"))
@@ -168,10 +171,11 @@ def folds(
 ) -> tuple[tuple[Architecture, ...], ...]:
     """`k` disjoint sets that cover the benchmark, for measuring on each what was found on the others.
 
-    Function classes (`function_of`) are sorted by mean accuracy (equal ones in random order) and cut into groups of k
-    neighbours; each group gives every fold one class, at random, its larger classes to the smaller folds. So no
-    function is in two folds, each fold has the accuracies of the whole, and sizes are as equal as whole classes allow:
-    they differ by one at most where every architecture computes a function of its own.
+    Function classes (`function_of`, the most frequent one by one as in `partition`) are sorted by mean accuracy (equal
+    ones in random order) and cut into groups of k neighbours; each group gives every fold one class, at random, its
+    larger classes to the smaller folds. So a function is in one fold, and each fold has the accuracies of the whole.
+    Sizes differ by one at most where every architecture computes a function of its own, else by about the size of the
+    largest class.
 
     Args:
         benchmark: what to divide.
@@ -188,7 +192,7 @@ def folds(
         BenchmarkError: if `k` is below 2 or there are fewer functions, or there are no such accuracies.
     """
     pool = benchmark.architectures
-    classes = _classes(pool)
+    classes = _bundles(benchmark)
     if not 2 <= k <= len(classes):
         raise BenchmarkError(
             f"Benchmark {benchmark.name!r} can be divided into 2 to {len(classes)} folds, as many as it has different "
@@ -220,35 +224,37 @@ def _learned(
 
 
 def function_of(arch: Architecture) -> tuple[str, str]:
-    """A key that architectures computing the same function share."""
-    return (arch.space, space_of(arch).function(arch))
+    """A key that architectures computing the same function share; each its own in a space that is not of `SPACES`."""
+    space = SPACES.get(arch.space)
+    return (arch.space, arch.spec if space is None else space.function(arch))
 
 
 def is_frequent(n_cells: int, n_all: int) -> bool:
-    """Whether a function that `n_cells` of `n_all` cells compute is dealt cell by cell."""
-    return n_cells > max(1.0, (FREQUENT_SHARE_OF_FEW if n_all < FEW else FREQUENT_SHARE) * n_all)
+    """Whether a function that `n_cells` of `n_all` cells compute is dealt cell by cell; never one of `FEW`."""
+    return n_all >= FEW and n_cells > max(1.0, FREQUENT_SHARE * n_all)
 
 
-def _classes(pool: tuple[Architecture, ...]) -> list[list[int]]:
-    """Positions of the architectures of each function, in the order of the pool."""
-    members: dict[tuple[str, str], list[int]] = {}
-    for position, arch in enumerate(pool):
-        members.setdefault(function_of(arch), []).append(position)
-    return list(members.values())
-
-
-def _dealt(pool: tuple[Architecture, ...], rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
-    """Architectures of each part, in the order of the pool; those of one function together unless it is frequent."""
-    bundles = [
+def _bundles(benchmark: Benchmark) -> list[list[int]]:
+    """Positions of architectures that must stay together: those of one function, unless it is frequent."""
+    members: dict[object, list[int]] = {}
+    for position, key in enumerate(benchmark.functions or map(function_of, benchmark.architectures)):
+        members.setdefault(key, []).append(position)
+    return [
         bundle
-        for cells in _classes(pool)
-        for bundle in ([[cell] for cell in cells] if is_frequent(len(cells), len(pool)) else [cells])
+        for cells in members.values()
+        for bundle in ([[cell] for cell in cells] if is_frequent(len(cells), len(benchmark.architectures)) else [cells])
     ]
+
+
+def _dealt(benchmark: Benchmark, rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
+    """Architectures of each part, in the order of the benchmark."""
+    pool = benchmark.architectures
+    bundles = _bundles(benchmark)
     names = list(PART_SHARES)
     dealt: dict[str, list[int]] = {name: [] for name in names}
     if len(pool) < FEW:
         for number in sorted(rng.permutation(len(bundles)), key=lambda number: -len(bundles[number])):
-            neediest = max(names, key=lambda name: SHARES_OF_FEW[name] * len(pool) - len(dealt[name]))
+            neediest = min(names, key=lambda name: len(dealt[name]) / SHARES_OF_FEW[name])
             dealt[neediest].extend(bundles[number])
     else:
         chosen = rng.choice(len(names), size=len(bundles), p=list(PART_SHARES.values()))

@@ -1,4 +1,4 @@
-"""Image sets in NumPy's ``.npz`` files, read as data: nothing is unpickled, and sizes are checked before memory is taken.
+"""Image sets in NumPy's ``.npz`` files: nothing is unpickled, and sizes are checked before memory is taken.
 
 An ``.npz`` file is a zip archive of arrays, each behind a header that states its type and shape. Both are read first;
 what is encrypted, packed in another way than `numpy.savez` packs, or larger than a limit or than its own bytes can
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ def load_own_file(path: Path) -> LabelledImages:
 
 
 def checked_images(
-    images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], where: str, n_classes: int | None = None
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], where: str, n_classes: int | None = None
 ) -> LabelledImages:
     """Arrays as labelled images.
 
@@ -119,7 +119,7 @@ def checked_images(
     return LabelledImages(images, found, int(found.max()) + 1 if n_classes is None else n_classes)
 
 
-def _read(path: Path) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]:
+def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             suffix = "_train" if "x_train.npy" in archive.namelist() else ""
@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.generic]]
         ) from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[np.generic]:
+def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     """One array of an archive; raises whatever says why not."""
     entry = archive.getinfo(f"{name}.npy")
     if entry.flag_bits & _PROTECTED:

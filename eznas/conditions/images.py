@@ -5,7 +5,6 @@ The known sets are the rows of `IMAGE_SETS`: scikit-learn's embedded digits, and
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,10 +20,11 @@ from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.own_images import own_images
 from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
-from eznas.names import shown
+from eznas.names import nearest, shown
 
 DIGITS: Final = "digits"
 MAX_BATCH_BYTES: Final = 8 * 2**30
+_VALUES_AT_ONCE: Final = 2**24  # large images are standardised and resized a few at a time
 
 
 def _load_digits(data_dir: Path | None) -> LabelledImages:
@@ -104,8 +104,8 @@ def image_batch(
             )
     if channels not in (1, 3):
         raise BenchmarkError(
-            f"channels of a batch of images must be 1 (grey) or 3 (colour), but it is {channels}; set channels to one "
-            "of them."
+            f"channels of a batch of images must be 1 (grey) or 3 (colour), but it is {channels}; set probe.channels "
+            "to one of them."
         )
     if 4 * batch_size * channels * input_size**2 > MAX_BATCH_BYTES:
         raise BenchmarkError(
@@ -125,17 +125,25 @@ def image_batch(
         images = images.mean(axis=-1, keepdims=True, dtype=np.float32)
     mean, deviation = _channel_moments(images)
     chosen = eligible[rng.choice(len(eligible), size=batch_size, replace=False)]
-    batch = torch.from_numpy(((images[chosen] - mean) / deviation).astype(np.float32)).permute(0, 3, 1, 2)
-    if batch.shape[-2:] != (input_size, input_size):
-        batch = torch.nn.functional.interpolate(
-            batch,
-            (input_size, input_size),
-            mode="bilinear",
-            align_corners=False,
-            antialias=input_size < max(batch.shape[-2:]),
-        )
+    n_at_once = max(1, _VALUES_AT_ONCE // images[0].size)
+    batch = torch.cat(
+        [
+            _resized(((images[chosen[first : first + n_at_once]] - mean) / deviation).astype(np.float32), input_size)
+            for first in range(0, batch_size, n_at_once)
+        ]
+    )
     batch = batch.expand(-1, channels, -1, -1).contiguous()  # grey images have one channel until here
     return batch, torch.from_numpy(labels[chosen])
+
+
+def _resized(images: npt.NDArray[np.float32], size: int) -> Tensor:
+    """(n, height, width, channels) -> (n, channels, size, size)."""
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+    if batch.shape[-2:] == (size, size):
+        return batch
+    return torch.nn.functional.interpolate(
+        batch, (size, size), mode="bilinear", align_corners=False, antialias=size < max(batch.shape[-2:])
+    )
 
 
 def images_named(text: str) -> ImageSet:
@@ -151,8 +159,8 @@ def images_named(text: str) -> ImageSet:
     """
     found = IMAGE_SETS.get(text) or own_images(text)
     if found is None:
-        nearest = difflib.get_close_matches(text[:100].lower(), IMAGE_SETS, n=1)
-        hint = f" (nearest is {nearest[0]!r})" if nearest else ""
+        close = nearest(text, IMAGE_SETS)
+        hint = "" if close is None else f" (nearest is {close!r})"
         raise BenchmarkError(
             f"Images must come from one of {', '.join(IMAGE_SETS)}, an .npz file, a folder or "
             f"python:package.module:function, but {shown(text)} was asked{hint}; use one of them."

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ MAX_PIXELS: Final = 50_000_000
 MAX_SIDE: Final = 128
 """Images of a folder are kept at the size of the smallest, and at no more than this in height and width."""
 
+_MAX_PATH: Final = 4_000  # characters
 _FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 _GREY: Final = frozenset(("1", "L", "LA", "I;16"))
 
@@ -39,13 +41,14 @@ def own_images(text: str) -> ImageSet | None:
     Returns:
         Their declaration, which reads nothing before `load`; None if the text is none of these.
     """
-    load: Callable[[], LabelledImages]
     if text.startswith(PREFIX):
-        load = lambda: _from_function(text)  # noqa: E731
+        load = partial(_from_function, text)
+    elif not text or "\0" in text or len(text) > _MAX_PATH:
+        return None
     elif text.lower().endswith(".npz"):
-        load = lambda: load_own_file(Path(text))  # noqa: E731
-    elif "\0" not in text and Path(text).is_dir():
-        load = lambda: load_folder(Path(text))  # noqa: E731
+        load = partial(load_own_file, Path(text))
+    elif Path(text).is_dir():
+        load = partial(load_folder, Path(text))
     else:
         return None
     return ImageSet(name=text, n_classes=None, channels=None, size=None, load=lambda _: load())
@@ -106,7 +109,9 @@ def load_folder(folder: Path) -> LabelledImages:
         if image.mode == "I;16":  # conversion to 8 bits would clip
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert(mode)
-        return np.asarray(image if image.size == (width, height) else image.resize((width, height), Image.BILINEAR))
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image)
 
     images = np.stack([read(pixels, file) for file, _ in files])
     return checked_images(images, np.array([label for _, label in files]), str(folder), len(classes))
@@ -123,19 +128,19 @@ def _from_function(text: str) -> LabelledImages:
     """
     function = _imported(text)
     try:
-        given = function()
-        images, labels = (_as_array(each) for each in given)
+        given = tuple(function())
+        images, labels = map(_as_array, given)
     except Exception as error:  # a foreign function may raise anything; the cause stays attached
         raise BenchmarkError(
             f"{shown(text)} must return (images, labels) as arrays, but it failed with {type(error).__name__}: "
             f"{one_line(error)}; correct that function."
         ) from error
-    if images.ndim == 4 and images.shape[1] in (1, 3) and isinstance([*given][0], torch.Tensor):
+    if images.ndim == 4 and images.shape[1] in (1, 3) and isinstance(given[0], torch.Tensor):
         images = np.moveaxis(images, 1, -1)
     return checked_images(images, labels, f"What {shown(text)} returns")
 
 
-def _as_array(given: Any) -> npt.NDArray[np.generic]:
+def _as_array(given: Any) -> npt.NDArray[Any]:
     return given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
 
 

@@ -1,5 +1,6 @@
-"""Contracts of the parts that can be added, as checks to run on your own; pytest is not needed."""
+"""Contracts that a search space, a benchmark or an operator of one's own can be held to, beside those that come along."""
 
+from eznas.testing.benchmarks import check_benchmark
 from eznas.testing.spaces import check_space
 
-__all__ = ["check_space"]
+__all__ = ["check_benchmark", "check_space"]

@@ -86,6 +86,45 @@ def test_tables_must_cover_the_architectures() -> None:
         _toy(tables={COLUMN: np.array([10.0, 20.0])})
 
 
+def test_functions_are_one_each() -> None:
+    assert _toy(functions=("f", "f", "g")).functions == ("f", "f", "g")
+    with pytest.raises(BenchmarkError, match="one function for each of its 3 architectures, but it has 2"):
+        _toy(functions=("f", "g"))
+
+
+def test_one_space() -> None:
+    assert _toy().space == "toy"
+    with pytest.raises(BenchmarkError, match="must be of one search space, but they are of other, toy; make one"):
+        _toy(architectures=(ARCHS[0], ARCHS[1], Architecture("other", "c")))
+    with pytest.raises(BenchmarkError, match="but they are of none"):
+        _toy(architectures=(), tables={})
+
+
+def test_full_training_is_the_longest() -> None:
+    toy = _toy()
+    assert toy.full_training == 200
+    assert toy.accuracies(ARCHS, "cifar10", Split.TEST, 200).tolist() == toy.tables[COLUMN].tolist()
+    unstated = _toy(tables={("cifar10", Split.TEST, None): [1.0, 2.0, 3.0], ("cifar10", Split.TEST, 12): [4, 5, 6]})
+    assert unstated.full_training is None
+    assert unstated.accuracies(ARCHS, "cifar10", Split.TEST).tolist() == [1.0, 2.0, 3.0]
+    assert not unstated.has("cifar10", Split.TEST, 200)
+    with pytest.raises(BenchmarkError, match=r"no cifar10 test \(200 epochs\) .* cifar10 test \(epochs not stated\)"):
+        unstated.accuracies(ARCHS, "cifar10", Split.TEST, 200)
+
+
+def test_a_split_that_is_not_stated_is_said_so() -> None:
+    toy = _toy(unstated_splits=frozenset(["cifar10"]))
+    assert toy.describe(COLUMN) == "cifar10, split not stated (200 epochs)"
+    assert toy.describe(("cifar100", Split.TEST, 12)) == "cifar100 test (12 epochs)"
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, float("nan"), 101.0])
+def test_label_noise_is_a_standard_deviation(noise: float) -> None:
+    assert _toy(label_noise={"cifar10": 0.2}).label_noise == {"cifar10": 0.2}
+    with pytest.raises(BenchmarkError, match=r"label noise of cifar10 .* percent points above 0, but it is"):
+        _toy(label_noise={"cifar10": noise})
+
+
 def test_architectures_must_be_distinct() -> None:
     with pytest.raises(BenchmarkError, match="1 of 3 repeat an earlier one"):
         _toy(architectures=(ARCHS[0], ARCHS[1], ARCHS[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import pickle
@@ -16,7 +17,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from eznas.benchmarks import DATASETS, Benchmark, Split, data_status, load_nb201
 from eznas.benchmarks import nb201 as loader
-from eznas.benchmarks.analog import analog_file, load_analog, read_table
+from eznas.benchmarks.analog import _KNOWN_DIGEST, analog_file, load_analog, read_table
 from eznas.errors import BenchmarkError
 from eznas.spaces import nb201
 
@@ -139,7 +140,8 @@ def test_isomorphism_equals_the_official_strings(data_dir: Path) -> None:
 
 def test_embedded_table(embedded: Benchmark) -> None:
     assert embedded.architectures == nb201.all_architectures()
-    assert list(embedded.tables) == [("cifar10", TEST, 200)]
+    assert list(embedded.tables) == [("cifar10", TEST, None)]
+    assert embedded.full_training is None
     assert "analog-nasbench 0." in embedded.provenance
     some = embedded.accuracies([nb201.from_index(index) for index in (1651, 0, 1)], "cifar10", TEST)
     assert some.tolist() == pytest.approx([10.0, 85.9708, 93.2956])
@@ -192,7 +194,7 @@ def test_a_pickle_of_builtins_is_refused() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "Ran out of input"),
+        (b"", "pickle exhausted before seeing STOP"),
         (b"not a pickle", "."),
         (pickle.dumps([1, 2]), "list indices"),
         (pickle.dumps({}), r"it lacks \("),
@@ -204,6 +206,35 @@ def test_damaged_embedded_table(content: bytes, reason: str) -> None:
         BenchmarkError, match=f"bad.anb must hold one accuracy for each of the 15625.*{reason}.*reinstall"
     ):
         read_table(io.BytesIO(content), "bad.anb")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x80\x04Nr\x00\x00\x00\x10.", "it asks for 268435456 places to remember objects in"),
+        (b"Np99999999999\n.", "it asks for 99999999999 places"),
+        (b"\x80\x04\x8e\x00\x00\x00\x00\x00\x01\x00\x00x.", "expected 1099511627776 bytes"),
+        (b"Pabc\n.", "load persistent id"),
+        (b"(" * 100_000 + b"." , "."),
+    ],
+)
+def test_a_hostile_pickle_takes_no_memory(content: bytes, reason: str) -> None:
+    with pytest.raises(BenchmarkError, match=f"bad.anb must hold one accuracy .*{reason}.*reinstall") as caught:
+        read_table(io.BytesIO(content), "bad.anb")
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_a_huge_embedded_table_is_not_read() -> None:
+    with pytest.raises(BenchmarkError, match="it is larger than 67108864 bytes"):
+        read_table(io.BytesIO(bytes(2**26 + 1)), "bad.anb")
+
+
+def test_the_installed_table_is_the_known_one() -> None:
+    """Any other one is walked through first, which takes longer than reading it."""
+    path = analog_file()
+    assert path is not None
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == _KNOWN_DIGEST
 
 
 def test_truncated_embedded_table() -> None:
@@ -256,7 +287,7 @@ def test_training_times_are_read_where_they_are_recorded(tmp_path: Path) -> None
     assert benchmark.seconds["imagenet16", 200][-1] == 2500 + 15_624
     assert len(benchmark.tables) == 12
     (table, *_) = data_status(tmp_path)
-    assert table.detail.endswith("; training times")
+    assert "; training times; " in table.detail
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "", "soon", "inf"])
@@ -271,7 +302,7 @@ def test_damaged_training_times(tmp_path: Path, text: str) -> None:
         (lambda lines: [lines[0].replace("im16_test,", "x,"), *lines[1:]], "lacks im16_test; it has index, arch_str"),
         (lambda lines: lines[:-1], "one row for each of the 15625 .* but it has 15624"),
         (lambda lines: [*lines, lines[1]], "but it has 15626"),
-        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], r"Row 0 of .* must describe index 0, .* index 1"),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], r"Row 0 of .* must describe index 0, .* index '1'"),
         (lambda lines: [*lines[:9], lines[9] + ",1", *lines[10:]], "Row 8 of .* must have 14 fields, but it has 15"),
         (lambda lines: [*lines[:9], lines[9].replace("50.0", "-1"), *lines[10:]], "cifar10_valid .* row 8 has '-1'"),
         (lambda lines: [*lines[:9], lines[9].replace("50.0", "x"), *lines[10:]], "in 0..100, but row 8 has 'x'"),

@@ -17,7 +17,7 @@ def test_embedded_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EZNAS_DATA", raising=False)
     sources = _by_location(data_status())
     assert {location for location, source in sources.items() if source.in_use} == {"analog-nasbench", "scikit-learn"}
-    assert sources["analog-nasbench"].detail == "15625 architectures: cifar10 (test; 200 epochs)"
+    assert sources["analog-nasbench"].detail == "15625 architectures: cifar10 (test; epochs not stated)"
     assert sources["nb201.csv.gz"].detail == "no data folder is named; set EZNAS_DATA to use one"
     assert not sources["nb201.csv.gz"].found
     assert "in place of cifar10, cifar100, imagenet16" in sources["scikit-learn"].detail
@@ -37,10 +37,21 @@ def test_full_folder(data_dir: Path) -> None:
     assert sources["tinyimagenet16_120.npz"].detail == "6000 images of 16x16 in 120 classes"
 
 
+def test_benchmarks_of_other_spaces(data_dir: Path) -> None:
+    details = {source.name: source.detail for source in data_status(data_dir) if source.kind == "accuracies"}
+    assert details["nb101"].startswith(
+        "20001 architectures: cifar10 (validation; 4 and 12 and 36 and 108 epochs); training times; another space"
+    )
+    assert details["nb101_zero"].startswith("250 architectures: cifar10 (validation; 108 epochs); ")
+    assert details["nb301"].startswith("609 architectures: cifar10 (validation; epochs not stated); ")
+    assert "predicted by a surrogate, not trained" in details["nb301"]
+
+
 def test_damaged_folder_is_told_and_does_not_raise(tmp_path: Path) -> None:
     (tmp_path / "nb201.csv.gz").write_bytes(b"no gzip")
     sources = _by_location(data_status(tmp_path))
     assert "cannot be read as a gzip-compressed CSV table" in sources["nb201.csv.gz"].detail
+    assert "lacks nb101.csv.gz" in sources["nb101.csv.gz"].detail
     assert "lacks cifar10_small.npz" in sources["cifar10_small.npz"].detail
     # a named folder is never silently replaced by embedded accuracies
     assert not any(source.in_use for source in sources.values() if source.kind == "accuracies")

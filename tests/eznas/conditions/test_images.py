@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,19 @@ import pytest
 import torch
 
 from eznas.benchmarks import DATASETS
-from eznas.conditions import IMAGE_FILES, N_CLASSES, default_image_source, image_batch
-from eznas.conditions.images import _channel_moments, load_image_file
+from eznas.conditions import (
+    IMAGE_SETS,
+    LabelledImages,
+    default_image_source,
+    image_batch,
+    images_digest,
+    images_named,
+)
+from eznas.conditions.image_files import load_image_file
+from eznas.conditions.images import _channel_moments
 from eznas.errors import BenchmarkError
+
+CIFAR10 = "cifar10_small.npz"
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -72,15 +83,18 @@ def test_images_of_the_data_folder(data_dir: Path, source: str, size: int) -> No
     assert images.shape == (1000, 3, size, size)
     assert images.mean((0, 2, 3)).abs().max() < 0.06
     assert (images.std((0, 2, 3)) - 1).abs().max() < 0.06
-    assert len(set(labels.tolist())) > 0.9 * N_CLASSES[source]
-    assert labels.max() < N_CLASSES[source]
+    row = IMAGE_SETS[source]
+    assert row.n_classes is not None
+    assert len(set(labels.tolist())) > 0.9 * row.n_classes
+    assert labels.max() < row.n_classes
+    assert row.load(data_dir).images.shape[1:] == (row.size, row.size, row.channels)
     small, _ = image_batch(source, batch_size=4, input_size=8, rng=_rng(), data_dir=data_dir)
     assert small.shape == (4, 3, 8, 8)
     assert not torch.equal(small[:, 0], small[:, 1])
 
 
 def test_cifar10_moments_are_the_published_ones(data_dir: Path) -> None:
-    images, _ = load_image_file(data_dir / IMAGE_FILES["cifar10"], 10)
+    images = load_image_file(data_dir / CIFAR10, 10).images
     mean, deviation = _channel_moments(images)
     np.testing.assert_allclose(mean / 255, (0.4914, 0.4822, 0.4465), atol=0.005)
     np.testing.assert_allclose(deviation / 255, (0.2470, 0.2435, 0.2616), atol=0.005)
@@ -98,20 +112,22 @@ def test_default_source_without_images(tmp_path: Path, monkeypatch: pytest.Monke
     assert {default_image_source(dataset) for dataset in DATASETS} == {"digits"}
     assert {default_image_source(dataset, tmp_path) for dataset in DATASETS} == {"digits"}
     assert default_image_source("digits") == "digits"
+    assert default_image_source("a data set of one's own") == "digits"
 
 
 def test_class_counts() -> None:
-    assert dict(N_CLASSES) == {"digits": 10, "cifar10": 10, "cifar100": 100, "imagenet16": 120}
+    counts = {name: row.n_classes for name, row in IMAGE_SETS.items()}
+    assert counts == {"digits": 10, "cifar10": 10, "cifar100": 100, "imagenet16": 120}
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
 def test_unknown_source() -> None:
-    with pytest.raises(BenchmarkError, match="one of digits, cifar10, cifar100, imagenet16, but 'mnist' was asked"):
+    with pytest.raises(BenchmarkError, match=r"one of digits, cifar10, .*, an .npz file, a folder or"):
         image_batch("mnist", batch_size=1, input_size=8, rng=_rng())
-    with pytest.raises(BenchmarkError, match="'mnist' was asked"):
-        default_image_source("mnist")
+    with pytest.raises(BenchmarkError, match=r"'cifar-10' was asked \(nearest is 'cifar10'\)"):
+        images_named("cifar-10")
 
 
 def test_too_large_a_batch() -> None:
@@ -143,7 +159,7 @@ LABELS = np.arange(4)
 
 
 def _save(folder: Path, **arrays: npt.NDArray[np.generic]) -> Path:
-    np.savez(folder / IMAGE_FILES["cifar10"], **arrays)  # type: ignore[arg-type]
+    np.savez(folder / CIFAR10, **arrays)  # type: ignore[arg-type]
     return folder
 
 
@@ -176,6 +192,103 @@ def test_bad_files(tmp_path: Path, arrays: dict[str, npt.NDArray[np.generic]], m
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut"])
 def test_damaged_file(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / IMAGE_FILES["cifar10"]).write_bytes(content)
+    (tmp_path / CIFAR10).write_bytes(content)
     with pytest.raises(BenchmarkError, match=r"cannot be read as an .npz file"):
         image_batch("cifar10", batch_size=1, input_size=8, rng=_rng(), data_dir=tmp_path)
+
+
+# Channels and classes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "expected"),
+    [
+        ("digits", 8, "fc18b32a66186de3"),
+        ("digits", 16, "239b98174f00eb9c"),
+        ("cifar10", 8, "0f4000c2c6520314"),
+        ("cifar10", 16, "620f8a92ce2dc05c"),
+        ("cifar10", 32, "7916fdc441002733"),
+        ("cifar100", 16, "257e352a313994c9"),
+        ("imagenet16", 16, "0c1dd8442c9762a8"),
+        ("imagenet16", 32, "4474b3870f533151"),
+    ],
+)
+def test_draws_are_those_of_earlier_runs(data_dir: Path, source: str, size: int, expected: str) -> None:
+    images, labels = image_batch(source, batch_size=24, input_size=size, rng=_rng(5), data_dir=data_dir)
+    assert hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()[:16] == expected
+
+
+def test_one_channel_of_digits_is_the_digits() -> None:
+    grey, labels = image_batch("digits", batch_size=24, input_size=16, rng=_rng(), channels=1)
+    colour, same = image_batch("digits", batch_size=24, input_size=16, rng=_rng())
+    assert torch.equal(grey, colour[:, :1])
+    assert torch.equal(labels, same)
+
+
+def test_one_channel_of_colours_is_their_mean(data_dir: Path) -> None:
+    grey, _ = image_batch("cifar10", batch_size=5_000, input_size=32, rng=_rng(), channels=1, data_dir=data_dir)
+    assert grey.shape == (5_000, 1, 32, 32)
+    assert grey.mean().item() == pytest.approx(0.0, abs=1e-4)
+    assert grey.std(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+    chosen = _rng().choice(5_000, size=5_000, replace=False)
+    raw = load_image_file(data_dir / CIFAR10, 10).images[chosen].mean(-1)
+    expected = (raw - raw.mean()) / raw.std()
+    np.testing.assert_allclose(grey[:, 0].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [0, 2, 4, -1])
+def test_other_channels(channels: int) -> None:
+    with pytest.raises(BenchmarkError, match=rf"must be 1 \(grey\) or 3 \(colour\), but it is {channels}; set pro"):
+        image_batch("digits", batch_size=1, input_size=8, rng=_rng(), channels=channels)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 5])
+def test_fewer_classes(n_classes: int) -> None:
+    images, labels = image_batch("digits", batch_size=100, input_size=8, rng=_rng(), n_classes=n_classes)
+    assert set(labels.tolist()) == set(range(n_classes))
+    everything, all_labels = image_batch("digits", batch_size=1797, input_size=8, rng=_rng())
+    assert {image.numpy().tobytes() for image in images} <= {
+        image.numpy().tobytes() for image, label in zip(everything, all_labels, strict=True) if label < n_classes
+    }
+
+
+def test_more_classes_change_nothing() -> None:
+    wanted, _ = image_batch("digits", batch_size=9, input_size=8, rng=_rng())
+    for n_classes in (10, 1_000):
+        images, _ = image_batch("digits", batch_size=9, input_size=8, rng=_rng(), n_classes=n_classes)
+        assert torch.equal(images, wanted)
+
+
+def test_too_large_a_batch_of_few_classes() -> None:
+    with pytest.raises(BenchmarkError, match="which has 178 of the first 1 of its 10 classes; ask for fewer"):
+        image_batch("digits", batch_size=179, input_size=8, rng=_rng(), n_classes=1)
+    with pytest.raises(BenchmarkError, match="n_classes of a batch of images must be at least 1, but it is 0"):
+        image_batch("digits", batch_size=1, input_size=8, rng=_rng(), n_classes=0)
+
+
+def test_a_batch_that_no_machine_holds() -> None:
+    with pytest.raises(BenchmarkError, match="would take more than 8589934592 bytes; lower batch_size or input_size"):
+        image_batch("digits", batch_size=100, input_size=100_000, rng=_rng())
+
+
+def test_digests() -> None:
+    assert images_digest("digits") == images_digest("digits")
+    read = IMAGE_SETS["digits"].load(None)
+    other = LabelledImages(read.images, (read.labels + 1) % 10, 10)
+    assert len({read.digest, other.digest}) == 2
+
+
+def test_large_images_are_resized_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = image_batch("digits", batch_size=50, input_size=13, rng=_rng())[0]
+    monkeypatch.setattr("eznas.conditions.images._VALUES_AT_ONCE", 7 * 64)
+    assert torch.equal(image_batch("digits", batch_size=50, input_size=13, rng=_rng())[0], whole)
+
+
+@pytest.mark.parametrize("name", IMAGE_SETS)
+def test_rows(name: str) -> None:
+    row = IMAGE_SETS[name]
+    assert row.name == name
+    assert images_named(name) is row
+    assert row.channels in (1, 3)
+    assert row.n_classes is not None
+    assert (row.file is None) == (name == "digits")

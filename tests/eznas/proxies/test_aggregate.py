@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from eznas.proxies.aggregate_file import MAX_BYTES
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -36,7 +37,6 @@ from eznas.proxies import (
     member_named,
     recipe_for,
 )
-from eznas.proxies.aggregate_file import MAX_BYTES
 from tests.eznas.estimators.small_networks import convolutional, labels, noise
 from tests.strategies import any_programs
 

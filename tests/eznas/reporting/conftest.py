@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eznas.config import RunConfig, recorded_settings, to_toml
 from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
 from eznas.programs import cost, parse, to_tree
-from eznas.runs.config import RunConfig, to_toml
+from eznas.runs.config import RunConfig, recorded_settings, to_toml
 
 PROGRAMS = (
     "(sum_layers (log (frobenius_norm weight_grad.noise)))",

@@ -12,10 +12,10 @@ import pytest
 
 from eznas.digests import PrefixDigest
 from eznas.errors import RunError
-from eznas.evolution import Journal, RunFolder, SearchState, hall_of_fame
-from eznas.evolution.journal import CHECKPOINT_VERSION, GROWING, HALL_OF_FAME_SIZE
-from eznas.evolution.run_folder import FORMAT, VERSION, sealed
-from eznas.reporting.records import read_history
+from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame
+from eznas.runs.folder import FORMAT, VERSION, sealed
+from eznas.runs.journal import CHECKPOINT_VERSION, GROWING, HALL_OF_FAME_SIZE
+from eznas.runs.records import read_history
 from tests.eznas.evolution.fakes import contents, make_search
 
 

@@ -17,8 +17,8 @@ import torch
 from eznas.cli import main
 from eznas.digests import content_digest
 from eznas.errors import RunError
-from eznas.evolution import Journal
-from eznas.evolution.run_folder import RunFolder
+from eznas.runs import Journal
+from eznas.runs.folder import RunFolder
 from eznas.study import Study
 from eznas.study.manifest import version_changes
 from eznas.workers import open_pool
