@@ -185,6 +185,9 @@ def test_paired_differences_are_narrower_than_their_parts() -> None:
         assert found.high is not None
         assert found.low < found.value < found.high
         assert found.high - found.low < 0.6 * (one.high - one.low)
+    worse = paired_difference(proxy_of(labels, 30.0), first, labels, rng=np.random.default_rng(0), n_resamples=200)
+    assert worse.high is not None
+    assert worse.value < worse.high < 0
     same = paired_difference(first, first, labels, rng=np.random.default_rng(0), n_resamples=20)
     assert same == Criterion(value=0, low=0, high=0)
 

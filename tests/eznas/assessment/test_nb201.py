@@ -14,7 +14,7 @@ from eznas.assessment import measure
 from eznas.benchmarks import Benchmark, Split, load_nb201
 from eznas.fitness import OBJECTIVES, Covariates, Labels
 from eznas.fitness.labels import FloatArray
-from eznas.spaces import Architecture, Skeleton, nb201
+from eznas.spaces import Architecture, nb201
 
 DATASETS = ("cifar10", "cifar100", "imagenet16")
 
@@ -31,7 +31,7 @@ def official() -> Benchmark:
 @pytest.fixture(scope="module")
 def macs(official: Benchmark) -> FloatArray:
     """(15625,) multiply-accumulates; they order the cells as parameters do, with 28 values."""
-    return np.array([float(nb201.mac_count(arch, Skeleton(), 32)) for arch in official.architectures])
+    return np.array([float(nb201.mac_count(arch, nb201.FULL, 32)) for arch in official.architectures])
 
 
 def is_live(arch: Architecture) -> bool:
@@ -55,7 +55,7 @@ def test_parameters_order_all_cells_as_recomputed_elsewhere(
 ) -> None:
     """Source: Ning et al. 2021, protocol; KD and Spearman's rho of parameters over 15,625 cells, test, 200 epochs."""
     cells = official.architectures
-    parameters = np.array([float(nb201.parameter_count(arch, Skeleton())) for arch in cells])
+    parameters = np.array([float(nb201.parameter_count(arch, nb201.FULL)) for arch in cells])
     assert np.unique(parameters).size == 28
     labels = Labels(dataset, official.accuracies(cells, dataset, Split.TEST), np.arange(len(cells)))
     found = measure(parameters, labels, direction=1, rng=np.random.default_rng(0), n_resamples=1)

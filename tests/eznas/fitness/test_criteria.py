@@ -123,6 +123,20 @@ def test_with_one_covariate_the_partial_tau_is_kendalls() -> None:
         assert criteria.partial_tau_batch(scores[None, :], given)[0][0] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("batch", [criteria.partial_tau_batch, criteria.partial_rho_batch])
+def test_covariates_that_order_alike_count_once(batch: Batch) -> None:
+    """Whatever rounding makes of a correlation of 1 among them."""
+    for seed in range(20):
+        labels = labels_of(31 + seed, seed, n_values=seed % 3)
+        assert labels.covariates is not None
+        z, n = labels.covariates.log_parameters, labels.accuracies.size
+        scores = scores_of(labels, 6, seed)[:-1]
+        pairs = [Covariates(z, other, labels.covariates.levels) for other in (np.zeros(n), z, np.exp(z))]
+        found = [batch(scores, Labels("task", labels.accuracies, np.arange(n), pair)) for pair in pairs]
+        for values, _ in found[1:]:
+            np.testing.assert_allclose(values, found[0][0], atol=1e-9)
+
+
 def test_what_follows_from_size_alone_has_no_partial_correlation() -> None:
     labels = labels_of(40, 4)
     assert labels.covariates is not None
