@@ -183,7 +183,6 @@ class Benchmark:
         accuracies: npt.NDArray[np.float64] = self.tables[column][np.array(positions, dtype=np.intp)]
         return accuracies
 
-
     def describe(self, column: Column) -> str:
         """A column in words: ``"cifar10 validation (200 epochs)"``, ``"own, split not stated (epochs not stated)"``."""
         dataset, split, epochs = column

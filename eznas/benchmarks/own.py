@@ -200,8 +200,7 @@ def _of_columns(columns: Mapping[str, Any], index: Any) -> tuple[list[str], list
             lists = {"": list(index), **lists}  # a data frame may name the networks there
     except TypeError:
         raise BenchmarkError(
-            "Each column of the given table must be a sequence of values, but not all are; give lists of equal "
-            "lengths."
+            "Each column of the given table must be a sequence of values, but not all are; give lists of equal lengths."
         ) from None
     lengths = {name: len(column) for name, column in lists.items()}
     if len(set(lengths.values())) > 1:
@@ -323,8 +322,7 @@ def _called(networks: Mapping[str, Architecture] | Sequence[Architecture]) -> di
         last = [arch.spec.rpartition("#")[2] for arch in networks]
         n_called = Counter(last)
         called = {
-            name if name and n_called[name] == 1 else arch.spec: arch
-            for name, arch in zip(last, networks, strict=True)
+            name if name and n_called[name] == 1 else arch.spec: arch for name, arch in zip(last, networks, strict=True)
         }
     if not called:
         raise BenchmarkError("Accuracies were given for no networks; name networks too.")
@@ -477,9 +475,7 @@ def _meaning(name: str, position: int, as_name: str) -> _Meaning:
     is_sure: bool | None = any(word in said for word in words) or dataset in _DATASETS
     if not words or any(word in _NO_ACCURACY for word in words):
         is_sure = None
-    return _Meaning(
-        name, position, dataset or UNNAMED, split, int(length[1]) if length else None, is_error, is_sure
-    )
+    return _Meaning(name, position, dataset or UNNAMED, split, int(length[1]) if length else None, is_error, is_sure)
 
 
 def _accuracy_columns(

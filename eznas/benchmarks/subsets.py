@@ -263,13 +263,9 @@ def _dealt(benchmark: Benchmark, rng: np.random.Generator) -> dict[str, tuple[Ar
     return {name: tuple(pool[position] for position in sorted(positions)) for name, positions in dealt.items()}
 
 
-def _sizes(
-    benchmark: Benchmark, pools: Mapping[str, tuple[Architecture, ...]], sizes: Sizes
-) -> tuple[int, int, int]:
+def _sizes(benchmark: Benchmark, pools: Mapping[str, tuple[Architecture, ...]], sizes: Sizes) -> tuple[int, int, int]:
     """The sizes asked for, all of a part where none is, each checked against what was dealt."""
-    found = {
-        name: len(pool) if size is None else size for (name, pool), size in zip(pools.items(), sizes, strict=True)
-    }
+    found = {name: len(pool) if size is None else size for (name, pool), size in zip(pools.items(), sizes, strict=True)}
     for name, size in found.items():
         if not 0 <= size <= len(pools[name]):
             largest = ", ".join(f"benchmark.n_{part} = {len(pool)}" for part, pool in pools.items())

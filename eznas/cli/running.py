@@ -90,9 +90,7 @@ def resume(
             f"--set {overrides[0]}"
         )
     was_finished = eznas.study.Study(run).is_finished
-    _finish(
-        lambda **how: eznas.study.resume(run, any_version=any_version, **how), workers, ray_address, device, quiet
-    )
+    _finish(lambda **how: eznas.study.resume(run, any_version=any_version, **how), workers, ray_address, device, quiet)
     if was_finished:
         typer.echo(
             f"The run is finished. For more generations: eznas extend {run} --set evolution.n_generations=N", err=True

@@ -300,6 +300,7 @@ def _checked_seed(program: Program, grammar: Grammar) -> Program:
     if not grammar.fits(program):
         raise ConfigError(
             f"The seed {program.text} has {program.size} nodes and {program.height} levels, more than "
-            f"evolution.max_size and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise them"
+            f"evolution.max_size and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise"
+            " them"
         )
     return program

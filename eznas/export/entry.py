@@ -27,9 +27,7 @@ def export_entry(front: Front, entry: Entry, target: str) -> str:
     return export_proxy(proxy, target, conditions=conditions, card=proxy_card(front, entry))
 
 
-def export_proxy(
-    proxy: Proxy, target: str, *, conditions: Conditions, card: dict[str, str] | None = None
-) -> str:
+def export_proxy(proxy: Proxy, target: str, *, conditions: Conditions, card: dict[str, str] | None = None) -> str:
     """A proxy as text: ``"python"``, ``"json"``, ``"latex"`` or ``"sympy"``.
 
     Args:

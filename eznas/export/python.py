@@ -365,9 +365,9 @@ def _verify(text: str, documentation: str) -> None:
         raise ProgramError(f"Cannot export: {twice} would be defined twice; rename one in its module")
 
 
-_CLASSES_NEEDED = '''    if targets is None:
+_CLASSES_NEEDED = """    if targets is None:
         raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
-'''
+"""
 _TEMPLATE = '''{documentation}
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def ndcg(x: FloatArray, labels: Labels) -> float:
     """nDCG of (n,) scores, in [0, 1] for accuracies in percent; NaN if all scores are equal or no accuracy gains."""
     if len(set(x.tolist())) == 1:
         return math.nan
-    gains = 2.0 ** labels.accuracies - 1
+    gains = 2.0**labels.accuracies - 1
     places = min(N_FIRST, len(x))
     discounts = [1 / math.log2(place + 1) if place <= places else 0.0 for place in range(1, len(x) + 1)]
 

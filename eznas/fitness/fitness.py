@@ -28,6 +28,7 @@ Aggregate = Literal["worst", "mean"]
 MAX_FAILED_SHARE: Final = 0.05
 """Of a task's networks, the share on which a program may give no finite score and still be ranked."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFitness:
     """How a program orders the networks of one task; correlations are in the program's direction."""

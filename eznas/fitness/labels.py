@@ -40,8 +40,7 @@ class Covariates:
         shapes = {values.shape for values in (*logarithms.values(), levels)}
         if len(shapes) > 1 or levels.ndim != 1:
             raise BenchmarkError(
-                f"Covariates must be three lists of one length, one entry per network, got the shapes "
-                f"{sorted(shapes)}."
+                f"Covariates must be three lists of one length, one entry per network, got the shapes {sorted(shapes)}."
             )
         if levels.dtype.kind not in "iu":
             raise BenchmarkError(f"Complexity levels must be whole numbers, got values of type {levels.dtype}.")

@@ -52,9 +52,7 @@ KNOWN_PROGRAMS: Final[Mapping[str, ProgramProxy]] = MappingProxyType(
     {
         known.name: known
         for known in (
-            _known(
-                name="parameter_count", title="parameters", text="parameter_count", source="baseline"
-            ),
+            _known(name="parameter_count", title="parameters", text="parameter_count", source="baseline"),
             _known(
                 name="mac_count",
                 title="MACs",

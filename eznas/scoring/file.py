@@ -117,9 +117,7 @@ class ScoreFile:
             raise OutputError(why_not_written(path, error, when_full=_AGAIN)) from None
 
     @classmethod
-    def _begun(
-        cls, path: Path, request: Request, contents: Mapping[str, str], settings: ScoresSettings
-    ) -> ScoreFile:
+    def _begun(cls, path: Path, request: Request, contents: Mapping[str, str], settings: ScoresSettings) -> ScoreFile:
         columns = tuple(column.name for column in request.columns)
         beside = path.with_name(f"{path.name}.settings.json")
         empty = cls(path, columns, {})

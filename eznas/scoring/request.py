@@ -94,9 +94,7 @@ class Request:
         return Scores(found, failures, seconds, members), tuple(notes)
 
 
-def request_for(
-    texts: Sequence[str], architectures: Sequence[Architecture], overrides: Sequence[str] = ()
-) -> Request:
+def request_for(texts: Sequence[str], architectures: Sequence[Architecture], overrides: Sequence[str] = ()) -> Request:
     """Proxies by what a user calls them, and the conditions under which they score these networks.
 
     Conditions are those that a proxy brings along (a run's, a file's), changed by the overrides; without any the

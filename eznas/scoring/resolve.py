@@ -118,9 +118,7 @@ def _fitted(
 
 def own_hint(arch: Architecture) -> str:
     """What else may be wrong with a network of a user's own that cannot be scored."""
-    return (
-        "; networks that take other images need probe.input_size and probe.channels set" if arch.space == OWN else ""
-    )
+    return "; networks that take other images need probe.input_size and probe.channels set" if arch.space == OWN else ""
 
 
 def _sizes(network: nn.Module) -> list[int]:

@@ -93,9 +93,7 @@ def measure(
     n_report = len({arch for sample in problem.samples("report") for arch in sample.architectures})
     observer.stage(f"Measuring on {n_report} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]
-    extra = [
-        _proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None
-    ]
+    extra = [_proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None]
     asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
     scores = _score(problem, "report", asked, pool, observer, device)
     accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
@@ -131,9 +129,7 @@ def measure(
     folder.replace(FILE, document.model_dump_json(indent=1))
 
 
-def pick_of_fold(
-    problem: Problem, state: SearchState, stored: StoreScores, positions: Mapping[Any, int]
-) -> FoldResult:
+def pick_of_fold(problem: Problem, state: SearchState, stored: StoreScores, positions: Mapping[Any, int]) -> FoldResult:
     """The pick of one search of a cross-fitted report, and what it says of the networks the search did not see.
 
     Scores of different proxies cannot be compared, but their places can: each score becomes its share among the scores
@@ -163,9 +159,7 @@ def pick_of_fold(
 
 def _proxy_of(candidate: Candidate, program: Program | None = None) -> ProgramProxy:
     """An evolved program, in the direction it evolved with."""
-    return ProgramProxy(
-        name=candidate.id, program=program or candidate.program, direction=candidate.fitness.direction
-    )
+    return ProgramProxy(name=candidate.id, program=program or candidate.program, direction=candidate.fitness.direction)
 
 
 def _raw(scores: Scores, candidates: Sequence[Candidate]) -> npt.NDArray[np.float64]:
@@ -338,9 +332,7 @@ def _versus_pick(
     return found
 
 
-def _cross_fitted(
-    results: Sequence[FoldResult], n_networks: int
-) -> tuple[npt.NDArray[np.float64], list[str | None]]:
+def _cross_fitted(results: Sequence[FoldResult], n_networks: int) -> tuple[npt.NDArray[np.float64], list[str | None]]:
     scores = np.full(n_networks, np.nan)
     kinds: list[str | None] = [None] * n_networks
     for result in results:

@@ -231,9 +231,7 @@ def _family(
     datasets = _datasets(benchmark, sample)
     learn = learning_split(benchmark, datasets, sample.epochs)
     report = reporting_split(benchmark, datasets, sample.epochs)
-    conditions, more = resolved_conditions(
-        config, sample, benchmark.architectures[:5], datasets=datasets, family=space
-    )
+    conditions, more = resolved_conditions(config, sample, benchmark.architectures[:5], datasets=datasets, family=space)
     if given is not None and given.images is not None and sample.is_own:
         conditions = conditions.given(*given.images)
     notes += more
@@ -280,7 +278,7 @@ def _own_benchmark(sample: SampleSettings, given: Given | None, architectures: S
     source: Any = given.accuracies if given is not None and given.accuracies is not None else sample.accuracies
     if source is None:
         raise ConfigError(
-            "The accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with "
+            "Accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with "
             "a column of names and one of accuracies for each data set, and nothing is named"
         )
     return load_accuracies(Path(source) if isinstance(source, str) else source, architectures)
@@ -344,9 +342,7 @@ def _n_folds(family: Family) -> int:
     return 0 if asked == "none" else asked
 
 
-def _cross_fitted(
-    family: Family, n_folds: int, seed: int
-) -> tuple[list[Family], tuple[tuple[Architecture, ...], ...]]:
+def _cross_fitted(family: Family, n_folds: int, seed: int) -> tuple[list[Family], tuple[tuple[Architecture, ...], ...]]:
     everything = family.benchmark.architectures
     dealt = folds(
         family.benchmark,

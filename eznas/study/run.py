@@ -207,9 +207,7 @@ def _begun(
             raise
 
 
-def _run(
-    folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop
-) -> Study:
+def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop) -> Study:
     config = problem.config
     if _is_complete(folder):
         Journal(folder, config.checkpoints).load()  # refuses one that was changed
@@ -313,9 +311,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     return problem
 
 
-def _with_given(
-    settings: RunConfig, networks: Any, accuracies: Any, images: Any
-) -> tuple[RunConfig, Given | None]:
+def _with_given(settings: RunConfig, networks: Any, accuracies: Any, images: Any) -> tuple[RunConfig, Given | None]:
     """Settings that name networks of one's own, and what was handed over as objects."""
     if networks is None and accuracies is None and images is None:
         return settings, None

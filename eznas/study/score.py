@@ -68,7 +68,8 @@ def score(
     scores = _scores(request, architectures, machine, observer)
     of_columns, notes = request.rows(scores)
     columns = tuple(column.name for column in request.columns)
-    return ScoredNetworks(architectures, columns, of_columns, (*request.notes, *notes, *_why(columns, architectures, of_columns)))
+    why = _why(columns, architectures, of_columns)
+    return ScoredNetworks(architectures, columns, of_columns, (*request.notes, *notes, *why))
 
 
 def score_into_file(
@@ -83,7 +84,7 @@ def score_into_file(
     """Write scores into a CSV file, network by network, or go on with one that was begun with the same settings.
 
     Columns: ``index``, ``network``, ``content`` (digest of the network), one for each proxy (empty where it failed),
-    ``failed`` (names and kinds of failures, separated by semicolons; ``PROXY[MEMBER]`` for a member of an aggregate) and
+    ``failed`` (names and kinds of failures, separated by semicolons; ``PROXY[MEMBER]`` of an aggregate's member) and
     ``seconds`` (of the network once built, on one worker). What the scores were made with lies beside, in
     ``<path>.settings.json``. Memory does not grow with the number of networks.
 
@@ -100,7 +101,7 @@ def score_into_file(
     request = request_for(proxies, architectures, overrides)
     if request.without_reference:
         raise ConfigError(
-            f"--output writes scores as they come, and {request.without_reference[0]} needs all networks to rank among; "
+            f"--output writes scores as they come, and {request.without_reference[0]} ranks among all networks; "
             f"{reference_remedy(request.without_reference[0])}"
         )
     for note in request.notes:
@@ -169,7 +170,7 @@ def make_aggregate(
         weights=tuple(weight for _, weight in recipe.terms),
         mode=recipe.mode,
         reference=Reference(
-            networks=networks if len(networks) <= 4_000 and networks.isprintable() else f"{len(architectures)} networks",
+            networks=networks if len(networks) <= 4_000 and networks.isprintable() else f"{len(architectures)} of them",
             space=architectures[0].space,
             digest=digest,
             conditions=request.conditions,

@@ -1,4 +1,4 @@
-"""Contracts that a search space, a benchmark or an operator of one's own can be held to, beside those that come along."""
+"""Contracts that a search space, a benchmark or an operator of one's own can be held to."""
 
 from eznas.testing.benchmarks import check_benchmark
 from eznas.testing.spaces import check_space

@@ -61,7 +61,7 @@ def _check_architectures(benchmark: Benchmark) -> None:
         _check(space.named(arch.spec) == (arch,), f"{arch.spec!r} of {benchmark.name} is written as its space does")
         function = functions.get(arch)
         is_right = function is None or function == space.function(arch)
-        _check(is_right, f"the functions of {benchmark.name} are those of its space, but {arch.spec!r} has {function!r}")
+        _check(is_right, f"functions of {benchmark.name} are those of its space, but {arch.spec!r} has {function!r}")
 
 
 def _check_tables(benchmark: Benchmark) -> None:

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 from eznas.errors import WorkerError
 
 Arguments = tuple[Any, ...]
+Done = Callable[[int, int, Any], None]
+"""Told of each result as it comes: how many are done, which item it is of, and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Pool(Protocol):
         """
         ...
 
-    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int, int, Any], None] | None = None) -> list[Any]:
+    def map(self, method: str, items: Sequence[Arguments], done: Done | None = None) -> list[Any]:
         """Result of the method for every item, each computed by any one worker, in item order.
 
         Args:
@@ -96,7 +98,7 @@ class LocalPool:
     ) -> dict[int, Any | Died]:
         return {worker: getattr(self._state, method)(*of_one) for worker, of_one in arguments.items()}
 
-    def map(self, method: str, items: Sequence[Arguments], done: Callable[[int, int, Any], None] | None = None) -> list[Any]:
+    def map(self, method: str, items: Sequence[Arguments], done: Done | None = None) -> list[Any]:
         results = []
         for item in items:
             results.append(getattr(self._state, method)(*item))

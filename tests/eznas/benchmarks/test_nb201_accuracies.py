@@ -215,7 +215,7 @@ def test_damaged_embedded_table(content: bytes, reason: str) -> None:
         (b"Np99999999999\n.", "it asks for 99999999999 places"),
         (b"\x80\x04\x8e\x00\x00\x00\x00\x00\x01\x00\x00x.", "expected 1099511627776 bytes"),
         (b"Pabc\n.", "load persistent id"),
-        (b"(" * 100_000 + b"." , "."),
+        (b"(" * 100_000 + b".", "."),
     ],
 )
 def test_a_hostile_pickle_takes_no_memory(content: bytes, reason: str) -> None:

@@ -179,9 +179,9 @@ def test_what_networks_draw_is_the_same_in_every_process() -> None:
     own._family.cache_clear()
     sys.modules.pop("my_models")
     torch.manual_seed(2)
-    again = [
-        build_network(arch, own.Settings(), seed=0).get_parameter("1.weight") for arch in reversed(found[:2])
-    ][::-1]
+    again = [build_network(arch, own.Settings(), seed=0).get_parameter("1.weight") for arch in reversed(found[:2])][
+        ::-1
+    ]
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
