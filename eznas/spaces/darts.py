@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, printable, shown
+from eznas.names import nearest, one_line, shown
 from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import initialise_
@@ -98,7 +98,7 @@ class CellPair:
                     near = None if operation in OPERATIONS else nearest(operation, OPERATIONS)
                     raise ArchitectureError(
                         f"Node {node} of the {name} cell of a DARTS network applies one of {', '.join(OPERATIONS)} to "
-                        f"a node from 0 to {node - 1}, but it has {printable(f'{operation}~{source}', 60)}; "
+                        f"a node from 0 to {node - 1}, but it has {one_line(f'{operation}~{source}', 60)}; "
                         f"{f'did you mean {near!r}?' if near else 'correct that edge.'}"
                     )
 

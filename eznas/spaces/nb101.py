@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, printable, shown
+from eznas.names import nearest, one_line, shown
 from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import initialise_
@@ -92,7 +92,7 @@ class Graph:
             hint = f"did you mean {near[0]!r}?" if near and near[0] else "name one for each inner vertex."
             raise ArchitectureError(
                 f"A NAS-Bench-101 cell of {n} vertices has {n - 2} operations out of {', '.join(OPERATIONS)}, but it "
-                f"has {printable(', '.join(self.operations), 80) or 'none'}; {hint}"
+                f"has {one_line(', '.join(self.operations), 80) or 'none'}; {hint}"
             )
         if n - 1 not in self._reached(forwards=True):
             raise ArchitectureError(

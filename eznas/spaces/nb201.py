@@ -25,7 +25,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, printable, shown
+from eznas.names import nearest, one_line, shown
 from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import initialise_
@@ -244,7 +244,7 @@ def _part(text: str) -> tuple[Architecture, ...]:
         high = whole_number(last, f"{NAME}:{text}") if last else low
         if not 0 <= low <= high < N_CELLS:
             raise ArchitectureError(
-                f"{NAME}:{printable(text, 60)}: indices go from 0 to {N_CELLS - 1}, got {shown(part)}"
+                f"{NAME}:{one_line(text, 60)}: indices go from 0 to {N_CELLS - 1}, got {shown(part)}"
             )
         indices.extend(range(low, high + 1))
     return tuple(from_index(index) for index in dict.fromkeys(indices))

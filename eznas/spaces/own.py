@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, printable, shown, unknown
+from eznas.names import nearest, one_line, shown, unknown
 from eznas.randomness import derived_seed
 from eznas.spaces.architecture import Architecture, check_space
 from eznas.spaces.content import module_digest
@@ -323,12 +323,12 @@ def _family(where: str) -> OwnNetworks:
     """What the function gives, by name; it is called once in each process."""
     with _seeded("import"):
         function = _imported(where)
-    return _collected(function, printable(where, 100), f"{where}#")
+    return _collected(function, one_line(where, 100), f"{where}#")
 
 
 def _imported(where: str) -> Callable[[], Any]:
     module, _, name = where.partition(":")
-    said = printable(where, 100)
+    said = one_line(where, 100)
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ArchitectureError(f"Expected {_EXAMPLE}, but got {NAME}:{said}; name a module and a function in it.")
     try:
@@ -359,7 +359,7 @@ def _imported(where: str) -> Callable[[], Any]:
 def _said(error: BaseException, *, with_kind: bool = True) -> str:
     """An error of foreign code as part of a sentence, with the file and the line it came from."""
     lines = str(error.msg if isinstance(error, SyntaxError) else error).strip().splitlines() or [""]
-    text = printable(lines[0], 200)
+    text = one_line(lines[0], 200)
     kind = type(error).__name__
     said = (f"{kind}: {text}" if text else kind) if with_kind else text
     place = _place(error)
@@ -382,7 +382,7 @@ def _place(error: BaseException) -> str:
 def _line(file: str, line: int) -> str:
     with suppress(ValueError, OSError):
         file = str(Path(file).relative_to(Path.cwd()))
-    return f"{printable(file, 120)}, line {line}"
+    return f"{one_line(file, 120)}, line {line}"
 
 
 # Modules --------------------------------------------------------------------------------------------------------------

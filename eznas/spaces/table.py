@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, printable, shown, unknown
+from eznas.names import nearest, one_line, shown, unknown
 from eznas.spaces import darts, nb101, nb201, own
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
@@ -117,12 +117,12 @@ def _lines(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ArchitectureError(
-            f"--networks @{printable(str(path), 200)} cannot be read: {reason}; name a text file of networks."
+            f"--networks @{one_line(str(path), 200)} cannot be read: {reason}; name a text file of networks."
         ) from None
     found = [line for line in lines if line and not line.startswith("#")]
     if not found or any(line.startswith("@") for line in found):
         raise ArchitectureError(
-            f"--networks @{printable(str(path), 200)} must hold one specification of networks per line, and no other "
+            f"--networks @{one_line(str(path), 200)} must hold one specification of networks per line, and no other "
             f"@FILE, but it {'names another file' if found else 'holds none'}; correct it."
         )
     return found

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eznas.errors import ArchitectureError, ConfigError
 from eznas.estimators import by_name
-from eznas.names import nearest, printable, shown, unknown
+from eznas.names import nearest, one_line, shown, unknown
 from eznas.nas.protocols import protocol_named
 from eznas.runs.config import config_from
 from eznas.spaces import networks_named, space_named
@@ -37,10 +37,10 @@ def test_without_a_near_name_the_known_are_listed_and_not_too_many() -> None:
 
 @given(st.text(max_size=400))
 def test_what_is_shown_is_short_and_has_no_control_characters(text: str) -> None:
-    for said in (shown(text), printable(text, 60), shown({text: [text]}), unknown("word", text, ["word"])):
+    for said in (shown(text), one_line(text, 60), shown({text: [text]}), unknown("word", text, ["word"])):
         assert said.isprintable()
         assert len(said) <= 800
-    assert len(printable(text, 60)) <= 60
+    assert len(one_line(text, 60)) <= 60
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_is_shown_is_short_and_has_no_control_characters(text: str) -> None
         (lambda: by_name("Syn-Flow"), ConfigError, "Unknown published estimator 'Syn-Flow'; did you mean 'synflow'?"),
         (lambda: protocol_named("warm_up"), ConfigError, "Unknown search 'warm_up'; did you mean 'warm-up'?"),
         (lambda: config_from({"netwroks": {}}), ConfigError, "did you mean 'networks'?"),
-        (lambda: config_from({"networks": {"chanels": 1}}), ConfigError, "did you mean 'networks.channels'?"),
+        (lambda: config_from({"networks": {"chanels": 1}}), ConfigError, "did you mean 'channels'?"),
     ],
 )  # fmt: skip
 def test_every_kind_of_name_is_answered_alike(ask: object, error: type[Exception], sentence: str) -> None:

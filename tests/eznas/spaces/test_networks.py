@@ -109,7 +109,6 @@ def _global_states() -> tuple[object, ...]:
 def test_global_generators_are_left_alone() -> None:
     before = _global_states()
     build_network(CELL, REDUCED, seed=1)
-    nb201.build(CELL, nb201.Settings(scheme="default"), 0)
     assert _global_states() == before
 
 
