@@ -1,13 +1,14 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
 `Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
-built, under settings of its own. One module per search space (`nb201`, `nb101`, `darts`) ends with its declaration, and
-`own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a specification.
+built, under settings of its own. One module per search space (`nb201`, `nb101`, `sss`, `darts`) ends with its
+declaration, and `own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a
+specification.
 """
 
 from __future__ import annotations
 
-from eznas.spaces import darts, nb101, nb201, own
+from eznas.spaces import darts, nb101, nb201, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
 from eznas.spaces.settings import CellSettings, SpaceSettings
@@ -42,4 +43,5 @@ __all__ = [
     "own",
     "space_named",
     "space_of",
+    "sss",
 ]

@@ -47,7 +47,6 @@ _SHUFFLE_SEED: Final = 88  # of the official list
 _SPEC: Final = re.compile(r"\|([^|~+]*)~0\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|\+\|([^|~+]*)~0\|([^|~+]*)~1\|([^|~+]*)~2\|")
 _STRUCTURE: Final = re.compile(r"[A-Za-z]*Structure\(4nodeswith(\|.*\|)\)")  # as AutoDL prints a cell
 _DIGITS: Final = re.compile(r"[0-4]{6}")
-_SIZES: Final = re.compile(r"[0-9]{1,3}(:[0-9]{1,3}){4}")
 _EXAMPLE: Final = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|none~2|"
 
 
@@ -81,11 +80,6 @@ def _not_a_cell(text: str) -> ArchitectureError:
 
 def remark(text: str) -> str:
     """What to add about a text that is not a cell but is known from elsewhere; empty if it is not."""
-    if _SIZES.fullmatch(text):
-        return (
-            ", a network of the size space of NATS-Bench, which is not among the search spaces here; the nearest that "
-            "is understood is the cell that all of its networks repeat, nb201:9930"
-        )
     is_darts = text.startswith("|") and "/" in text
     return ", two cells as a DARTS network has; write darts: before them" if is_darts else ""
 
@@ -475,8 +469,8 @@ class Reduction(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = _relu_conv_norm(in_channels, out_channels, kernel=3, stride=2)
-        self.conv_b = _relu_conv_norm(out_channels, out_channels, kernel=3, stride=1)
+        self.conv_a = relu_conv_norm(in_channels, out_channels, kernel=3, stride=2)
+        self.conv_b = relu_conv_norm(out_channels, out_channels, kernel=3, stride=1)
         self.shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2), Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -515,7 +509,8 @@ class Network(nn.Module):
         return logits
 
 
-def _relu_conv_norm(in_channels: int, out_channels: int, *, kernel: int, stride: int) -> nn.Module:
+def relu_conv_norm(in_channels: int, out_channels: int, *, kernel: int, stride: int = 1) -> nn.Module:
+    """ReLU, convolution and batch normalisation: (b, in_channels, h, w) -> (b, out_channels, h/stride, w/stride)."""
     return nn.Sequential(
         nn.ReLU(inplace=False),  # in place it would overwrite what the cell's other edges read
         Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False),
@@ -527,8 +522,8 @@ _OPERATION_BUILDERS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType
     {
         "none": lambda channels: Zero(),
         "skip_connect": lambda channels: nn.Identity(),
-        "nor_conv_1x1": lambda channels: _relu_conv_norm(channels, channels, kernel=1, stride=1),
-        "nor_conv_3x3": lambda channels: _relu_conv_norm(channels, channels, kernel=3, stride=1),
+        "nor_conv_1x1": lambda channels: relu_conv_norm(channels, channels, kernel=1, stride=1),
+        "nor_conv_3x3": lambda channels: relu_conv_norm(channels, channels, kernel=3, stride=1),
         "avg_pool_3x3": lambda channels: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
     }
 )

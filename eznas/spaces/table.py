@@ -12,13 +12,13 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown, unknown
-from eznas.spaces import darts, nb101, nb201, own
+from eznas.spaces import darts, nb101, nb201, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
 SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType(
-    {space.name: space for space in (nb201.SPACE, nb101.SPACE, darts.SPACE, own.SPACE)}
+    {space.name: space for space in (nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, own.SPACE)}
 )
 """Every search space by name."""
 
@@ -78,11 +78,11 @@ def networks_named(spec: str) -> tuple[Architecture, ...]:
 
     Args:
         spec: ``nb201:all``; ``nb201:random:N`` or ``nb201:random:N:SEED`` (distinct ones, as the space samples; so for
-            ``nb101`` and ``darts``); ``nb201:3,10-12`` (official indices); ``nb201:``, ``nb101:`` or ``darts:`` with
-            texts separated by semicolons, in our form or one of those that other tools write; such a text alone where
-            no other space has one like it; ``python:package.module:function`` for networks of your own, or one of them
-            with ``#name``; or ``@FILE``, a text file with one of these per line (empty lines, and those that begin with
-            ``#``, say nothing).
+            ``nb101``, ``sss`` and ``darts``); ``nb201:3,10-12`` (official indices; so for ``sss``); the name of a space
+            and texts separated by semicolons, in our form or one of those that other tools write; such a text alone
+            where no other space has one like it; ``python:package.module:function`` for networks of your own, or one of
+            them with ``#name``; or ``@FILE``, a text file with one of these per line (empty lines, and those that begin
+            with ``#``, say nothing).
 
     Raises:
         ArchitectureError: if it names none.
