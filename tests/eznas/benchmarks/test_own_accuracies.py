@@ -155,7 +155,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(load: Callable[..., Benchmark]) 
 
 def test_lines_are_counted_as_an_editor_does(load: Callable[..., Benchmark]) -> None:
     rows = [f'n{i},"two\nlines",{50 + i if i != 5 else "bad"}' for i in range(N)]
-    with pytest.raises(BenchmarkError, match="^Line 13 of zoo.csv has in column 'val_acc' 'bad'"):
+    with pytest.raises(BenchmarkError, match=r"^Line 13 of zoo.csv has in column 'val_acc' 'bad'"):
         load("\n".join(["network,remark,val_acc", "", *rows]))
 
 
