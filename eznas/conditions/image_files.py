@@ -1,8 +1,8 @@
 """Image sets in NumPy's ``.npz`` files: nothing is unpickled, and sizes are checked before memory is taken.
 
 An ``.npz`` file is a zip archive of arrays, each behind a header that states its type and shape. Both are read first;
-what is encrypted, packed in another way than `numpy.savez` packs, or larger than a limit or than its own bytes can
-unfold to, is refused.
+what is encrypted, packed in another way than `numpy.savez` packs, larger than a limit or shorter than it states is
+refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ MAX_VALUE: Final = 1_000.0
 
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PROTECTED: Final = 0x1 | 0x20 | 0x40  # flags of a zip entry: encrypted, patched, strongly encrypted
-_MOST_UNFOLDED: Final = 1_100  # a deflated byte holds at most 1,032
 _READ_HEADER: Final = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -149,8 +148,6 @@ def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
         n_bytes = math.prod(shape) * dtype.itemsize
         if any(length < 0 for length in shape) or n_bytes > MAX_BYTES:
             raise ValueError(f"{name} states {n_bytes} bytes, and at most {MAX_BYTES} are read")
-        if n_bytes > _MOST_UNFOLDED * entry.compress_size:
-            raise ValueError(f"{name} states {n_bytes} bytes and has {entry.compress_size}")
         content = stream.read(n_bytes)
     if len(content) != n_bytes:
         raise ValueError(f"{name} states {n_bytes} bytes and has {len(content)}")

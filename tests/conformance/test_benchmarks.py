@@ -12,7 +12,7 @@ import pytest
 
 from eznas.benchmarks import BENCHMARKS, Benchmark, Split, load_accuracies
 from eznas.benchmarks.analog import load_analog
-from eznas.spaces import SPACES, Architecture
+from eznas.spaces import SPACES, Architecture, nb201
 from eznas.testing import check_benchmark
 
 _FOLDER = os.environ.get("EZNAS_DATA")
@@ -62,6 +62,15 @@ def _repeated(benchmark: Benchmark) -> None:
 
 def _misread(benchmark: Benchmark) -> None:
     object.__setattr__(benchmark, "accuracies", lambda archs, *of: np.zeros(len(archs)))
+
+
+def test_functions_that_are_not_those_of_the_space() -> None:
+    cells = nb201.all_architectures()[:20]
+    functions = tuple(map(nb201.reduced_function, cells))
+    tables = {("cifar10", Split.TEST, 200): np.linspace(10.0, 90.0, 20)}
+    check_benchmark(_toy(architectures=cells, tables=tables, functions=functions))
+    with pytest.raises(AssertionError, match="functions of toy are those of its space"):
+        check_benchmark(_toy(architectures=cells, tables=tables, functions=functions[::-1]))
 
 
 def test_ones_own_benchmark() -> None:

@@ -148,6 +148,17 @@ def test_the_order_is_that_of_the_networks(load: Callable[..., Benchmark]) -> No
 # Forms ----------------------------------------------------------------------------------------------------------------
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(load: Callable[..., Benchmark]) -> None:
+    lines = "\n".join(["\ufeffval_acc,network", *(f"{50 + i},n{i}" for i in range(N))])
+    assert load(lines, columns=["val_acc"]).architectures == NETWORKS
+
+
+def test_lines_are_counted_as_an_editor_does(load: Callable[..., Benchmark]) -> None:
+    rows = [f'n{i},"two\nlines",{50 + i if i != 5 else "bad"}' for i in range(N)]
+    with pytest.raises(BenchmarkError, match=r"^Line 13 of zoo.csv has in column 'val_acc' 'bad'"):
+        load("\n".join(["network,remark,val_acc", "", *rows]))
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("start", ["", "\ufeff", "\n \n"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -234,7 +234,13 @@ def test_bad_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _refused(folder, "1 to 2 images .* it has 1 subfolders with 3 images")
 
 
-def test_pictures_too_large_to_unfold(tmp_path: Path) -> None:
+def test_pictures_too_large_to_unfold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = _folder(tmp_path / "small", {"x": [(8, 8)]})
+    with monkeypatch.context() as patch:
+        patch.setattr("eznas.conditions.own_images.MAX_PIXELS", 63)
+        _refused(small, "cannot be read .it is 8x8, more than 63 pixels or none.; replace or remove it")
+        patch.setattr("eznas.conditions.own_images.MAX_FILE_BYTES", 10)
+        _refused(small, "it is larger than 10 bytes")
     (tmp_path / "x").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
