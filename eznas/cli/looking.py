@@ -47,7 +47,7 @@ def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None
     entry = found.entry(proxy)
     if form is Format.CSV:
         raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
-    typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(found, entry), nl=False)
+    typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(entry), nl=False)
 
 
 def report(

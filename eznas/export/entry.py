@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 from eznas.conditions import Conditions
 from eznas.errors import ConfigError
 from eznas.export.python import export_python
-from eznas.names import unknown
+from eznas.names import one_line, unknown
 from eznas.programs import to_latex, to_sympy
 from eznas.proxies import ProgramProxy, Proxy, proxy_of_entry, proxy_to_json
 from eznas.runs import Entry, Front
@@ -24,6 +25,8 @@ def export_entry(front: Front, entry: Entry, target: str) -> str:
         ConfigError: if there is no such form, or the proxy is no program and the form needs one.
     """
     proxy, conditions = proxy_of_entry(entry), front.samples[0].conditions
+    if isinstance(proxy, ProgramProxy):
+        proxy = replace(proxy, name=one_line(proxy.name))
     return export_proxy(proxy, target, conditions=conditions, card=proxy_card(front, entry))
 
 
@@ -77,4 +80,4 @@ def proxy_card(front: Front, entry: Entry) -> dict[str, str]:
             card[f"Held-out {sample.name}"] = (
                 f"Kendall tau-b {tau_text(measured)} (95 % bootstrap interval){rho} on {sample.report}"
             )
-    return {label: " ".join(text.split())[:4_000] for label, text in card.items()}
+    return {one_line(label, 400): one_line(text, 4_000) for label, text in card.items()}

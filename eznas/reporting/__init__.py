@@ -1,7 +1,9 @@
 """What a run found, for people: the front as a table, figures, one HTML page.
 
 * `front`: the front as a table, JSON and CSV.
+* `entry`: one proxy of it.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
+* `words`: what the numbers say, for all of these.
 
 Names are loaded when they are first used; matplotlib, jinja2 and rich only by the functions that draw with them.
 """

@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 
+from eznas.names import one_line
 from eznas.programs import to_latex
-from eznas.runs.front import Entry, Front, Measurement, Sample, number_text, tau_text
+from eznas.reporting.words import TITLES, comparison, kinds_text, run_name, short, ties_text, time_text, verdict
+from eznas.runs.front import Entry, Front, Measurement, SampleCard, criterion_text, number_text
 
 
 def entry_text(front: Front, entry: Entry) -> str:
     """The proxy for a terminal, one fact per line."""
-    lines = [f"{entry.label}{' (the pick)' if entry is front.pick else ''}: {entry.kind} proxy of run {front.run.name}"]
-    if entry.program is not None:
-        lines += _fact("program", entry.program.text)
-        if entry.simplified is not None:
-            lines += _fact("simplified", entry.simplified.text)
-        lines += _fact("formula", to_latex(entry.formula or entry.program))
-    lines += _fact("direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)")
-    if entry.size is not None and entry.cost is not None:
-        lines += _fact("size", f"{entry.size} nodes, {entry.height} levels, cost {entry.cost:.2f} forward passes")
-    if entry.operator is not None:
-        origin = f" of {', '.join(parent[:8] for parent in entry.parents)}" if entry.parents else ""
-        lines += _fact("origin", f"generation {entry.generation}, {entry.operator}{origin}")
-    for task in front.tasks:
-        lines += _fact("evolved on", _measured(entry.evolve, task.name, task.evolve))
-        lines += _fact("selected on", _measured(entry.select, task.name, task.select))
-        lines += _fact("held out", _measured(entry.report, task.name, task.report))
+    pick = " (the pick)" if entry is front.pick else ""
+    lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
+    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry)]
+    for sample in front.samples:
+        lines += ["", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}"]
+        lines += [f"  {label:<24}{one_line(text, 1_000)}" for label, text in _on_sample(front, entry, sample)]
+    if front.run.notes:
+        lines += ["", *(f"Note: {one_line(note, 4_000)}." for note in front.run.notes)]
     return "\n".join(lines) + "\n"
 
 
-def entry_json(front: Front, entry: Entry) -> str:
+def entry_json(entry: Entry) -> str:
     """The proxy as the run's document has it."""
-    return json.dumps(next(e for e in front.document["entries"] if e["id"] == entry.id), indent=1) + "\n"
+    return json.dumps(entry.model_dump(mode="json"), indent=1) + "\n"
 
 
-def _fact(label: str, text: str) -> Iterable[str]:
-    return (f"  {label:<12}{text}",)
+def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
+    if entry.title:
+        yield "title", entry.title
+    if entry.evolved is not None and entry.formula is not None:
+        yield "program", entry.evolved.text
+        if entry.simplified is not None:
+            yield "simplified", entry.formula.text
+        yield "formula", to_latex(entry.formula)
+    yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
+    if entry.units is not None:
+        noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
+        yield "reads", f"{entry.units} layers{noise}"
+    if entry.size is not None:
+        yield "size", f"{entry.size} nodes, {entry.height} levels"
+    if entry.cost is not None:
+        yield "cost", f"{entry.cost:.2f} forward passes, an estimate"
+    if entry.seconds is not None:
+        shared = ", which all programs of the run share" if entry.program is not None else ""
+        yield "time", f"{time_text(entry.seconds)} a network on one core{shared}"
+    if entry.operator is not None:
+        origin = f" of {', '.join(parent[:8] for parent in entry.parents)}" if entry.parents else ""
+        yield "origin", f"generation {entry.generation}, {entry.operator}{origin}"
 
 
-def _measured(by_task: Mapping[str, Measurement], task: str, sample: Sample) -> str:
-    measured = by_task.get(task)
+def _on_sample(front: Front, entry: Entry, sample: SampleCard) -> Iterator[tuple[str, str]]:
+    for label, card, found in (
+        ("evolved on", sample.evolve, entry.evolve), ("selected on", sample.select, entry.select),
+    ):  # fmt: skip
+        if (measured := found.get(sample.name)) is not None:
+            yield label, f"{_briefly(measured)} on {card}"
+    measured, folds = entry.report.get(sample.name), front.run.n_folds
+    is_fitted = folds is not None and entry.kind == "discovered"
+    label = "cross-fitted" if is_fitted else "held out"
     if measured is None:
-        return f"{task}: not measured"
+        yield label, "-: the searches of the folds measure the pick alone" if is_fitted else "not measured"
+        return
+    yield label, f"{sample.report}, in {folds} folds" if is_fitted else str(sample.report)
     if measured.tau is None:
-        return f"{task}: failed, {measured.reason}"
-    failed = f", {measured.n_failed} failed" if measured.n_failed else ""
-    return f"{task}: tau {tau_text(measured)}, rho {number_text(measured.rho)}, {sample}{failed}"
+        yield "  failed", measured.reason or "it has no tau"
+    for name in TITLES if measured.tau is not None else ():
+        yield f"  {TITLES[name]}", criterion_text(getattr(measured, name))
+    yield "  ties", f"{ties_text(measured)} of pairs"
+    kinds = kinds_text(measured)
+    yield "  failures", f"{measured.n_failed:,} of {measured.n:,}{f' ({kinds})' if kinds else ''}"
+    if entry is front.pick:
+        if compared := verdict(front, sample):
+            yield "  compared", compared
+    elif sample.name in entry.versus_pick:
+        yield "  compared", comparison(entry.versus_pick[sample.name])
+
+
+def _briefly(measured: Measurement) -> str:
+    if measured.tau is None:
+        return f"failed, {measured.reason or 'it has no tau'},"
+    return f"tau {criterion_text(measured.tau)}, rho {number_text(measured.rho)}"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eznas.runs.front import Entry, Front, Measurement, Task
+from eznas.fitness import Criterion
+from eznas.reporting.words import short
+from eznas.runs.front import Entry, Front, SampleCard
 from eznas.runs.records import History, Scores
 
 if TYPE_CHECKING:
@@ -36,47 +38,41 @@ WIDTH = 9.2
 
 
 def front_figure(front: Front) -> str:
-    """Held-out tau with its 95 % interval against size, one row per task; published proxies to the right.
-
-    Raises:
-        ValueError: if the front has no task.
-    """
-    if not front.tasks:
-        raise ValueError("A front without tasks has no figure; expected at least one task")
-    figure = _figure(3.5 * len(front.tasks))
+    """Held-out tau with its 95 % interval against size, one row per sample; published proxies to the right."""
+    figure = _figure(3.5 * len(front.samples))
     share = max(0.22, min(0.5, 0.055 * len(front.published)))
     axes = figure.subplots(
-        len(front.tasks), 2, sharey="row", squeeze=False, width_ratios=(1 - share, share),
+        len(front.samples), 2, sharey="row", squeeze=False, width_ratios=(1 - share, share),
         gridspec_kw={"wspace": 0.03, "hspace": 0.72},
     )  # fmt: skip
-    for task, (left, right) in zip(front.tasks, axes, strict=True):
-        _front_panel(front, task, left)
-        _published_panel(front, task, right)
+    for sample, (left, right) in zip(front.samples, axes, strict=True):
+        _front_panel(front, sample, left)
+        _published_panel(front, sample, right)
     return _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
 
 
 def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str:
     """Accuracy against the rank of the score on the held-out networks: the pick beside the best published proxies.
 
-    One row per task. Rank 100 % is the network the proxy likes best. Networks below the axis are drawn at its foot.
+    One row per sample. Rank 100 % is the network the proxy likes best. Networks below the axis are drawn at its foot.
 
     Returns:
         SVG; empty if there are no scores to draw.
     """
-    tasks = [task for task in front.tasks if task.name in scores.accuracies]
-    shown = [e for e in _scatter_entries(front, n_baselines) if _score_key(e, scores) is not None]
-    if not tasks or not shown:
+    samples = [sample for sample in front.samples if sample.name in scores.accuracies]
+    drawn = [e for e in _scatter_entries(front, n_baselines) if np.isfinite(scores.by_proxy.get(e.id, np.nan)).any()]
+    if not samples or not drawn:
         return ""
-    figure = _figure(0.45 + 2.35 * len(tasks))
+    figure = _figure(0.45 + 2.35 * len(samples))
     axes = figure.subplots(
-        len(tasks), len(shown), sharex=True, sharey="row", squeeze=False, gridspec_kw={"wspace": 0.12, "hspace": 0.42}
-    )
-    for row, task in zip(axes, tasks, strict=True):
-        for entry, ax in zip(shown, row, strict=True):
-            key = _score_key(entry, scores)
-            assert key is not None
-            _scatter_panel(ax, entry, entry is front.pick, task, scores.by_proxy[key], scores.accuracies[task.name])
-        row[0].set_ylabel(_plain(f"{task.name}: {task.report.split}\naccuracy (%)"))
+        len(samples), len(drawn), sharex=True, sharey="row", squeeze=False,
+        gridspec_kw={"wspace": 0.12, "hspace": 0.42},
+    )  # fmt: skip
+    for row, sample in zip(axes, samples, strict=True):
+        for entry, ax in zip(drawn, row, strict=True):
+            is_pick, accuracies = entry is front.pick, scores.accuracies[sample.name]
+            _scatter_panel(ax, entry, is_pick, sample, scores.by_proxy[entry.id], accuracies)
+        row[0].set_ylabel(f"{_plain(sample.name)}: {_plain(sample.report.split, 12)}\naccuracy (%)")
     for ax in axes[-1]:
         ax.set_xlabel("rank of the score (%)")
     return _svg(figure, "Accuracy of held-out networks against the rank of their score")
@@ -108,47 +104,50 @@ def history_figure(history: History) -> str:
 # --- panels -------------------------------------------------------------------------------------------------------
 
 
-def _front_panel(front: Front, task: Task, ax: Axes) -> None:
-    points = [(e, m) for e in front.discovered if e.size is not None and (m := _measured(e, task)) is not None]
-    for entry, measured in points:
+def _front_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
+    points = [
+        (e, float(e.size), tau) for e in front.discovered if e.size is not None and (tau := _tau(e, sample)) is not None
+    ]
+    for entry, size, tau in points:
         is_pick = entry is front.pick
         ink = INKS["pick" if is_pick else "found"]
-        size, tau = float(entry.size or 0), measured.tau or 0.0
-        _interval(ax, size, measured, ink)
+        _interval(ax, size, tau, ink)
         ax.plot(
-            size, tau, marker="D" if is_pick else "o", markersize=8 if is_pick else 6.5, color=ink,
+            size, tau.value, marker="D" if is_pick else "o", markersize=8 if is_pick else 6.5, color=ink,
             markeredgecolor=INKS["paper"], markeredgewidth=1.2, zorder=4 if is_pick else 3, linestyle="none",
         )  # fmt: skip
         if is_pick:
-            is_right = size > 0.6 * max(float(e.size or 0) for e, _ in points)  # then there is room on the left only
+            is_right = size > 0.6 * max(other for _, other, _ in points)  # then there is room on the left only
             ax.annotate(
-                f"pick {_plain(entry.label)}", (size, tau), xytext=(-9 if is_right else 9, 9),
+                f"pick {_plain(entry.label)}", (size, tau.value), xytext=(-9 if is_right else 9, 9),
                 textcoords="offset points", ha="right" if is_right else "left", color=ink, fontweight="bold", zorder=5,
             )  # fmt: skip
     best = front.best_published
-    if best is not None and (measured_best := _measured(best, task)) is not None:
-        ax.axhline(measured_best.tau or 0.0, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if best is not None and (tau_of_best := _tau(best, sample)) is not None:
+        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ax.set_xlabel("size of the program (nodes)")
     ax.set_ylabel("Kendall's tau-b")
-    ax.set_title(_plain(task.name), loc="left")
-    ax.set_title(_plain(str(task.report)), loc="right")
-    sizes = [float(e.size or 0) for e, _ in points] or [1.0]
+    ax.set_title(_plain(sample.name, 30), loc="left")
+    ax.set_title(_plain(str(sample.report), 70), loc="right")
+    sizes = [size for _, size, _ in points] or [1.0]
     margin = max(1.0, 0.07 * (max(sizes) - min(sizes)))
     ax.set_xlim(min(sizes) - margin, max(sizes) + 2.0 * margin)
+    ax.margins(y=0.12)
     _whole_numbers(ax)
 
 
-def _published_panel(front: Front, task: Task, ax: Axes) -> None:
-    measured = [(e, _measured(e, task)) for e in front.published]
-    ranked = sorted(((e, m) for e, m in measured if m is not None), key=lambda pair: -(pair[1].tau or 0.0))
-    for position, (_, found) in enumerate(ranked):
-        _interval(ax, float(position), found, INKS["known"])
+def _published_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
+    measured = [(e, tau) for e in front.published if (tau := _tau(e, sample)) is not None]
+    ranked = sorted(measured, key=lambda pair: -pair[1].value)
+    for position, (_, tau) in enumerate(ranked):
+        _interval(ax, float(position), tau, INKS["known"])
         ax.plot(
-            position, found.tau or 0.0, marker="s", markersize=6, color=INKS["known"], markeredgecolor=INKS["paper"],
+            position, tau.value, marker="s", markersize=6, color=INKS["known"], markeredgecolor=INKS["paper"],
             markeredgewidth=1.2, linestyle="none", zorder=3,
         )  # fmt: skip
-    if ranked:
-        ax.axhline(ranked[0][1].tau or 0.0, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    best = front.best_published
+    if best is not None and (tau_of_best := _tau(best, sample)) is not None:
+        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     labels = [_plain(entry.label) for entry, _ in ranked]
     ax.set_xticks(range(len(ranked)), labels, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.7, max(len(ranked), 1) - 0.3)
@@ -159,10 +158,10 @@ def _published_panel(front: Front, task: Task, ax: Axes) -> None:
 
 
 def _scatter_panel(
-    ax: Axes, entry: Entry, is_pick: bool, task: Task, scores: np.ndarray, accuracies: np.ndarray
+    ax: Axes, entry: Entry, is_pick: bool, sample: SampleCard, scores: np.ndarray, accuracies: np.ndarray
 ) -> None:
     known = np.isfinite(accuracies)
-    accuracies, scores = accuracies[known], entry.direction * scores[known]
+    accuracies, scores = accuracies[known], scores[known]
     ink = INKS["pick" if is_pick else "known"]
     ranks = _rank_shares(scores)
     floor = _floor(accuracies)
@@ -175,10 +174,10 @@ def _scatter_panel(
     ax.set_ylim(floor - margin, top + margin)
     ax.set_xlim(-3, 103)
     ax.set_xticks([0, 50, 100])
-    measured = _measured(entry, task)
-    tau = f"tau {measured.tau:.3f}" if measured is not None else "no tau"
+    tau = _tau(entry, sample)
     name = f"pick {_plain(entry.label)}" if is_pick else _plain(entry.label)
-    ax.set_title(f"{name}\n{tau}", loc="left", color=INKS["pick"] if is_pick else INKS["ink"])
+    said = "no tau" if tau is None else f"tau {tau.value:.3f}"
+    ax.set_title(f"{name}\n{said}", loc="left", color=INKS["pick"] if is_pick else INKS["ink"])
 
 
 def _dots(ax: Axes, x: np.ndarray, y: np.ndarray, ink: str) -> None:
@@ -230,19 +229,20 @@ def _whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
-def _interval(ax: Axes, x: float, measured: Measurement, ink: str) -> None:
-    if measured.tau_interval is not None:
-        ax.plot([x, x], measured.tau_interval, color=ink, linewidth=1.6, alpha=0.45, solid_capstyle="round", zorder=2)
+def _interval(ax: Axes, x: float, tau: Criterion, ink: str) -> None:
+    if tau.low is not None and tau.high is not None:
+        ends = (tau.low, tau.high)
+        ax.plot([x, x], ends, color=ink, linewidth=1.6, alpha=0.45, solid_capstyle="round", zorder=2)
 
 
-def _plain(text: str) -> str:
-    """Text from a file, not to be read as mathematics between dollar signs."""
-    return text.replace("$", r"\$")
+def _plain(text: str, limit: int = 24) -> str:
+    """Text from a file, short and not to be read as mathematics between dollar signs."""
+    return short(text, limit).replace("$", r"\$")
 
 
-def _measured(entry: Entry, task: Task) -> Measurement | None:
-    measured = entry.report.get(task.name)
-    return measured if measured is not None and measured.tau is not None else None
+def _tau(entry: Entry, sample: SampleCard) -> Criterion | None:
+    measured = entry.report.get(sample.name)
+    return None if measured is None else measured.tau
 
 
 def _scatter_entries(front: Front, n_baselines: int) -> Sequence[Entry]:
@@ -250,14 +250,6 @@ def _scatter_entries(front: Front, n_baselines: int) -> Sequence[Entry]:
     ranked.sort(key=lambda pair: -pair[0])
     pick = [front.pick] if front.pick is not None else []
     return [*pick, *(entry for _, entry in ranked[:n_baselines])]
-
-
-def _score_key(entry: Entry, scores: Scores) -> str | None:
-    """The column of an entry: its id or its name, if any score in it is finite."""
-    for key in (entry.id, entry.name or ""):
-        if key in scores.by_proxy and np.isfinite(scores.by_proxy[key]).any():
-            return key
-    return None
 
 
 def _rank_shares(scores: np.ndarray) -> np.ndarray:

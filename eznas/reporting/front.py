@@ -6,94 +6,231 @@ import csv
 import io
 import json
 import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from eznas.runs.front import Entry, Front, Task, number_text, tau_text
+from eznas.fitness import CRITERIA, Criterion
+from eznas.names import one_line
+from eznas.reporting.words import TITLES, hardest_sample, seeds_text, short, short_names, verdict
+from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MIN_FORMULA: Final = 16
+"""Narrowest column of formulas."""
+_GAP: Final = 2
+_MAX_NOTES: Final = 6
+_MAX_SAMPLES: Final = 12
+"""Samples and notes that are listed below the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """What the table shows: criteria of each sample (of none: the smallest tau), and whether with intervals."""
+
+    criteria: tuple[str, ...]
+    interval: bool
+    details: tuple[str, ...]
+
+
+_ALL = ("size", "cost", "formula")
+_OF_ONE: Final = (
+    _Layout(criteria=("tau", "rho", "level_rho"), interval=True, details=_ALL),
+    _Layout(criteria=("tau", "rho"), interval=True, details=_ALL),
+    _Layout(criteria=("tau", "rho"), interval=True, details=("size",)),
+)
+_OF_ANY: Final = (
+    _Layout(criteria=("tau",), interval=True, details=_ALL),
+    _Layout(criteria=("tau",), interval=True, details=("size",)),
+    _Layout(criteria=("tau",), interval=False, details=("size",)),
+    _Layout(criteria=(), interval=False, details=("size",)),
+)
+"""The richest that fits is used, the last one in any case."""
 
 
 def front_table(front: Front, *, width: int = 120) -> str:
-    """The front as a table for a terminal, `width` characters wide at most.
+    """The front as a table for a terminal, `width` characters wide at most where that is 60 or more.
 
-    Discovered proxies come in the order of the selection networks, published ones below; ``*`` marks the pick. Tau and
-    rho are those of the held-out networks, with 95 % bootstrap intervals.
+    Discovered proxies come in the order of the selection networks, published ones below; ``*`` marks the pick. Figures
+    are those of the held-out networks, tau with its 95 % bootstrap interval if there is room.
     """
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    layouts = (*_OF_ONE, *_OF_ANY) if len(front.samples) == 1 else _OF_ANY
+    for layout in layouts:
+        columns = list(_columns(front, layout))
+        widths = [max(map(_cells, column)) for column in columns]
+        if "formula" in layout.details:
+            widths[-1] = min(widths[-1], max(_MIN_FORMULA, width - sum(widths[:-1]) - _GAP * (len(widths) - 1)))
+        full = sum(widths) + _GAP * (len(widths) - 1)
+        if full <= width:
+            break
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
+    console.print(_drawn(front, columns, widths))
+    lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
+    return "\n".join([*lines, "", *_below(front, layout, width)]) + "\n"
+
+
+def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
+    """Cells of each column, the header first."""
+    entries = front.entries
+    yield ["", *("*" if entry is front.pick else "" for entry in entries)]
+    yield ["proxy", *(short(entry.label) for entry in entries)]
+    names = short_names([sample.name for sample in front.samples], 16 if layout.interval else 8)
+    for sample, name in zip(front.samples, names, strict=True):
+        measured = [entry.report.get(sample.name) for entry in entries]
+        for criterion in layout.criteria:
+            if criterion != "tau":
+                of = [getattr(one, criterion) if one else None for one in measured]
+                yield [TITLES[criterion], *map(number_text, of)]
+            elif layout.interval:
+                yield [f"tau {name}", *map(tau_text, measured)]
+            else:
+                yield [name, *(tau_text(one).partition(" ")[0] for one in measured)]
+    if not layout.criteria:
+        yield ["worst tau", *("-" if (tau := e.worst_tau("report")) is None else f"{tau:.3f}" for e in entries)]
+    yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
+    if "cost" in layout.details:
+        yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
+    if "formula" in layout.details:
+        yield ["formula", *map(_formula_text, entries)]
+
+
+def _formula_text(entry: Entry) -> str:
+    return "" if entry.formula is None else f"{'-' if entry.direction < 0 else ''}{entry.formula.text}"
+
+
+def _cells(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _drawn(front: Front, columns: Sequence[Sequence[str]], widths: Sequence[int]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    of_tasks = [header for task in front.tasks for header in (f"tau {task.name}", "rho")]
-    headers = ["", "proxy", *of_tasks, "size", "cost", "formula"]
-    rows = [_table_cells(front, entry) for entry in front.entries]
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)][:-1]
-    room = max(width - sum(widths) - 3 * len(widths) - 1, 24)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for position, (header, column_width) in enumerate(zip(headers, [*widths, room], strict=True)):
-        is_number = header in ("rho", "size", "cost")
-        table.add_column(
-            header, justify="right" if is_number else "left", no_wrap=True, min_width=column_width if position else 1
-        )
-    for entry, cells in zip(front.entries, rows, strict=True):
-        cells[-1] = cells[-1] if len(cells[-1]) <= room else cells[-1][: room - 1] + "…"
-        is_last_discovered = bool(front.published) and front.discovered[-1:] == (entry,)
-        table.add_row(*map(Text, cells), end_section=is_last_discovered)
-    buffer = io.StringIO()
-    full_width = sum(widths) + room + 3 * len(headers)
-    console = Console(file=buffer, width=full_width, color_system=None, legacy_windows=False)
-    console.print(table)
-    table_text = "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())
-    return f"{table_text}\n\n{textwrap.fill(caption(front), width)}\n"
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    numbers = {"size", "cost", *TITLES.values()}
+    for (header, *_), width in zip(columns, widths, strict=True):
+        justify = "right" if header in numbers else "left"
+        table.add_column(header, justify=justify, no_wrap=True, width=width)  # type: ignore[arg-type]
+    last = front.discovered[-1:]
+    for place, entry in enumerate(front.entries, start=1):
+        cells = (_fitting(column[place], width) for column, width in zip(columns, widths, strict=True))
+        table.add_row(*map(Text, cells), end_section=bool(front.published) and last == (entry,))
+    return table
 
 
-def _table_cells(front: Front, entry: Entry) -> list[str]:
-    cells = ["*" if entry is front.pick else "", entry.label]
-    for task in front.tasks:
-        measured = entry.report.get(task.name)
-        cells += [tau_text(measured), number_text(measured.rho if measured else None)]
-    cells += ["" if entry.size is None else str(entry.size), "" if entry.cost is None else f"{entry.cost:.2f}"]
-    sign = "-" if entry.direction < 0 else ""
-    return [*cells, "" if entry.formula is None else sign + entry.formula.text]
+def _fitting(text: str, width: int) -> str:
+    from rich.cells import set_cell_size
+
+    return text if _cells(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
+# --- below the table ----------------------------------------------------------------------------------------------
+
+
+def _below(front: Front, layout: _Layout, width: int) -> list[str]:
+    """What the numbers are, the pick against the best published proxy, and notes, wrapped to `width`."""
+    said = [_caption(front, layout)]
+    sample = None if front.pick is None else hardest_sample(front, front.pick)
+    if sample is not None:
+        said.append(verdict(front, sample, "the same networks" if len(front.samples) == 1 else short(sample.name, 40)))
+    notes = front.run.notes
+    said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
+    if len(notes) > _MAX_NOTES:
+        said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
+    return [line for text in said for line in textwrap.wrap(text, width)]
 
 
 def caption(front: Front) -> str:
     """What the numbers of the front were measured on."""
-    samples = "; ".join(f"{task.name}: {task.report}" for task in front.tasks)
-    return (
-        f"tau (Kendall's tau-b, 95 % bootstrap interval) and rho (Spearman) on held-out networks: {samples}. "
-        f"Ordered by tau on other networks ({', '.join(f'{t.name}: {t.select.n:,}' for t in front.tasks)}); * is the "
-        "pick. Cost is in forward passes."
-    )
+    return _caption(front, _OF_ONE[0] if len(front.samples) == 1 else _OF_ANY[0])
+
+
+def _caption(front: Front, layout: _Layout) -> str:
+    run = front.run
+    kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
+    if not layout.criteria:
+        kinds = [f"worst tau (Kendall's tau-b, the smallest of {len(front.samples)} samples)"]
+    kinds += ["rho (Spearman)"] if "rho" in layout.criteria else []
+    kinds += ["rho within levels (Spearman among networks of equal complexity)"] * ("level_rho" in layout.criteria)
+    figures = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
+    networks = "held-out networks"
+    if run.n_folds is not None:
+        networks = (
+            f"networks that the search did not see: the report is cross-fitted in {run.n_folds} folds, and discovered "
+            "proxies other than the pick have no figure in it (-)"
+        )
+    by = _listed(front, lambda sample: f"{sample.select.n:,}")
+    sentences = [
+        f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
+        f"{figures} on {networks}: {_listed(front, lambda sample: str(sample.report))}.",
+        f"Ordered by {'the smallest ' if len(front.samples) > 1 else ''}tau on the selection networks ({by}); * is the "
+        "pick.",
+        "Cost is in forward passes." if "cost" in layout.details else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _listed(front: Front, of: Callable[[SampleCard], str]) -> str:
+    """Something of each sample, with its name where there are several."""
+    samples = front.samples[:_MAX_SAMPLES]
+    texts = [one_line(f"{short(sample.name, 40)}: {of(sample)}") for sample in samples]
+    more = len(front.samples) - len(samples)
+    return "; ".join([*texts, f"and {more} more samples"] if more else texts)
+
+
+# --- for programs -------------------------------------------------------------------------------------------------
 
 
 def front_json(front: Front) -> str:
     """The front as JSON: the run's own document, entries in the order of the table."""
-    order = {entry.id: position for position, entry in enumerate(front.entries)}
-    entries = sorted(front.document["entries"], key=lambda entry: order[entry["id"]])
-    return json.dumps({**front.document, "entries": entries}, indent=1) + "\n"
+    return json.dumps(front.model_dump(mode="json"), indent=1) + "\n"
 
 
 def front_csv(front: Front) -> str:
-    """The front as CSV, one row per proxy and task; empty where there is no number."""
-    columns = (
-        "id", "name", "kind", "is_pick", "task", "select_tau", "report_tau", "report_tau_low", "report_tau_high",
-        "report_rho", "report_n", "report_n_failed", "report_split", "report_epochs", "direction", "size", "height",
-        "cost", "generation", "program", "simplified",
-    )  # fmt: skip
+    """The front as CSV, one row per proxy and sample; empty where there is no number."""
+    rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for entry in front.entries:
-        for task in front.tasks:
-            writer.writerow("" if value is None else value for value in _row(entry, task))
+    writer = csv.DictWriter(buffer, fieldnames=_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
     return buffer.getvalue()
 
 
-def _row(entry: Entry, task: Task) -> tuple[object, ...]:
-    selected, reported = entry.select.get(task.name), entry.report.get(task.name)
-    low, high = (reported.tau_interval if reported else None) or (None, None)
-    return (
-        entry.id, entry.name, entry.kind, entry.is_pick, task.name, selected.tau if selected else None,
-        reported.tau if reported else None, low, high, reported.rho if reported else None,
-        reported.n if reported else None, reported.n_failed if reported else None, task.report.split,
-        task.report.epochs, entry.direction, entry.size, entry.height, entry.cost, entry.generation,
-        entry.program.text if entry.program else None, entry.simplified.text if entry.simplified else None,
-    )  # fmt: skip
+_COLUMNS: Final = (
+    "id", "name", "kind", "is_pick", "sample", "select_tau",
+    *(f"report_{name}{end}" for name in CRITERIA for end in ("", "_low", "_high")),
+    "pick_minus_this", "pick_minus_this_low", "pick_minus_this_high",
+    "report_share_tied", "report_n", "report_n_failed", "report_split", "report_epochs",
+    "direction", "size", "height", "cost", "seconds", "generation", "program", "simplified",
+)  # fmt: skip
+
+
+def _row(entry: Entry, sample: SampleCard) -> dict[str, object]:
+    selected, reported = entry.select.get(sample.name), entry.report.get(sample.name)
+    row: dict[str, object] = {
+        "id": entry.id, "name": entry.name, "kind": entry.kind, "is_pick": entry.is_pick, "sample": sample.name,
+        "report_split": sample.report.split, "report_epochs": sample.report.epochs, "direction": entry.direction,
+        "size": entry.size, "height": entry.height, "cost": entry.cost, "seconds": entry.seconds,
+        "generation": entry.generation, "program": entry.program, "simplified": entry.simplified,
+    }  # fmt: skip
+    if selected is not None and selected.tau is not None:
+        row["select_tau"] = selected.tau.value
+    if reported is not None:
+        row |= {f"report_{key}": getattr(reported, key) for key in ("share_tied", "n", "n_failed")}
+        for name, criterion in reported.criteria.items():
+            row |= _three(f"report_{name}", criterion)
+    if sample.name in entry.versus_pick:
+        row |= _three("pick_minus_this", entry.versus_pick[sample.name])
+    return row
+
+
+def _three(key: str, criterion: Criterion) -> dict[str, object]:
+    return {key: criterion.value, f"{key}_low": criterion.low, f"{key}_high": criterion.high}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eznas.files import write_output
 from eznas.programs import Program
-from eznas.reporting import figures, formulas
+from eznas.reporting import figures, formulas, words
 from eznas.runs import records
 from eznas.runs.front import Entry, Front, load_front
 from primitives import STATISTICS, Primitive, Probe
 
 MAX_LINEAGE = 12
 """Ancestors shown."""
+MAX_KINDS = 12
+"""Kinds of failure shown."""
 
 _QUANTITIES = {
     "weight": "weight of the convolution",
@@ -92,63 +93,9 @@ def render_report(run_dir: Path) -> str:
     front = load_front(run_dir)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
+        trim_blocks=True, finalize=_printable,
     )  # fmt: skip
     return environment.get_template("report.html").render(_content(front))
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """What the run found, in a title and two sentences."""
-
-    title: str
-    text: str
-
-
-def headline(front: Front) -> Headline:
-    """The result against the best published proxy, without claiming more than the intervals allow."""
-    pick, best = front.pick, front.best_published
-    if pick is None:
-        return Headline("No proxy was found", "No program of this run ranked its networks well enough to be kept.")
-    task = _hardest_task(front, pick)
-    if task is None:
-        return Headline(f"Proxy {pick.label}", "It was not measured on held-out networks.")
-    measured = pick.report[task.name]
-    title = f"A proxy with tau {measured.tau:.3f} on held-out {task.name}"
-    text = (
-        f"It evolved on the {task.evolve.split} accuracies of {task.evolve.n:,} networks of {front.run.benchmark} and "
-        f"orders {measured.n:,} others by {task.report.split} accuracy with tau {_with_interval(measured)}."
-    )
-    if len(front.tasks) > 1:
-        text += f" Of its {len(front.tasks)} tasks, {task.name} is the hardest."
-    known = best.report.get(task.name) if best is not None else None
-    if best is not None and known is not None and known.tau is not None and measured.tau is not None:
-        text += (
-            f" The best published proxy measured on the same networks, {best.label}, reaches {_with_interval(known)}: "
-            f"{_comparison(measured.tau, measured.tau_interval, known.tau, known.tau_interval)}."
-        )
-    return Headline(title, text)
-
-
-def _hardest_task(front: Front, entry: Entry) -> Any:
-    measured = [t for t in front.tasks if t.name in entry.report and entry.report[t.name].tau is not None]
-    return min(measured, key=lambda task: entry.report[task.name].tau or 0.0, default=None)
-
-
-def _with_interval(measured: Any) -> str:
-    if measured.tau_interval is None:
-        return f"{measured.tau:.3f}"
-    return f"{measured.tau:.3f} [{measured.tau_interval[0]:.3f}, {measured.tau_interval[1]:.3f}]"
-
-
-def _comparison(
-    tau: float, interval: tuple[float, float] | None, other: float, other_interval: tuple[float, float] | None
-) -> str:
-    difference = f"the proxy is {'ahead' if tau >= other else 'behind'} by {abs(tau - other):.3f}"
-    if interval is None or other_interval is None:
-        return difference
-    apart = interval[0] > other_interval[1] or other_interval[0] > interval[1]
-    return f"{difference}, and the 95 % intervals {'are apart' if apart else 'overlap'}"
 
 
 # --- content ------------------------------------------------------------------------------------------------------
@@ -165,41 +112,50 @@ def _content(front: Front) -> dict[str, Any]:
         "front": front,
         "pick": pick,
         "best": front.best_published,
-        "headline": headline(front),
+        "headline": words.headline(front),
         "duration": _duration(front.run.seconds),
         "pick_lines": _lines(pick.formula, pick.direction, max_width=26.0) if pick is not None else (),
         "symbols": _symbols(pick),
         "operators": _operators(pick),
         "rows": _rows(front),
-        "n_columns": 4 + 3 * len(front.tasks),
+        "titles": words.TITLES,
+        "meanings": words.MEANINGS,
         "figures": {
-            "front": _safe(figures.front_figure(front)) if front.tasks else "",
+            "front": _safe(figures.front_figure(front)),
             "scatter": _safe(figures.scatter_figure(front, scores)),
             "history": _safe(figures.history_figure(history)),
         },
         "lineage": [{"ancestor": a, "lines": _lines(a.program)} for a in ancestors[:MAX_LINEAGE]],
         "lineage_note": _lineage_note(len(ancestors)),
-        "failures": failures,
-        "n_failures": sum(count for _, count in failures),
-        "n_failures_left_out": sum(count for _, count in failures[12:]),
+        "failures": failures[:MAX_KINDS],
+        "n_failures": sum(failed.n for failed in failures),
         "settings": records.read_settings(folder, manifest).strip(),
         "manifest": records.flattened({key: value for key, value in manifest.items() if key != "settings"}),
         "command": _command(manifest),
         "folder_name": folder.resolve().name,
+        "words": words,
     }
 
 
+def _printable(value: Any) -> Any:
+    """What the template prints of a value: text without control characters; markup is ours and stays."""
+    from markupsafe import Markup
+
+    if isinstance(value, Markup):
+        return value
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(value))
+
+
 def _rows(front: Front) -> list[dict[str, Any]]:
-    rows = []
-    for entry in front.entries:
-        reasons = dict.fromkeys(m.reason for m in entry.report.values() if m.tau is None and m.reason)
-        rows.append({
+    return [
+        {
             "entry": entry,
             "lines": _lines(entry.formula, entry.direction),
             "begins_published": front.published[:1] == (entry,),
-            "failure": f"failed: {'; '.join(reasons)}" if reasons else "",
-        })  # fmt: skip
-    return rows
+            "selected": entry.worst_tau("select"),
+        }
+        for entry in front.entries
+    ]
 
 
 def _lines(program: Program | None, direction: int = 1, max_width: float = 46.0) -> list[dict[str, Any]]:

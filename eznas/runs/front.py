@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from eznas.benchmarks import Part
 from eznas.conditions import Conditions
@@ -94,6 +94,13 @@ class Entry(Form):
             except ProgramError as error:
                 raise ValueError(f"it holds a program that cannot be read: {error}") from None
         return text
+
+    @model_validator(mode="after")
+    def _has_the_id_of_its_program(self) -> Entry:
+        if self.kind == "discovered" and (self.evolved is None or self.evolved.digest != self.id):
+            digest = "and there is none" if self.evolved is None else self.evolved.digest
+            raise ValueError(f"'id' must be the digest of its program, {digest}, got {shown(self.id)}")
+        return self
 
     @property
     def label(self) -> str:

@@ -47,15 +47,31 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Raw scores on the held-out networks.
+    """Scores on the held-out networks.
 
     Attributes:
-        accuracies: by task, (n_networks,) percent; NaN for a network that is not in the task's sample.
-        by_proxy: by id or published name, (n_networks,); NaN where the proxy failed.
+        accuracies: by sample, (n_networks,) percent; NaN for a network that is not in it.
+        by_proxy: by id or published name, (n_networks,) in the direction of the proxy: higher is better; NaN where it
+            failed.
     """
 
     accuracies: Mapping[str, np.ndarray]
     by_proxy: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPrograms:
+    """Programs that could not be ranked for one kind of reason.
+
+    Attributes:
+        kind: see `eznas.programs.FailureKind`; ``"unstated"`` if a record does not say.
+        n: how many.
+        example: the reason that most of them have, a clause.
+    """
+
+    kind: str
+    n: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +165,18 @@ def read_scores(run_dir: Path) -> Scores:
     )
 
 
-def read_failures(run_dir: Path) -> tuple[tuple[str, int], ...]:
-    """Reasons in ``failures.jsonl`` with the number of programs each, most frequent first.
+def read_failures(run_dir: Path) -> tuple[FailedPrograms, ...]:
+    """The programs in ``failures.jsonl`` by kind of failure, most frequent first.
 
     Raises:
         RunError: if a line other than the last is damaged.
     """
-    records = read_lines(run_dir / "failures.jsonl")
-    counts = Counter(str(record.get("reason", "no reason given")) for record in records)
-    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    reasons: dict[str, Counter[str]] = {}
+    for record in read_lines(run_dir / "failures.jsonl"):
+        kind = str(record.get("kind") or "unstated")
+        reasons.setdefault(kind, Counter())[str(record.get("reason") or "no reason given")] += 1
+    found = [FailedPrograms(kind, of.total(), min(of, key=lambda r: (-of[r], r))) for kind, of in reasons.items()]
+    return tuple(sorted(found, key=lambda failed: (-failed.n, failed.kind)))
 
 
 def read_lineage(run_dir: Path, program_id: str) -> tuple[Ancestor, ...]:

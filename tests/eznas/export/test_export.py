@@ -16,20 +16,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eznas.errors import ProgramError, RunError
+from eznas.conditions import Conditions
+from eznas.errors import ConfigError, ProgramError
 from eznas.estimators import by_name
-from eznas.evaluation import evaluate
-from eznas.export import ScoringSettings, export_json, export_latex, export_python, export_sympy, proxy_card
+from eznas.export import TARGETS, export_entry, export_proxy, export_python, proxy_card
 from eznas.export import python as export
-from eznas.programs import Invalid, Program, from_json, parse
-from eznas.proxies import KNOWN_PROGRAMS
-from eznas.runs.front import load_front
-from eznas.spaces import build_network, nb201
+from eznas.programs import Invalid, Program, parse
+from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy, published_proxy
+from eznas.proxies.file import proxy_from_json
+from eznas.runs.front import criterion_text, load_front
+from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, capture
 from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
+from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
 
-SETTINGS = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, batch="6 random images")
+CONDITIONS = Conditions(settings=nb201.Settings(channels=4), seed=5)
+NOISE_SEED = 11
 SIMPLE = "(mean_layers (mean_abs (divide weight_grad.noise weight)))"
 
 NETWORKS = '''
@@ -111,9 +114,17 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
+def proxy_of(program: Program, direction: int = 1) -> ProgramProxy:
+    return ProgramProxy(name="exported", program=program, direction=direction, seed=NOISE_SEED)
+
+
+def source_of(program: Program, direction: int = 1) -> str:
+    return export_python(proxy_of(program, direction), CONDITIONS)
+
+
 def exported(program: Program, folder: Path, *, direction: int = 1, name: str = "exported_proxy") -> ModuleType:
     path = folder / f"{name}.py"
-    path.write_text(export_python(program, direction=direction, settings=SETTINGS), encoding="utf-8")
+    path.write_text(source_of(program, direction), encoding="utf-8")
     return load_module(path)
 
 
@@ -150,23 +161,23 @@ def drawn_programs() -> list[Program]:
 def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> None:
     programs = drawn_programs()
     for index, program in enumerate(programs):
-        text = export_python(program, direction=-1 if index % 3 == 0 else 1, settings=SETTINGS)
+        text = source_of(program, -1 if index % 3 == 0 else 1)
         (tmp_path / f"proxy_{index:03}.py").write_text(text, encoding="utf-8")
     found = run_alone(tmp_path)
     networks = load_module(tmp_path / "networks.py").networks()
     statistics = [
-        capture(network, batch(), seed=SETTINGS.probe_seed, statistics=ALL_STATISTICS, targets=CLASSES)
+        capture(network, batch(), seed=NOISE_SEED, statistics=ALL_STATISTICS, targets=CLASSES)
         for network in networks
     ]
     n_scores = 0
     for index, program in enumerate(programs):
-        direction = -1 if index % 3 == 0 else 1
+        proxy = proxy_of(program, -1 if index % 3 == 0 else 1)
         for shown, score in zip(statistics, found[f"proxy_{index:03}"], strict=True):
-            expected = evaluate(program, shown)
+            expected = proxy.of(shown)
             if isinstance(expected, Invalid):
                 assert str(score).startswith("No score for"), (program.text, score)
             else:
-                assert score == pytest.approx(direction * expected, rel=1e-4, abs=1e-30), program.text
+                assert score == pytest.approx(expected, rel=1e-4, abs=1e-30), program.text
                 n_scores += 1
     assert n_scores > len(programs), "most drawn programs should have scores"
 
@@ -174,12 +185,11 @@ def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["snip_program", "epe_nas_program", "synflow_program"])
 def test_an_exported_estimator_reads_all_layers_and_the_classes(name: str, tmp_path: Path) -> None:
     known = KNOWN_PROGRAMS[name]
-    settings = ScoringSettings(scheme="eznas", initialisation_seed=5, probe_seed=11, units=known.units)
     path = tmp_path / "exported_estimator.py"
-    path.write_text(export_python(known.program, direction=1, settings=settings), encoding="utf-8")
-    network = build_network(nb201.from_index(6111), nb201.Settings(channels=4), seed=3)
+    path.write_text(export_python(known, CONDITIONS), encoding="utf-8")
+    network = CONDITIONS.network(nb201.from_index(6111))
     found = load_module(path).score(network, batch(), CLASSES)
-    assert found == pytest.approx(by_name(str(known.estimator))(network, batch(), CLASSES), rel=1e-4)
+    assert found == pytest.approx(by_name(str(known.equals)).score(network, batch(), CLASSES), rel=1e-4)
     if known.program.needs_classes:
         with pytest.raises(ValueError, match=r"class"):
             load_module(path).score(network, batch())
@@ -202,13 +212,13 @@ def test_function_that_uses_what_cannot_be_carried_is_refused() -> None:
 
 @pytest.mark.parametrize("index", [11_472, 4_000])
 def test_prepare_and_score_give_the_score_of_the_run(index: int, tmp_path: Path) -> None:
-    settings = nb201.Settings(channels=4)
     program = parse(f"(add {SIMPLE} (log_abs_determinant (sum_layers (agreement_kernel activation_input.perturbed))))")
     arch = nb201.from_index(index)
-    in_run = build_network(arch, settings, seed=SETTINGS.initialisation_seed)
-    expected = evaluate(program, capture(in_run, batch(), seed=SETTINGS.probe_seed))
+    in_run = CONDITIONS.network(arch)
+    expected = proxy_of(program).score(in_run, batch())
     module = exported(program, tmp_path)
-    network = build_network(arch, settings.model_copy(update={"scheme": "default"}), seed=99)
+    elsewhere = Conditions(settings=nb201.Settings(channels=4, scheme="default"), seed=99)
+    network = elsewhere.network(arch)
     before = module.score(network, batch())
     module.prepare(network)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), in_run.parameters(), strict=True))
@@ -219,7 +229,7 @@ def test_prepare_and_score_give_the_score_of_the_run(index: int, tmp_path: Path)
 def test_imports_are_torch_and_the_standard_library_only() -> None:
     allowed = {"torch", "__future__", *sys.stdlib_module_names}
     for program in drawn_programs()[::4]:
-        tree = ast.parse(export_python(program, direction=1, settings=SETTINGS))
+        tree = ast.parse(source_of(program))
         for node in ast.walk(tree):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -236,9 +246,10 @@ def test_imports_are_torch_and_the_standard_library_only() -> None:
     ids=repr,
 )  # fmt: skip
 def test_hostile_text_stays_in_the_docstring(text: str, tmp_path: Path) -> None:
-    settings = ScoringSettings(scheme="eznas", initialisation_seed=0, probe_seed=0, batch=text)
-    source = export_python(parse(SIMPLE), direction=1, settings=settings, card={text: text, "n": text * 30})
-    clean = export_python(parse(SIMPLE), direction=1, settings=settings)
+    images = text.encode("utf-8", "replace").decode()
+    conditions = Conditions(settings=nb201.Settings(channels=4), seed=5, images=images)
+    source = export_python(proxy_of(parse(SIMPLE)), conditions, card={text: text, "n": text * 30})
+    clean = source_of(parse(SIMPLE))
     code = [ast.dump(node) for node in ast.parse(source).body[1:]]
     assert code == [ast.dump(node) for node in ast.parse(clean).body[1:]]
     path = tmp_path / "hostile.py"
@@ -251,15 +262,38 @@ def test_description_says_what_where_and_how_well(finished_run: Path) -> None:
     front = load_front(finished_run)
     assert front.pick is not None
     assert front.pick.program is not None
-    card = proxy_card(front, front.pick)
-    source = export_python(front.pick.program, direction=front.pick.direction, settings=SETTINGS, card=card)
+    source = export_entry(front, front.pick, "python")
     doc = " ".join((ast.get_docstring(ast.parse(source)) or "").split())
-    measured = front.pick.report["cifar10"]
-    assert measured.tau_interval is not None
-    assert f"{measured.tau:.3f} [{measured.tau_interval[0]:.3f}, {measured.tau_interval[1]:.3f}]" in doc
-    assert front.pick.program.text in doc
-    for expected in ("160 networks, test accuracy after 200 epochs", r"\sum_\ell", "6 random images"):
+    for sample in front.samples:
+        assert f"Held-out {sample.name}: Kendall tau-b {criterion_text(front.pick.report[sample.name].tau)}" in doc
+    assert front.pick.program in doc
+    conditions = str(front.samples[0].conditions)
+    for expected in ("160 networks, test accuracy after 200 epochs", r"\sum_\ell", conditions):
         assert expected in doc
+
+
+def test_a_cross_fitted_proxy_says_so(tmp_path: Path) -> None:
+    front = load_front(make_run(tmp_path / "run", ["cifar10"], n_folds=5))
+    assert front.pick is not None
+    assert proxy_card(front, front.pick)["Report"].startswith("cross-fitted in 5 folds")
+
+
+def test_names_from_a_front_do_not_break_the_card(finished_run: Path, tmp_path: Path) -> None:
+    document = json.loads((finished_run / "front.json").read_text())
+    evil = "\x1b[31m\x07\n\u2028"
+    document["run"]["name"] = evil
+    document["samples"][0].update(name=evil, provenance=evil)
+    (naswot,) = [entry for entry in document["entries"] if entry["id"] == "naswot"]
+    naswot["name"] = evil
+    (tmp_path / "front.json").write_text(json.dumps(document))
+    front = load_front(tmp_path)
+    assert front.pick is not None
+    for entry in (front.pick, front.entry("naswot")):
+        for target in TARGETS:
+            text = export_entry(front, entry, target)
+            assert all(c.isprintable() or c == "\n" for c in text)
+    card = proxy_card(front, front.pick)
+    assert all(c.isprintable() for label, text in card.items() for c in label + text)
 
 
 def test_direction_turns_scores_so_that_higher_is_better(tmp_path: Path) -> None:
@@ -301,15 +335,6 @@ def test_prepare_refuses_layers_without_a_rule(tmp_path: Path) -> None:
         module.prepare(nn.Sequential(nn.Embedding(3, 3)))
 
 
-def test_incomplete_programs_and_odd_directions_are_refused() -> None:
-    with pytest.raises(ProgramError, match="Only a complete proxy can be exported, got Scalar@layer"):
-        export_python(parse("(mean weight)"), direction=1, settings=SETTINGS)
-    with pytest.raises(ProgramError, match="direction of a proxy must be 1 or -1, got 0"):
-        export_python(parse(SIMPLE), direction=0, settings=SETTINGS)
-    with pytest.raises(RunError, match="scheme must be one of"):
-        ScoringSettings(scheme="xavier", initialisation_seed=0, probe_seed=0)
-
-
 def test_program_of_the_architecture_alone_needs_no_statistics(tmp_path: Path) -> None:
     module = exported(parse("(log (multiply parameter_count unit_count))"), tmp_path)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
@@ -319,14 +344,25 @@ def test_program_of_the_architecture_alone_needs_no_statistics(tmp_path: Path) -
 
 
 def test_equal_parts_are_computed_once() -> None:
-    text = export_python(
-        parse("(mean_layers (add (mean_abs weight) (mean_abs weight)))"), direction=1, settings=SETTINGS
-    )
+    text = source_of(parse("(mean_layers (add (mean_abs weight) (mean_abs weight)))"))
     assert text.count("mean_abs(x) for x in") == 1
 
 
 def test_other_forms() -> None:
-    program = parse(SIMPLE)
-    assert from_json(export_json(program)) == program
-    assert r"\frac" in export_latex(program)
-    assert export_sympy(program).startswith("mean_layers(mean_abs(weight*weight_grad.noise/(epsilon_div**2")
+    proxy = proxy_of(parse(SIMPLE), -1)
+    stored = proxy_from_json(export_proxy(proxy, "json", conditions=CONDITIONS))
+    assert stored.proxy == proxy.bound(CONDITIONS)
+    assert stored.conditions == (CONDITIONS,)
+    assert r"\frac" in export_proxy(proxy, "latex", conditions=CONDITIONS)
+    symbolic = export_proxy(proxy, "sympy", conditions=CONDITIONS)
+    assert "mean_layers(mean_abs(weight*weight_grad.noise/(epsilon_div**2" in symbolic
+    with pytest.raises(ConfigError, match="Unknown form of an exported proxy 'pyton'; did you mean 'python'"):
+        export_proxy(proxy, "pyton", conditions=CONDITIONS)
+
+
+def test_an_estimator_has_a_file_but_no_formula() -> None:
+    zen = published_proxy("zen")
+    assert proxy_from_json(export_proxy(zen, "json", conditions=CONDITIONS)).proxy == zen
+    for target in ("python", "latex", "sympy"):
+        with pytest.raises(ConfigError, match="'zen' is no program"):
+            export_proxy(zen, target, conditions=CONDITIONS)

@@ -1,18 +1,23 @@
-"""A run folder made up for the tests: two tasks, discovered and published proxies, one failure, a torn last line."""
+"""A run folder made up for the tests: two samples, discovered and published proxies, one failure, a torn last line."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from eznas.fitness import bootstrap_interval, kendall_tau_b, spearman
-from eznas.programs import cost, parse, to_tree
+from eznas.assessment import measure_many, paired_difference
+from eznas.conditions import Conditions
+from eznas.fitness import Covariates, Criterion, Labels, Measurement
+from eznas.programs import cost, parse
+from eznas.runs import Entry, Front, PartCard, RunCard, SampleCard
 from eznas.runs.config import RunConfig, recorded_settings, to_toml
+from eznas.spaces import nb201
 
 PROGRAMS = (
     "(sum_layers (log (frobenius_norm weight_grad.noise)))",
@@ -41,46 +46,62 @@ PUBLISHED = (
     ("eznas_a_code", f"({EZNAS_A} activation_input_grad.data)))))", 0.61),
     ("eznas_a_paper", f"({EZNAS_A} weight_grad.noise)))))", None),
 )
-TASKS = ("cifar10", "cifar100")
+SAMPLES = ("cifar10", "cifar100")
 N_REPORT = 160
 
 
-def make_run(folder: Path) -> Path:
-    """Writes the run folder; the numbers are drawn, but the correlations are those of the scores in it."""
+N_FAILED = 3
+N_RESAMPLES = 60
+
+
+def make_run(folder: Path, samples: Sequence[str] = SAMPLES, **card: Any) -> Path:
+    """Writes the run folder; the numbers are drawn, but the measurements are those of the scores in it.
+
+    Args:
+        folder: to write into.
+        samples: of those that are known.
+        card: what to change of the run's card.
+    """
     rng = np.random.default_rng(7)
     folder.mkdir(parents=True, exist_ok=True)
-    accuracies = _accuracies(rng)
-    columns: dict[str, list[Any]] = {
-        "network": [f"|nor_conv_3x3~0|{i}" for i in range(N_REPORT)],
-        **{f"accuracy:{task}": [round(float(a), 3) for a in accuracies[task]] for task in TASKS},
-    }
-    entries = []
-    for index, text in enumerate(PROGRAMS):
-        entries.append(_entry(text, None, QUALITY[index], index, accuracies, columns, rng))
-    for name, text, quality in PUBLISHED:
-        entries.append(_entry(text, name, quality, 0, accuracies, columns, rng))
-    _write_json(folder / "front.json", {
-        "format": "eznas-front", "version": 1,
-        "run": {
-            "name": "synthetic", "seed": 7, "n_generations": 12, "n_programs": 2_314, "seconds": 754.2,
-            "primitive_set": "extended", "benchmark": "nb201",
-            "provenance": "NAS-Bench-201 accuracies, mean of the recorded seeds, 200 epochs.",
-        },
-        "tasks": [
-            {
-                "name": task, "dataset": task,
-                "evolve": {"n": 100, "split": "validation", "epochs": 200},
-                "select": {"n": 200, "split": "validation", "epochs": 200},
-                "report": {"n": N_REPORT, "split": "test", "epochs": 200},
-            }
-            for task in TASKS
-        ],
-        "entries": entries,
-    })  # fmt: skip
+    labels = _labels(rng)
+    scores, kinds = _scores(labels[0].accuracies, rng)
+    entries = _entries([one for one in labels if one.task in samples], scores, kinds)
+    run = {
+        "name": "synthetic", "seed": 7, "n_generations": 12, "n_programs": 2_314, "seconds": 754.2,
+        "primitive_set": "extended", "notes": ("Images are digits, since no others were at hand.",),
+    }  # fmt: skip
+    front = Front(
+        run=RunCard(**(run | card)), samples=tuple(_card(name) for name in samples), entries=tuple(entries)
+    )  # fmt: skip
+    (folder / "front.json").write_text(front.model_dump_json(indent=1), encoding="utf-8")
     with (folder / "report_scores.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        named = [one for one in labels if one.task in samples]
+        writer.writerow(["network", *(f"accuracy:{one.task}" for one in named), *scores])
+        for network in range(N_REPORT):
+            values = [row[network] for row in scores.values()]
+            cells = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
+            writer.writerow([f"|nor_conv_3x3~0|{network}", *(one.accuracies[network] for one in named), *cells])
+    _write_history(folder)
+    discovered = [entry for entry in entries if entry.kind == "discovered"]
+    _write_lines(folder / "programs.jsonl", [
+        entry.model_dump(include={"id", "program", "generation", "operator", "parents"}) for entry in discovered
+    ])  # fmt: skip
+    return folder
+
+
+def cross_fitted(folder: Path) -> Path:
+    """Takes from a run the figures that a cross-fitted one does not have: those of discovered proxies but the pick."""
+    document = json.loads((folder / "front.json").read_text())
+    for entry in document["entries"]:
+        if entry["kind"] == "discovered" and not entry["is_pick"]:
+            entry.update(report={}, versus_pick={})
+    _write_json(folder / "front.json", document)
+    return folder
+
+
+def _write_history(folder: Path) -> None:
     config = RunConfig(name="synthetic", seed=7)
     (folder / "config.toml").write_text(to_toml(config), encoding="utf-8")
     _write_json(folder / "manifest.json", {
@@ -103,70 +124,106 @@ def make_run(folder: Path) -> Path:
     ])  # fmt: skip
     with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"event":"generation","gener')
-    _write_lines(folder / "programs.jsonl", [
-        {"id": entry["id"], "program": entry["program"], "generation": entry["generation"],
-         "operator": entry["operator"], "parents": entry["parents"]}
-        for entry in entries if entry["kind"] == "discovered"
-    ])  # fmt: skip
+    failures = (
+        ("non-finite", "non-finite after 'exp'", 38), ("non-finite", "non-finite after 'log'", 3),
+        ("constant", "all its scores are equal", 17), ("worker", "<b>odd</b> reason", 2),
+    )  # fmt: skip
     _write_lines(folder / "failures.jsonl", [
-        *({"id": f"{i:016x}", "program": "(mean_layers (mean weight))", "reason": reason, "node": 1, "generation": i}
-          for reason, times in (("non-finite after 'exp'", 41), ("constant score", 17), ("<b>odd</b> reason", 2))
-          for i in range(times)),
+        {"id": f"{i:016x}", "program": "(mean_layers (mean weight))", "kind": kind, "reason": reason, "node": 1,
+         "generation": i}
+        for kind, reason, times in failures for i in range(times)
     ])  # fmt: skip
-    return folder
 
 
-def _accuracies(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _labels(rng: np.random.Generator) -> list[Labels]:
     quality = rng.beta(5, 2, N_REPORT)
     quality[:8] = 0.0
-    return {
+    accuracies = {
         "cifar10": 10 + 84 * quality**0.3 + rng.normal(0, 0.3, N_REPORT) * (quality > 0),
         "cifar100": 1 + 72 * quality**0.5 + rng.normal(0, 0.6, N_REPORT) * (quality > 0),
     }
+    size = quality + rng.normal(0, 0.3, N_REPORT)
+    covariates = Covariates(size, size + rng.normal(0, 0.1, N_REPORT), np.floor(3 * np.clip(size, 0, 1)).astype(int))
+    return [Labels(name, values, np.arange(N_REPORT), covariates) for name, values in accuracies.items()]
 
 
-def _entry(
-    text: str | None, name: str | None, quality: float | None, index: int, accuracies: dict[str, np.ndarray],
-    columns: dict[str, list[Any]], rng: np.random.Generator,
-) -> dict[str, Any]:  # fmt: skip
-    program = parse(text) if text else None
-    key = name or (program.digest if program else "")
-    direction = -1 if index == 1 and name is None else 1
-    measured: dict[str, Any] = {"evolve": {}, "select": {}, "report": {}}
-    if quality is None:  # failed everywhere
-        columns[key] = [""] * N_REPORT
-        for part in measured:
-            measured[part] = {
-                task: {"tau": None, "rho": None, "n": N_REPORT, "n_failed": N_REPORT, "reason": "no finite score"}
-                for task in TASKS
-            }
-    else:
-        order = accuracies["cifar10"].argsort().argsort() / N_REPORT
-        scores = quality * order + (1 - quality) ** 1.1 * rng.normal(0, 0.45, N_REPORT)
-        columns[key] = [round(direction * float(s), 6) for s in scores]
-        for task in TASKS:
-            tau, rho = kendall_tau_b(scores, accuracies[task]), spearman(scores, accuracies[task])
-            for part in ("evolve", "select"):
-                measured[part][task] = {
-                    "tau": tau + rng.normal(0, 0.01), "rho": rho, "n": 100, "n_failed": 0, "standard_error": 0.04
-                }
-            measured["report"][task] = {
-                "tau": tau, "rho": rho, "n": N_REPORT, "n_failed": 0,
-                "tau_interval": list(bootstrap_interval(scores, accuracies[task], n_resamples=100, rng=rng)),
-                "rho_interval": list(
-                    bootstrap_interval(scores, accuracies[task], statistic="spearman", n_resamples=100, rng=rng)
-                ),
-            }  # fmt: skip
-    return {
-        "id": program.digest if program and not name else key, "name": name,
-        "kind": "published" if name else "discovered",
-        "program": text, "tree": to_tree(program) if program else None, "simplified": None, "direction": direction,
-        "size": program.size if program else None, "height": program.height if program else None,
-        "cost": cost(program) if program else None, "generation": None if name else index + 1,
-        "operator": None if name else ("random" if index < 2 else "crossover"),
-        "parents": [parse(PROGRAMS[index - 2]).digest] if index >= 2 and not name else [],
-        "is_pick": name is None and index == PICK, **measured,
-    }  # fmt: skip
+def _scores(
+    accuracies: np.ndarray, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, list[str | None]]]:
+    """By id, scores of the quality asked for; a few failures of the last discovered proxy."""
+    order = accuracies.argsort().argsort() / N_REPORT
+    qualities = [*zip([parse(text).digest for text in PROGRAMS], QUALITY, strict=True)]
+    scores: dict[str, np.ndarray] = {}
+    kinds: dict[str, list[str | None]] = {}
+    for id_, quality in [*qualities, *((name, quality) for name, _, quality in PUBLISHED)]:
+        kinds[id_] = [None] * N_REPORT
+        if quality is None:
+            scores[id_], kinds[id_] = np.full(N_REPORT, np.nan), ["undefined"] * N_REPORT
+        else:
+            scores[id_] = quality * order + (1 - quality) ** 1.1 * rng.normal(0, 0.45, N_REPORT)
+    last = qualities[-1][0]
+    scores[last][10 : 10 + N_FAILED] = np.nan
+    kinds[last][10 : 10 + N_FAILED] = ["non-finite", "network", "non-finite"]
+    return scores, kinds
+
+
+def _entries(
+    labels: Sequence[Labels], scores: Mapping[str, np.ndarray], kinds: Mapping[str, list[str | None]]
+) -> list[Entry]:
+    matrix, ids = np.stack(list(scores.values())), list(scores)
+    report: dict[str, dict[str, Measurement]] = {id_: {} for id_ in ids}
+    versus: dict[str, dict[str, Criterion]] = {id_: {} for id_ in ids}
+    for one in labels:
+        measured = measure_many(
+            matrix, one, directions=[1] * len(ids), rng=np.random.default_rng(1), n_resamples=N_RESAMPLES,
+            failures=list(kinds.values()),
+        )  # fmt: skip
+        for row, id_ in enumerate(ids):
+            report[id_][one.task] = measured[row]
+            if row != PICK and measured[row].tau is not None:
+                versus[id_][one.task] = paired_difference(
+                    matrix[PICK], matrix[row], one, rng=np.random.default_rng(2), n_resamples=N_RESAMPLES
+                )
+    briefly = {
+        id_: {name: m.model_copy(update=_bare(m)) for name, m in found.items()} for id_, found in report.items()
+    }
+    entries = []
+    for index, text in enumerate(PROGRAMS):
+        id_ = ids[index]
+        entries.append(
+            Entry(
+                id=id_, kind="discovered", program=text, direction=-1 if index == 1 else 1, units="convolutional",
+                seed=5, cost=cost(parse(text)), seconds=0.0123, generation=index + 1,
+                operator="random" if index < 2 else "crossover", is_pick=index == PICK,
+                parents=(parse(PROGRAMS[index - 2]).digest,) if index >= 2 else (),
+                evolve=briefly[id_], select=briefly[id_], report=report[id_], versus_pick=versus[id_],
+            )
+        )  # fmt: skip
+    for name, formula, _ in PUBLISHED:
+        bound = {"units": "all", "seed": 5, "cost": cost(parse(formula))} if formula else {"cost": 1.5}
+        entries.append(
+            Entry(
+                id=name, name=name, title=f"The {name} of its paper", kind="published", program=formula, direction=1,
+                seconds=0.0456, report=report[name], versus_pick=versus[name], **bound,
+            )
+        )  # fmt: skip
+    return entries
+
+
+def _bare(measured: Measurement) -> dict[str, Any]:
+    """What is known of a proxy on the networks of a search: tau and rho without intervals."""
+    of = dict.fromkeys(measured.criteria)
+    kept = {name: Criterion(value=c.value) for name, c in measured.criteria.items() if name in ("tau", "rho")}
+    return {**of, **kept}
+
+
+def _card(name: str) -> SampleCard:
+    return SampleCard(
+        name=name, dataset=name, benchmark="nb201", conditions=Conditions(settings=nb201.Settings(channels=4), seed=3),
+        provenance="NAS-Bench-201 accuracies, mean of the recorded seeds, 200 epochs.",
+        evolve=PartCard(n=100, split="validation", epochs=200), select=PartCard(n=200, split="validation", epochs=200),
+        report=PartCard(n=N_REPORT, split="test", epochs=200),
+    )  # fmt: skip
 
 
 def _write_json(path: Path, document: object) -> None:

@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 
 from eznas.errors import OutputError, RunError
+from eznas.fitness import CRITERIA, OBJECTIVES, kendall_tau_b
 from eznas.programs import parse
-from eznas.reporting import figures, formula_lines, latex_svg, write_report
-from eznas.reporting.report import headline, render_report
+from eznas.reporting import figures, formula_lines, latex_svg, words, write_report
+from eznas.reporting.report import render_report
+from eznas.reporting.words import headline
 from eznas.runs import records
-from eznas.runs.front import load_front
+from eznas.runs.front import criterion_text, load_front
 from primitives import EXTENDED, PAPER, STATISTICS
+from tests.eznas.reporting.conftest import cross_fitted, make_run
 from tests.strategies import random_programs
 
 VOID = {"meta", "br"}
@@ -85,37 +88,76 @@ def test_page_stands_alone(page: str) -> None:
 
 def test_page_says_what_was_found_and_on_what(page: str, finished_run: Path) -> None:
     text, front = outline(page).text, load_front(finished_run)
-    assert front.pick is not None
-    for task in front.tasks:
-        assert f"{front.pick.report[task.name].tau:.3f}" in text
     for expected in (
         "A proxy with tau", "naswot", "160 networks, test accuracy after 200 epochs", "60 programs gave no fitness",
-        "failed: no finite score", "non-finite after 'exp' ", "generation 4, by crossover", "an estimator outside",
-        "eznas evolve config.toml --set seed=7", "n_generations", "versions.torch", "NAS-Bench-201 accuracies",
+        "failed: it has no finite score on 160 of 160", "160 undefined", "2 non-finite 1 network",
+        "generation 4, by crossover", "an estimator outside", "eznas evolve config.toml --set seed=7", "n_generations",
+        "versions.torch", "NAS-Bench-201 accuracies", "Images are digits, since no others were at hand.",
+        "41 non-finite non-finite after 'exp'", "17 constant all its scores are equal",
     ):  # fmt: skip
         assert expected in text, expected
     for entry in front.entries:
         assert entry.label in text
-        assert entry.program is None or entry.program.text in text
+        assert entry.formula is None or entry.formula.text in text
+
+
+def test_page_shows_every_criterion_of_every_proxy_on_every_sample(page: str, finished_run: Path) -> None:
+    text, front = outline(page).text, load_front(finished_run)
+    sections = re.split(r"Sample (cifar\d+) ", text)
+    of_sample = dict(zip(sections[1::2], sections[2::2], strict=True))
+    assert list(of_sample) == [sample.name for sample in front.samples]
+    for sample in front.samples:
+        section = of_sample[sample.name].partition("What the columns are")[0]
+        assert str(sample.conditions) in section
+        assert f"Evolved on {sample.evolve}; selected by {sample.select}; reported on {sample.report}." in section
+        for name in CRITERIA:
+            assert OBJECTIVES[name].title in section
+        for entry in front.entries:
+            measured = entry.report[sample.name]
+            shown = [criterion_text(criterion) for criterion in measured.criteria.values()]
+            shown = shown or [f"failed: {measured.reason}"]
+            shown += [words.ties_text(measured), str(measured.n_failed)]
+            assert f"{entry.label} {' '.join(shown)}" in section
+            if sample.name in entry.versus_pick:
+                assert criterion_text(entry.versus_pick[sample.name]) in section
+
+
+def test_a_cross_fitted_report_and_seeds_are_said_where_they_matter(tmp_path: Path) -> None:
+    run = cross_fitted(make_run(tmp_path / "run", ["cifar10"], n_folds=5, seeds=("parameter_count",)))
+    front = load_front(run)
+    text = outline(render_report(run)).text
+    assert re.search(r"A proxy with cross-fitted tau 0\.\d{3} on cifar10 Evolved and chosen on all 160 networks", text)
+    assert "cross-fitted in 5 folds: 160 networks, test accuracy after 200 epochs, each ranked by" in text
+    assert "Other discovered proxies have no such figure." in text
+    assert text.count("– not cross-fitted") == len(front.discovered) - 1
+    assert "eznas run synthetic (started from 1 given program) ·" in text
+    assert "The run started from 1 given program parameter_count" in text
+    assert "held-out ones" not in text
 
 
 def test_text_from_files_is_shown_and_never_markup(finished_run: Path, tmp_path: Path) -> None:
     run = copied(finished_run, tmp_path)
     document = json.loads((run / "front.json").read_text())
     evil = "<script>alert(1)</script>{{ 7 * 7 }}\"'"
-    document["run"]["name"] = document["run"]["provenance"] = evil
-    document["tasks"][0]["dataset"] = evil
-    document["entries"][-1]["name"] = evil
-    document["entries"][-1]["report"]["cifar10"]["reason"] = evil
+    document["run"].update(name=evil, notes=[evil] * 9)
+    for sample in document["samples"]:
+        sample.update(provenance=evil, benchmark=evil, dataset=evil)
+        sample["conditions"]["images"] = evil
+        sample["report"]["split"] = evil
+    document["entries"][-1].update(name=evil, title=evil)
+    document["entries"][-1]["report"]["cifar10"].update(reason=evil, failures={evil: 160})
     (run / "front.json").write_text(json.dumps(document))
     with (run / "config.toml").open("a") as file:
         file.write(f"# {evil}\n")
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, evil: evil, "command": [evil]}))
-    (run / "failures.jsonl").write_text(json.dumps({"reason": evil}) + "\n")
-    found = outline(render_report(run))
+    odd = {"kind": evil, "reason": f"{evil}\x1b\u202e\ud800"}
+    (run / "failures.jsonl").write_text(json.dumps(odd) + "\n")
+    page = write_report(run).read_text()
+    found = outline(page)
     assert "script" not in found.tags
-    assert found.text.count("<script>alert(1)</script>{{ 7 * 7 }}") >= 8
+    assert found.text.count("<script>alert(1)</script>{{ 7 * 7 }}") >= 22
+    assert all(c.isprintable() or c == "\n" for c in page)
 
 
 def test_settings_other_than_those_of_the_run_are_not_quoted(finished_run: Path, tmp_path: Path) -> None:
@@ -151,9 +193,21 @@ def test_unsafe_names_in_figures_stay_text(finished_run: Path, tmp_path: Path) -
     document = json.loads((run / "front.json").read_text())
     names = [entry["name"] for entry in document["entries"]]
     document["entries"][names.index("naswot")]["name"] = "</svg><script>$x_{$ & <"
+    document["samples"][0]["name"] = "\x1b\x00$\\frac{$"
+    document["samples"][1]["report"]["split"] = "$^$ \x07" * 9
+    for entry in document["entries"]:
+        for found in (entry["report"], entry["versus_pick"]):
+            if "cifar10" in found:
+                found["\x1b\x00$\\frac{$"] = found.pop("cifar10")
     (run / "front.json").write_text(json.dumps(document))
-    svg = figures.front_figure(load_front(run))
-    assert "</svg><script>$x_{$ & <" in "".join(ElementTree.fromstring(svg).itertext())
+    front = load_front(run)
+    scores = records.read_scores(run)
+    scores = dataclasses.replace(scores, accuracies=dict.fromkeys([s.name for s in front.samples], np.arange(160.0)))
+    for svg in (figures.front_figure(front), figures.scatter_figure(front, scores)):
+        text = "".join(ElementTree.fromstring(svg).itertext())
+        assert "</svg><script>$x_{$ & <" in text
+        assert "$\\frac{$" in text
+        assert "accuracy" in text
 
 
 def test_report_is_written_whole_and_again_the_same(finished_run: Path, tmp_path: Path) -> None:
@@ -182,17 +236,38 @@ def test_report_of_a_run_that_found_nothing(finished_run: Path, tmp_path: Path) 
     assert "No proxy was found" in outline(render_report(run)).text
 
 
-def test_headline_claims_no_more_than_the_intervals_allow(finished_run: Path, tmp_path: Path) -> None:
-    assert "intervals are apart" in headline(load_front(finished_run)).text
-    run = copied(finished_run, tmp_path)
+def changed_difference(run: Path, folder: Path, difference: dict[str, float] | None) -> str:
+    """The headline of a run whose pick differs so from every published proxy; overlapping intervals of tau are left."""
+    run = copied(run, folder)
     document = json.loads((run / "front.json").read_text())
     for entry in document["entries"]:
-        if entry["is_pick"]:
-            for task in entry["report"].values():
-                task.update(tau=0.4, tau_interval=[0.3, 0.5])
+        entry["versus_pick"] = {name: difference for name in entry["versus_pick"] if difference}
     (run / "front.json").write_text(json.dumps(document))
-    text = headline(load_front(run)).text
-    assert re.search(r"the proxy is behind by 0\.1\d\d, and the 95 % intervals overlap", text)
+    return headline(load_front(run)).text
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        ({"value": 0.03, "low": 0.01, "high": 0.05}, "the pick is ahead by 0.030 [0.010, 0.050] (paired difference"),
+        ({"value": -0.03, "low": -0.05, "high": -0.01}, "the pick is behind by 0.030 [0.010, 0.050] (paired"),
+        (
+            {"value": 0.03, "low": -0.01, "high": 0.07},
+            "paired difference, 0.030 [-0.010, 0.070] in favour of the pick, does not tell the two apart",
+        ),
+        ({"value": 0.03}, "the pick is ahead by 0.030."),
+        (None, "the two were not compared."),
+    ],
+)
+def test_headline_compares_by_the_paired_difference(
+    difference: dict[str, float] | None, said: str, finished_run: Path, tmp_path: Path
+) -> None:
+    text = changed_difference(finished_run, tmp_path, difference)
+    assert said in text
+    assert re.search(r"best published proxy, naswot, has 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] on the same networks; ", text)
+    assert "Evolved on 100 networks, validation accuracy after 200 epochs, and chosen on 200 others" in text
+    assert "on held-out ones: 160 networks, test accuracy after 200 epochs" in text
+    assert "Of 2 samples, cifar10 is the hardest for it." in text
 
 
 def test_torn_last_line_is_left_out_and_a_damaged_one_refused(finished_run: Path, tmp_path: Path) -> None:
@@ -217,9 +292,25 @@ def test_scores_are_read_and_damage_named(finished_run: Path, tmp_path: Path) ->
     assert set(scores.accuracies) == {"cifar10", "cifar100"}
     assert np.isnan(scores.by_proxy["eznas_a_paper"]).all()
     assert np.isfinite(scores.by_proxy["naswot"]).all()
+    front = load_front(finished_run)
+    (turned,) = [entry for entry in front.discovered if entry.direction < 0]
+    measured = turned.report["cifar10"].tau
+    assert measured is not None
+    found = kendall_tau_b(scores.by_proxy[turned.id], scores.accuracies["cifar10"])
+    assert found == pytest.approx(measured.value, abs=1e-4), "scores are in the direction of the proxy"
     (tmp_path / "report_scores.csv").write_text("network,accuracy:a,b\nx,1,2\ny,3\n")
     with pytest.raises(RunError, match=r"report_scores\.csv is damaged"):
         records.read_scores(tmp_path)
+
+
+def test_failures_are_counted_by_kind_with_the_most_frequent_reason(finished_run: Path, tmp_path: Path) -> None:
+    found = records.read_failures(finished_run)
+    assert [(failed.kind, failed.n, failed.example) for failed in found] == [
+        ("non-finite", 41, "non-finite after 'exp'"), ("constant", 17, "all its scores are equal"),
+        ("worker", 2, "<b>odd</b> reason"),
+    ]  # fmt: skip
+    (tmp_path / "failures.jsonl").write_text('{"id": "a"}\n')
+    assert records.read_failures(tmp_path) == (records.FailedPrograms("unstated", 1, "no reason given"),)
 
 
 def test_lineage_goes_back_to_the_start_and_ends_on_a_loop(finished_run: Path, tmp_path: Path) -> None:

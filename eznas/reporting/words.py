@@ -1,0 +1,131 @@
+"""What the numbers of a run say, in words: the same for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
+from eznas.names import one_line
+from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
+
+TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
+"""Of the criteria of a measurement, as tables print them."""
+MEANINGS: Final = {name: OBJECTIVES[name].summary for name in CRITERIA}
+"""What each criterion is, a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What the run found, in a title and a few sentences."""
+
+    title: str
+    text: str
+
+
+def headline(front: Front) -> Headline:
+    """The pick on the sample that is hardest for it, against the best published proxy on the same networks."""
+    pick, run = front.pick, front.run
+    if pick is None:
+        return Headline("No proxy was found", "No program of this run ranked its networks well enough to be kept.")
+    sample = hardest_sample(front, pick)
+    if sample is None:
+        return Headline(f"Proxy {short(pick.label)}", "It has no tau on held-out networks.")
+    tau, name = tau_text(pick.report[sample.name]), short(sample.name, 40)
+    value = pick.report[sample.name].tau
+    assert value is not None
+    if run.n_folds is None:
+        title = f"A proxy with tau {value.value:.3f} on held-out {name}"
+        text = (
+            f"Evolved on {sample.evolve}, and chosen on {sample.select.n:,} others, it has tau {tau} on held-out ones: "
+            f"{sample.report}."
+        )
+    else:
+        title = f"A proxy with cross-fitted tau {value.value:.3f} on {name}"
+        text = (
+            f"Evolved and chosen on all {sample.report.n:,} networks, it has tau {tau}, cross-fitted in {run.n_folds} "
+            f"folds: {sample.report}, each ranked by the pick of a search that did not see it. Other discovered "
+            "proxies have no such figure."
+        )
+    if len(front.samples) > 1:
+        text += f" Of {len(front.samples)} samples, {name} is the hardest for it."
+    return Headline(title, f"{text} {verdict(front, sample)}".strip())
+
+
+def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:
+    """The sample with the smallest held-out tau; None if there is no tau."""
+    taus = {name: measured.tau.value for name, measured in entry.report.items() if measured.tau is not None}
+    samples = [sample for sample in front.samples if sample.name in taus]
+    return min(samples, key=lambda sample: taus[sample.name], default=None)
+
+
+def verdict(front: Front, sample: SampleCard, where: str = "the same networks") -> str:
+    """The pick against the best published proxy on one sample, by their paired difference; empty if there is none."""
+    best = front.best_published
+    measured = best.report.get(sample.name) if best is not None else None
+    if best is None or measured is None or measured.tau is None:
+        return ""
+    text = f"The best published proxy, {short(best.label)}, has {tau_text(measured)} on {where}"
+    difference = best.versus_pick.get(sample.name)
+    if difference is None:
+        return f"{text}; the two were not compared."
+    return f"{text}; {comparison(difference)}."
+
+
+def comparison(difference: Criterion) -> str:
+    """What a paired difference of tau, the pick's less another's, says of the pick, as a clause."""
+    size = abs(difference.value)
+    side = "ahead" if difference.value >= 0 else "behind"
+    if difference.low is None or difference.high is None:
+        return f"the pick is {side} by {size:.3f}"
+    if difference.low <= 0 <= difference.high:
+        return (
+            f"the paired difference, {criterion_text(difference)} in favour of the pick, does not tell the two apart"
+        )
+    ends = sorted((abs(difference.low), abs(difference.high)))
+    return f"the pick is {side} by {size:.3f} [{ends[0]:.3f}, {ends[1]:.3f}] (paired difference, 95 %)"
+
+
+def run_name(run: RunCard) -> str:
+    """The name, and whether the run started from given programs."""
+    return short(run.name, 80) + (f" ({seeds_text(run)})" if run.seeds else "")
+
+
+def seeds_text(run: RunCard) -> str:
+    """``started from 2 given programs``."""
+    return f"started from {len(run.seeds)} given program{'s' if len(run.seeds) != 1 else ''}"
+
+
+def ties_text(measured: Measurement) -> str:
+    """Share of the pairs of networks with equal scores, in percent."""
+    share = 100 * measured.share_tied
+    return "<0.1 %" if 0 < share < 0.1 else f"{share:.1f} %"
+
+
+def kinds_text(measured: Measurement) -> str:
+    """Failures by kind, ``2 non-finite, 1 network``; empty if there are none."""
+    counts = Counter(measured.failures).most_common()
+    return ", ".join(f"{count:,} {short(kind)}" for kind, count in counts)
+
+
+def time_text(seconds: float) -> str:
+    """Seconds or milliseconds, in three digits."""
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def short(text: str, limit: int = 24) -> str:
+    """A name from a file on one line, without control characters, at most `limit` long; the middle is left out."""
+    line = one_line(text, 4 * limit) or "?"
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
+
+
+def short_names(names: Sequence[str], limit: int) -> list[str]:
+    """Names as headers of columns: shortened, numbered where they would be the same."""
+    found = [short(name, limit) for name in names]
+    counts = Counter(found)
+    return [name if counts[name] == 1 else f"sample {place}" for place, name in enumerate(found, start=1)]
