@@ -205,8 +205,12 @@ class Conditions(Form):
 
     def _flat(self) -> dict[str, object]:
         data = self.model_dump(mode="json")
-        digests = data.pop("digests")
-        return {**data.pop("settings"), **data, **{f"digest of {n} images": value for n, value in digests.items()}}
+        digests, settings = data.pop("digests"), data.pop("settings")
+        return {
+            **{f"networks.{name}": value for name, value in settings.items()},
+            **data,
+            **{f"digest of {n} images": value for n, value in digests.items()},
+        }
 
     def __str__(self) -> str:
         """For people: images and initialisation in a line."""

@@ -90,13 +90,13 @@ def _fitted(
         try:
             network = conditions.network(arch)
         except EznasError as error:
-            problem = one_line(error)
+            problem = f"{one_line(arch.spec)}: {error}"
             continue
         for channel in [channels] if isinstance(channels, int) else _channels(network):
             for trial in [size] if isinstance(size, int) else _sizes(network):
                 logits = _logits(network, int(trial), int(channel))
                 if isinstance(logits, str):
-                    problem = logits
+                    problem = f"{one_line(arch.spec)}: {logits}"
                     continue
                 n_logits = int(logits.shape[1]) if logits.dim() == 2 and logits.shape[1] > 1 else None
                 n_images = IMAGE_SETS[conditions.images].n_classes if conditions.images in IMAGE_SETS else None

@@ -188,7 +188,9 @@ def test_what_networks_draw_is_the_same_in_every_process() -> None:
 @pytest.mark.usefixtures("my_models")
 @pytest.mark.parametrize("proxy", ["naswot", "snip", "eznas_a_code", "az_expressivity"])
 def test_whatever_a_network_raises_is_one_sentence(proxy: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["score", proxy, "--networks", "python:my_models:drawn#picky", "-q"]) == 1
+    assert main(["score", proxy, "--networks", "python:my_models:drawn#picky", "-q"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: Network my_models:drawn#picky of python: ")
+    assert error.startswith("error: No network can be run on images (sizes 32, 28, 224, ")
+    assert "the last problem: my_models:drawn#picky: " in error
     assert "Wrong image height" in error
+    assert error.count("\n") == 1
