@@ -20,12 +20,18 @@ from eznas.names import nearest, one_line, shown
 MAX_BYTES: Final = 64_000_000
 """Largest file that is read by default."""
 F = TypeVar("F", bound="Form")
+_STORED: Final = {"stored": True}
 
 
 class Form(BaseModel):
     """Data with a fixed shape: frozen, typed, finite, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def is_stored(context: object) -> bool:
+    """Whether a form is made of what a file says, by the context that its ``model_post_init`` is given."""
+    return context is _STORED
 
 
 def read_form(form: type[F], path: Path, *, error: type[EznasError], remedy: str, max_bytes: int = MAX_BYTES) -> F:
@@ -71,7 +77,7 @@ def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasEr
             f"{' version '.join(str(value) for value in expected.values())}: {remedy}"
         )
     try:
-        return form.model_validate(data)
+        return form.model_validate(data, context=_STORED)
     except ValidationError as problem:
         raise error(f"{sentence(problem, where, form)}; {remedy}") from None
 

@@ -12,8 +12,10 @@ from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from eznas.conditions.images import image_batch
-from eznas.errors import ConfigError
-from eznas.forms import Form
+from eznas.conditions.own_images import PREFIX
+from eznas.errors import BenchmarkError, ConfigError
+from eznas.forms import Form, is_stored
+from eznas.names import shown
 from eznas.randomness import derived_seed, stream
 from eznas.spaces import Architecture, SearchSpace, SettingsUnion, space_named
 
@@ -28,6 +30,7 @@ Batch = tuple[Tensor, Tensor]
 """(n, channels, height, width) float32 images and (n,) int64 classes."""
 Units = Literal["convolutional", "all"]
 """The layers that programs read."""
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class Conditions(Form):
@@ -54,14 +57,16 @@ class Conditions(Form):
     """Images for published estimators, which were designed for larger batches than programs need."""
     units: Units = "convolutional"
     """The layers that programs read unless they say otherwise."""
-    digests: Mapping[int, str] = Field(default_factory=dict, max_length=64)
+    digests: Mapping[int, _Digest] = Field(default_factory=dict, max_length=64)
     """Of the batches by their number of images, once they are drawn."""
 
     _batches: dict[int, Batch] = PrivateAttr(default_factory=dict)
     _family: SearchSpace[Any] | None = PrivateAttr(default=None)
+    _is_stored: bool = PrivateAttr(default=False)
 
     def model_post_init(self, context: Any) -> None:
         """Refuses batches that no machine should be asked for."""
+        self._is_stored = is_stored(context)
         n_values = self.channels * self.input_size**2 * max(self.batch_size, self.estimator_batch_size)
         if n_values > MAX_VALUES:
             raise ValueError(
@@ -110,15 +115,10 @@ class Conditions(Form):
 
         Raises:
             BenchmarkError: if the images are not at hand.
-            ConfigError: if they were given and there is no such batch among them.
+            ConfigError: as `check_source`.
         """
         if n not in self._batches:
-            if self.images == GIVEN:
-                raise ConfigError(
-                    f"The images of these conditions were handed over as a batch of "
-                    f"{', '.join(map(str, self._batches)) or 'images that are not stored'}, and {n} are asked for; "
-                    "hand over that batch, or name a source of images (probe.images)"
-                )
+            self.check_source(n)
             self._batches[n] = image_batch(
                 self.images,
                 batch_size=n,
@@ -130,15 +130,40 @@ class Conditions(Form):
         inputs, targets = self._batches[n]
         return inputs.to(device), targets.to(device)
 
+    def check_source(self, n: int) -> None:
+        """Refuse to draw n images where nothing can be drawn from, or may be.
+
+        Raises:
+            ConfigError: if the images were handed over, and there is no such batch among them; or if a file names a
+                function that gives them: what a file says is data, and only a user can say that it is to be called.
+        """
+        if self.images == GIVEN:
+            raise ConfigError(
+                f"The images of these conditions were handed over as a batch of "
+                f"{', '.join(map(str, self._batches)) or 'images that are not stored'}, and {n} are asked for; "
+                "hand over that batch, or name a source of images (probe.images)"
+            )
+        if self._is_stored and self.images.startswith(PREFIX):
+            raise ConfigError(
+                f"A file names a function that gives the images, {shown(self.images)}, and nothing that a file names "
+                "is called; if you trust it name it yourself (--set probe.images=...)"
+            )
+
     def drawn(self) -> Conditions:
         """The same conditions with all batches drawn, and their digests.
 
         Raises:
             BenchmarkError: if the images are not at hand, or not those of the recorded digests.
+            ConfigError: as `check_source`.
         """
-        sizes = dict.fromkeys((self.batch_size, self.estimator_batch_size))
-        batches = {n: self.batch(n) for n in sizes}
+        batches = {n: self.batch(n) for n in self._sizes}
         digests = {n: tensor_digest(inputs) for n, (inputs, _) in batches.items()}
+        other = next((n for n, digest in digests.items() if self.digests.get(n, digest) != digest), None)
+        if other is not None:
+            raise BenchmarkError(
+                f"The batch of {other} images from {shown(self.images)} is another here than the one that is recorded, "
+                "so that scores would differ; put the images back, or name those to use (probe.images)"
+            )
         made = self.model_copy(update={"digests": digests})
         made._batches, made._family = batches, self._family
         return made
@@ -157,22 +182,35 @@ class Conditions(Form):
 
     def key(self) -> str:
         """Digest of all that determines a score but the network and the proxy: 32 hexadecimal digits."""
-        content = json.dumps(self.drawn().model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = json.dumps(self._known().model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def difference(self, other: Conditions) -> tuple[tuple[str, object, object], ...]:
         """What differs: name, here, there; nothing if scores under both can be compared."""
-        ours, theirs = self.drawn()._flat(), other.drawn()._flat()
+        ours, theirs = self._known()._flat(), other._known()._flat()
         return tuple(
             (name, ours.get(name), theirs.get(name))
             for name in dict.fromkeys((*ours, *theirs))
             if ours.get(name) != theirs.get(name)
         )
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Numbers of images of the batches that proxies see."""
+        return tuple(dict.fromkeys((self.batch_size, self.estimator_batch_size)))
+
+    def _known(self) -> Conditions:
+        """With the digests of all batches; nothing is drawn for those that are recorded."""
+        return self if set(self._sizes) <= set(self.digests) else self.drawn()
+
     def _flat(self) -> dict[str, object]:
         data = self.model_dump(mode="json")
-        digests = data.pop("digests")
-        return {**data.pop("settings"), **data, **{f"digest of {n} images": value for n, value in digests.items()}}
+        digests, settings = data.pop("digests"), data.pop("settings")
+        return {
+            **{f"networks.{name}": value for name, value in settings.items()},
+            **data,
+            **{f"digest of {n} images": value for n, value in digests.items()},
+        }
 
     def __str__(self) -> str:
         """For people: images and initialisation in a line."""

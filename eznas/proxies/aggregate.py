@@ -187,6 +187,15 @@ def is_count(proxy: Proxy) -> bool:
     return proxy.cost == 0
 
 
+def needs_no_pass(proxy: Proxy) -> bool:
+    """Whether a proxy looks at the parameters alone, so that the network need not run on any images."""
+    if isinstance(proxy, RankAggregate):
+        return all(needs_no_pass(member) for member in proxy.members)
+    if isinstance(proxy, ProgramProxy):
+        return set(proxy.program.statistics) <= {"parameter_count"}
+    return proxy.cost == 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """An aggregate without its reference.

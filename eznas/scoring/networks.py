@@ -69,7 +69,7 @@ class NetworkScorer:
             groups.setdefault(key, []).append(row)
         self._proxies = bound
         self._groups = tuple(groups.values())
-        self._plans: dict[int, Plan] = {}  # by the first program of a group
+        self._plans: dict[tuple[int, ...], Plan] = {}  # by the programs of a group
 
     def score(self, architectures: Sequence[Architecture]) -> list[tuple[list[Outcome], list[float]]]:
         """Outcomes and seconds of every proxy on each of some networks."""
@@ -107,11 +107,14 @@ class NetworkScorer:
         try:
             shown = statistics_for(proxies, network, inputs, targets)
         except CaptureError as error:
+            if len(rows) > 1:  # what one of them reads may be what the network does not show
+                return [outcome for row in rows for outcome in self._of_programs(network, [row])]
             kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
             return [Invalid(kind, str(error))] * len(proxies)
         if not shown.layers:
             return [proxy.of(shown) for proxy in proxies]
-        plan = self._plans.setdefault(rows[0], make_plan([proxy.program for proxy in proxies]))
+        plan = self._plans.get(tuple(rows)) or make_plan([proxy.program for proxy in proxies])
+        self._plans[tuple(rows)] = plan
         values = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
         return [
             float(proxy.direction * value) if np.isfinite(value) else proxy.of(shown)

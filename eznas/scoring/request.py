@@ -15,6 +15,7 @@ from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.names import shown
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import Proxy, RankAggregate, Recipe, StoredProxy, aggregate_named, is_sum, proxy_named
+from eznas.proxies.aggregate import needs_no_pass
 from eznas.proxies.named import is_file
 from eznas.runs.config import config_with
 from eznas.scoring.networks import Scores
@@ -135,7 +136,8 @@ def request_for(texts: Sequence[str], architectures: Sequence[Architecture], ove
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise ConfigError(f"Two of the proxies are called {shown(repeated)}; score one of them apart")
-    conditions, notes = _conditions(brought, space, architectures, overrides)
+    is_run = not all(needs_no_pass(proxy) for proxy in proxies)
+    conditions, notes = _conditions(brought, space, architectures, overrides, is_run=is_run)
     for column in columns:
         proxy = proxies[column.proxies[0]]
         if isinstance(proxy, RankAggregate):
@@ -174,6 +176,8 @@ def _conditions(
     space: str,
     architectures: Sequence[Architecture],
     overrides: Sequence[str],
+    *,
+    is_run: bool,
 ) -> tuple[Conditions, tuple[str, ...]]:
     table: dict[str, Any] = {"benchmark": {"name": _benchmark_of(space)}, "networks": {"space": space}}
     notes: list[str] = []
@@ -187,6 +191,10 @@ def _conditions(
                     f"{name} was found under other conditions than {first_name} ({what} {shown(theirs)} and "
                     f"{shown(ours)}); score them apart"
                 )
+        if first.space == space and not overrides:
+            return first.drawn(), ()
+        if not any(override.partition("=")[0].strip() == "probe.images" for override in overrides):
+            first.check_source(first.batch_size)
         table |= {
             "seed": first.seed,
             "probe": {
@@ -203,7 +211,7 @@ def _conditions(
             )
     config = config_with(table, overrides)
     (sample,) = config.all_samples
-    conditions, more = resolved_conditions(config, sample, architectures)
+    conditions, more = resolved_conditions(config, sample, architectures, is_run=is_run)
     return conditions, (*notes, *more)
 
 

@@ -33,6 +33,7 @@ def resolved_conditions(
     *,
     datasets: Sequence[str] = (),
     family: SearchSpace[Any] | None = None,
+    is_run: bool = True,
 ) -> tuple[Conditions, tuple[str, ...]]:
     """How the settings build and excite the networks of a sample.
 
@@ -42,6 +43,7 @@ def resolved_conditions(
         architectures: the networks; what is not said of the images of a user's own follows from them.
         datasets: whose images are the first choice.
         family: the space of networks that were handed over as objects.
+        is_run: whether the networks are run at all; what is only counted takes images of any size.
 
     Returns:
         The conditions, and what was assumed, a sentence each.
@@ -57,7 +59,7 @@ def resolved_conditions(
         images = default_image_source(known[0] if known else "cifar10")
     size, channels, n_classes = probe.input_size, probe.channels, None
     notes: list[str] = []
-    if settings.space == OWN:
+    if settings.space == OWN and is_run:
         fitted = Conditions(settings=settings, seed=config.seed, images=images)
         fitted = fitted.of_family(family) if family is not None else fitted
         size, channels, n_classes = _fitted(fitted, architectures, size, channels, notes)
@@ -88,13 +90,13 @@ def _fitted(
         try:
             network = conditions.network(arch)
         except EznasError as error:
-            problem = one_line(error)
+            problem = f"{one_line(arch.spec)}: {error}"
             continue
         for channel in [channels] if isinstance(channels, int) else _channels(network):
             for trial in [size] if isinstance(size, int) else _sizes(network):
                 logits = _logits(network, int(trial), int(channel))
                 if isinstance(logits, str):
-                    problem = logits
+                    problem = f"{one_line(arch.spec)}: {logits}"
                     continue
                 n_logits = int(logits.shape[1]) if logits.dim() == 2 and logits.shape[1] > 1 else None
                 n_images = IMAGE_SETS[conditions.images].n_classes if conditions.images in IMAGE_SETS else None

@@ -13,8 +13,6 @@ from eznas.spaces.initialise import Scheme
 N_STAGES: Final = 3
 """Of every cell-based search space here: each stage has twice the channels and half the resolution of the last."""
 
-Positive = Annotated[int, Field(strict=True, ge=1)]
-
 
 class SpaceSettings(Form):
     """How networks of a search space are built. Every space has its own; the field ``space`` tells them apart.
@@ -33,12 +31,12 @@ class CellSettings(SpaceSettings):
     are `SearchSpace.full`.
     """
 
-    cells_per_stage: Positive = 1
+    cells_per_stage: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
     """Cells in each of the three stages: 5 in NAS-Bench-201, 3 in NAS-Bench-101; of a DARTS network the normal cells, 2
     in NAS-Bench-301 (8 cells in all, two of them reduce)."""
-    channels: Positive = 16
+    channels: Annotated[int, Field(strict=True, ge=1, le=2_000)] = 16
     """Of the first stage: 16, 128, 32 in these benchmarks; the next stages have twice and four times as many."""
-    n_classes: Positive = 10
+    n_classes: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 10
     """Logits: 10 of CIFAR-10, 100 of CIFAR-100, 120 of ImageNet16-120."""
     scheme: Scheme = "eznas"
     """Initialisation: of the EZNAS release (Kaiming normal, fan out), or PyTorch's own."""

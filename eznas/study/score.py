@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from eznas.errors import ConfigError
+from eznas.errors import ArchitectureError, ConfigError
 from eznas.fitness.aggregation import Mode, sorted_reference
 from eznas.proxies import RankAggregate, Reference, aggregate_named
 from eznas.proxies.file import MAX_NETWORKS
 from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
 from eznas.scoring.resolve import own_hint
-from eznas.spaces import Architecture, networks_named, space_of
+from eznas.spaces import Architecture, SearchSpace, networks_named, space_of
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
 from eznas.tables import render_table
@@ -107,7 +107,7 @@ def score_into_file(
     for note in request.notes:
         observer.note(note)
     space = space_of(architectures[0])
-    contents = {arch.spec: space.digest(arch) for arch in architectures}
+    contents = {arch.spec: _content(space, arch) for arch in architectures}
     with ScoreFile.writing(path, request, contents, machine.device) as file:
         if file.n_changed:
             observer.note(f"{file.n_changed} network(s) of {path} have changed since and are scored again.")
@@ -212,6 +212,14 @@ def _scores(
             progress=observer.advance,
             each=each,
         )
+
+
+def _content(space: SearchSpace[Any], arch: Architecture) -> str:
+    """Digest of a network; empty for one that cannot be built, whose failure is its row."""
+    try:
+        return space.digest(arch)
+    except ArchitectureError:
+        return ""
 
 
 def _why(columns: Sequence[str], architectures: Sequence[Architecture], scores: Scores) -> list[str]:

@@ -8,21 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from eznas.spaces import build_network, nb201
-from eznas.statistics import (
-    ALL_STATISTICS,
-    CaptureSettings,
-    NetworkStatistics,
-    StatisticsStore,
-    capture,
-    ensure_store,
-    tensor_digest,
-)
+from eznas.conditions import Conditions
+from eznas.spaces import nb201
+from eznas.statistics import ALL_STATISTICS, NetworkStatistics, StatisticsStore, StoreKey, capture, ensure_store
 
 NETWORKS = nb201.Settings(channels=4)
-SEED = 5
 INPUTS = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 TARGETS = torch.tensor([4, 1, 4])
+CONDITIONS = Conditions(settings=NETWORKS, seed=5).given(INPUTS, TARGETS)
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (6111, 0, 1462, 15624, 8000))
 """The best cell, one without convolutions, and others between: from 2 to 20 units."""
 
@@ -40,9 +33,13 @@ def networks() -> tuple[NetworkStatistics, ...]:
     """All statistics of each network, labelled and linearised ones too."""
     return tuple(
         capture(
-            build_network(a, NETWORKS, seed=SEED), INPUTS, seed=SEED, statistics=ALL_STATISTICS, targets=TARGETS
+            CONDITIONS.network(arch),
+            INPUTS,
+            seed=CONDITIONS.network_seed,
+            statistics=ALL_STATISTICS,
+            targets=TARGETS,
         )
-        for a in ARCHITECTURES
+        for arch in ARCHITECTURES
     )
 
 
@@ -53,25 +50,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StatisticsStor
 
 
 def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
-    settings = CaptureSettings(
-        space="nb201",
-        skeleton=NETWORKS.model_dump(exclude={"space", "scheme"}),
-        scheme="eznas",
-        images="noise",
-        images_digest=tensor_digest(INPUTS),
-        batch_size=len(INPUTS),
-        input_size=INPUTS.shape[-1],
-        seed=SEED,
-        targets_digest=tensor_digest(TARGETS),
+    key = StoreKey(
+        conditions=CONDITIONS, architectures=ARCHITECTURES, statistics=ALL_STATISTICS, with_targets=True
     )
-    store, _ = ensure_store(
-        root,
-        ARCHITECTURES,
-        settings,
-        lambda arch: build_network(arch, NETWORKS, seed=SEED),
-        INPUTS,
-        targets=TARGETS,
-        statistics=ALL_STATISTICS,
-        networks_per_shard=networks_per_shard,
-    )
+    store, _ = ensure_store(root, key, networks_per_shard=networks_per_shard)
     return store

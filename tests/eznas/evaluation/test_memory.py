@@ -12,15 +12,15 @@ import pytest
 from eznas.evaluation.evaluator import _how_many_stay
 
 EVALUATE = """
-import functools, re, sys
-from dataclasses import asdict
+import re, sys
 from pathlib import Path
 import numpy as np, torch
-from eznas.spaces import build_network, nb201
+from eznas.conditions import Conditions
+from eznas.spaces import nb201
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Grammar, Variation
 from eznas.randomness import stream
-from eznas.statistics import CaptureSettings, ensure_store, tensor_digest
+from eznas.statistics import StoreKey, ensure_store
 from eznas.workers import LocalPool
 from primitives import EXTENDED
 
@@ -29,16 +29,10 @@ def peak():
 
 torch.set_num_threads(1)
 images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-networks = nb201.Settings()
-settings = CaptureSettings(
-    space="nb201", skeleton=networks.model_dump(exclude={"space", "scheme"}), scheme="eznas", images="noise",
-    images_digest=tensor_digest(images),
-    batch_size=8, input_size=16, seed=0,
-)
-cells = [nb201.from_index(index) for index in range(0, 15625, 620)]
-make_network = functools.partial(build_network, settings=networks, seed=0)
+conditions = Conditions(settings=nb201.Settings()).given(images, torch.arange(8))
+cells = tuple(nb201.from_index(index) for index in range(0, 15625, 620))
 folder, budget, out = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-store, captured = ensure_store(folder, cells, settings, make_network, images, networks_per_shard=1)
+store, captured = ensure_store(folder, StoreKey(conditions=conditions, architectures=cells), networks_per_shard=1)
 if captured:
     sys.exit()
 programs = [o.program for o in Variation(Grammar(EXTENDED, max_size=15, max_height=6)).initial(60, stream(1))]

@@ -13,25 +13,27 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
 from eznas.spaces import Architecture, build_network, nb201
+from eznas.spaces.own import space_of
 from eznas.statistics import (
-    CaptureSettings,
     Shard,
     ShardFile,
     ShardWriter,
     StatisticsStore,
+    StoreKey,
     capture,
     ensure_store,
     pack,
     shard_file,
-    tensor_digest,
 )
 from eznas.statistics import store as store_module
 from eznas.statistics.shard import columns
@@ -41,16 +43,10 @@ NETWORKS = nb201.Settings(channels=4)
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (11, 1651, 284, 0, 1462))
 STATISTICS = ("weight", "weight_grad.noise", "activation_input.perturbed")
-SETTINGS = CaptureSettings(
-    space="nb201",
-    skeleton=NETWORKS.model_dump(exclude={"space", "scheme"}),
-    scheme="eznas",
-    images="noise",
-    images_digest=tensor_digest(IMAGES),
-    batch_size=2,
-    input_size=8,
-    seed=3,
-)
+TARGETS = torch.tensor([4, 1])
+CONDITIONS = Conditions(settings=NETWORKS, seed=3).given(IMAGES, TARGETS)
+KEY = StoreKey(conditions=CONDITIONS, architectures=ARCHITECTURES, statistics=STATISTICS)
+SEED = CONDITIONS.network_seed
 
 
 class Builder:
@@ -60,16 +56,25 @@ class Builder:
         self.built: list[Architecture] = []
         self.stop_at, self.error = stop_at, error
 
-    def __call__(self, arch: Architecture) -> nn.Module:
+    def __call__(self, arch: Architecture, settings: nb201.Settings = NETWORKS, seed: int = SEED) -> nn.Module:
         if arch == self.stop_at:
             raise self.error
         self.built.append(arch)
-        return build_network(arch, NETWORKS, seed=SETTINGS.seed)
+        return build_network(arch, settings, seed=seed)
 
 
-def ensure(root: Path, builder: Builder | None = None, **options: object) -> tuple[StatisticsStore, bool]:
-    options = {"statistics": STATISTICS, "networks_per_shard": 2} | options
-    return ensure_store(root, ARCHITECTURES, SETTINGS, builder or Builder(), IMAGES, **options)  # type: ignore[arg-type]
+def key_of(build: Callable[..., nn.Module], **changed: Any) -> StoreKey:
+    """The key of the store, with networks that are built so."""
+    family = dataclasses.replace(nb201.SPACE, build=build)
+    return dataclasses.replace(KEY, conditions=CONDITIONS.of_family(family), **changed)
+
+
+def ensure(
+    root: Path, builder: Builder | None = None, *, statistics: tuple[str, ...] = STATISTICS, **options: Any
+) -> tuple[StatisticsStore, bool]:
+    return ensure_store(
+        root, key_of(builder or Builder(), statistics=statistics), **({"networks_per_shard": 2} | options)
+    )
 
 
 def assert_same_shard(found: Shard, expected: Shard) -> None:
@@ -109,11 +114,11 @@ def test_what_is_read_is_what_was_captured(tmp_path: Path) -> None:
     assert (store.n_networks, store.n_shards, store.statistics) == (5, 3, STATISTICS)
     assert [store.shard_networks(i) for i in range(3)] == [range(2), range(2, 4), range(4, 5)]
     assert store.nbytes == sum(path.stat().st_size for path in store.folder.glob("*.safetensors"))
-    assert store.settings == SETTINGS.as_dict()
+    assert store.settings == KEY.as_dict()
     for index in range(store.n_shards):
         expected = pack(
             [
-                capture(Builder()(ARCHITECTURES[n]), IMAGES, seed=SETTINGS.seed, statistics=STATISTICS)
+                capture(Builder()(ARCHITECTURES[n]), IMAGES, seed=SEED, statistics=STATISTICS)
                 for n in store.shard_networks(index)
             ]
         )
@@ -121,8 +126,8 @@ def test_what_is_read_is_what_was_captured(tmp_path: Path) -> None:
 
 
 def test_all_22_statistics_are_stored_by_default(tmp_path: Path) -> None:
-    store, _ = ensure_store(tmp_path, ARCHITECTURES[:1], SETTINGS, Builder(), IMAGES)
-    assert_same_shard(store.shard(0), pack([capture(Builder()(ARCHITECTURES[0]), IMAGES, seed=SETTINGS.seed)]))
+    store, _ = ensure_store(tmp_path, key_of(Builder(), architectures=ARCHITECTURES[:1], statistics=None))
+    assert_same_shard(store.shard(0), pack([capture(Builder()(ARCHITECTURES[0]), IMAGES, seed=SEED)]))
 
 
 def test_the_second_time_nothing_is_captured(tmp_path: Path) -> None:
@@ -144,7 +149,7 @@ def test_sizes_of_shards_change_no_value(tmp_path: Path, options: dict[str, int]
 
 def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_budget(tmp_path: Path) -> None:
     sizes = [
-        capture(Builder()(arch), IMAGES, seed=SETTINGS.seed, statistics=STATISTICS).nbytes for arch in ARCHITECTURES
+        capture(Builder()(arch), IMAGES, seed=SEED, statistics=STATISTICS).nbytes for arch in ARCHITECTURES
     ]
     assert sizes[0] > max(sizes[1:4])
     for budget, stops in {4 * sizes[0]: [2, 5], 4 * sizes[0] - 1: [1, 5]}.items():
@@ -155,7 +160,7 @@ def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_b
 
 def test_a_shard_file_is_one_the_library_reads(tmp_path: Path) -> None:
     store, _ = ensure(tmp_path, networks_per_shard=5)
-    captured = [capture(Builder()(arch), IMAGES, seed=SETTINGS.seed, statistics=STATISTICS) for arch in ARCHITECTURES]
+    captured = [capture(Builder()(arch), IMAGES, seed=SEED, statistics=STATISTICS) for arch in ARCHITECTURES]
     expected = {name: column.joined() for name, column in columns(captured).items()}
     (written,) = store.folder.glob("*.safetensors")
     found = load_file(written)
@@ -167,9 +172,9 @@ def test_a_shard_file_is_one_the_library_reads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("storage", ["bfloat16", "float16"])
 def test_a_shorter_type_rounds_what_is_stored(tmp_path: Path, storage: str) -> None:
-    settings = dataclasses.replace(SETTINGS, storage=storage)
-    assert settings.key(ARCHITECTURES) != SETTINGS.key(ARCHITECTURES)
-    short, _ = ensure_store(tmp_path, ARCHITECTURES, settings, Builder(), IMAGES, statistics=STATISTICS)
+    key = key_of(Builder(), storage=storage)
+    assert str(key) != str(KEY)
+    short, _ = ensure_store(tmp_path, key)
     full, _ = ensure(tmp_path, networks_per_shard=8)
     assert short.nbytes < 0.55 * full.nbytes
     dtype = getattr(torch, storage)
@@ -182,9 +187,8 @@ def test_a_shorter_type_rounds_what_is_stored(tmp_path: Path, storage: str) -> N
 
 
 def test_an_unknown_storage_is_one_sentence(tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, storage="float8")
     with pytest.raises(StoreError, match=r"Cannot store statistics as 'float8'; expected one of .'float32'"):
-        ensure_store(tmp_path, ARCHITECTURES, settings, Builder(), IMAGES)
+        ensure_store(tmp_path, key_of(Builder(), storage="float8"))
 
 
 def test_mapped_statistics_begin_at_lines_of_the_cache(tmp_path: Path) -> None:
@@ -220,7 +224,7 @@ class Workers:
 
 def content(root: Path) -> dict[str, bytes]:
     """Every file of the store of `ensure`, by name."""
-    folder = root / SETTINGS.key(ARCHITECTURES, STATISTICS)
+    folder = root / str(KEY)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -270,34 +274,31 @@ def test_a_killed_capture_ends_in_the_same_bytes_with_other_workers(
 
 def test_an_error_on_a_worker_names_the_architecture_and_leaves_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"Architecture '\|.*' of 'nb201': Could not capture"):
-        ensure_store(tmp_path, ARCHITECTURES, SETTINGS, no_network, IMAGES, statistics=STATISTICS, spread=Workers())
+        ensure_store(tmp_path, key_of(no_network), spread=Workers())
     assert content(tmp_path) == {}
 
 
-def no_network(arch: Architecture) -> nn.Module:
+def no_network(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
     return nn.ReLU()
 
 
 MEMORY = """
-import dataclasses, functools, re, sys
+import re, sys
 from pathlib import Path
 import torch
-from eznas.spaces import build_network, nb201
-from eznas.statistics import CaptureSettings, capture, ensure_store, tensor_digest
+from eznas.conditions import Conditions
+from eznas.spaces import nb201
+from eznas.statistics import StoreKey, capture, ensure_store
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-networks = nb201.Settings()
-settings = CaptureSettings(
-    space="nb201", skeleton=networks.model_dump(exclude={"space", "scheme"}), scheme="eznas", images="noise",
-    images_digest=tensor_digest(images), batch_size=8, input_size=16, seed=0,
-)
-make_network = functools.partial(build_network, settings=networks, seed=0)
-cells = [nb201.from_index(index) for index in range(0, 15625, 850)]
+conditions = Conditions(settings=nb201.Settings()).given(images, torch.arange(8))
+cells = tuple(nb201.from_index(index) for index in range(0, 15625, 850))
 idle = peak()
-store, _ = ensure_store(Path(sys.argv[1]), cells, settings, make_network, images, memory_budget=int(sys.argv[2]))
+key = StoreKey(conditions=conditions, architectures=cells)
+store, _ = ensure_store(Path(sys.argv[1]), key, memory_budget=int(sys.argv[2]))
 print(peak() - idle, store.nbytes)
 """
 
@@ -319,7 +320,7 @@ def test_an_interrupted_capture_continues(tmp_path: Path, networks_per_shard: in
     expected, _ = ensure(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         ensure(tmp_path, Builder(stop_at=ARCHITECTURES[3]))
-    folder = tmp_path / SETTINGS.key(ARCHITECTURES, STATISTICS)
+    folder = tmp_path / str(KEY)
     assert sorted(path.name[:13] for path in folder.iterdir()) == ["000000-000002"]
     (folder / "4711.temporary").write_bytes(b"half a shard")  # left by a process that was killed while writing
     with pytest.raises(StoreError, match=r"is not a finished statistics store: expected the file manifest.json"):
@@ -339,7 +340,7 @@ def test_a_damaged_shard_of_an_interrupted_capture_is_captured_again(tmp_path: P
     expected, _ = ensure(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         ensure(tmp_path, Builder(stop_at=ARCHITECTURES[4]))
-    first = min((tmp_path / SETTINGS.key(ARCHITECTURES, STATISTICS)).glob("000000*.safetensors"))
+    first = min((tmp_path / str(KEY)).glob("000000*.safetensors"))
     flip_a_byte(first)
     builder = Builder()
     store, _ = ensure(tmp_path, builder, networks_per_shard=8)
@@ -388,13 +389,13 @@ def test_damage_is_one_sentence_with_a_remedy(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=rf"manifest.json .* expected a complete JSON manifest, .*{remedy}"):
             StatisticsStore.open(folder)
 
-    manifest.write_bytes(sound_manifest.replace(b'"seed": 3', b'"seed": 4'))
+    manifest.write_bytes(sound_manifest.replace(f'"seed": {SEED}'.encode(), b'"seed": 4'))
     with pytest.raises(StoreError, match=rf"manifest.json .* expected checksum .*{remedy}"):
         StatisticsStore.open(folder)
 
     manifest.write_bytes(sound_manifest)
     rewrite_manifest(folder, format=99)
-    with pytest.raises(StoreError, match=rf"has format version 99, expected 1{remedy}"):
+    with pytest.raises(StoreError, match=rf"has format version 99, expected 2{remedy}"):
         StatisticsStore.open(folder)
 
     manifest.write_bytes(sound_manifest)
@@ -461,7 +462,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         pytest.raises(StoreError, match=f"Could not write the statistics store .*{FULL_DISK_REMEDY}"),
     ):
         ensure(tmp_path)
-    assert list((tmp_path / SETTINGS.key(ARCHITECTURES, STATISTICS)).iterdir()) == []
+    assert list((tmp_path / str(KEY)).iterdir()) == []
     store, _ = ensure(tmp_path)
     assert_same_values(store, expected)
 
@@ -476,7 +477,7 @@ def test_a_shard_that_cannot_be_published_is_removed(
     monkeypatch.setattr(shard_file.os, step, full)
     with pytest.raises(StoreError, match=f"left on device{FULL_DISK_REMEDY}"):
         ensure(tmp_path)
-    assert list((tmp_path / SETTINGS.key(ARCHITECTURES, STATISTICS)).iterdir()) == []
+    assert list((tmp_path / str(KEY)).iterdir()) == []
 
 
 def test_an_unusable_folder_is_a_store_error(tmp_path: Path) -> None:
@@ -498,24 +499,69 @@ def test_two_who_ask_at_once_capture_once(tmp_path: Path) -> None:
     assert results[0][0] == results[1][0]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"seed": 4}, {"scheme": "default"}, {"images": "digits"}, {"skeleton": {"channels": 8}}, {"input_size": 9}],
-)
-def test_the_key_depends_on_every_setting(change: dict[str, object]) -> None:
-    changed = dataclasses.replace(SETTINGS, **change)  # type: ignore[arg-type]
-    assert changed.key(ARCHITECTURES, STATISTICS) != SETTINGS.key(ARCHITECTURES, STATISTICS)
+CHANGES: dict[str, StoreKey] = {
+    "seed": dataclasses.replace(KEY, conditions=CONDITIONS.model_copy(update={"seed": 4})),
+    "scheme": dataclasses.replace(
+        KEY, conditions=CONDITIONS.model_copy(update={"settings": nb201.Settings(channels=4, scheme="default")})
+    ),
+    "channels": dataclasses.replace(KEY, conditions=CONDITIONS.model_copy(update={"settings": nb201.Settings()})),
+    "images": dataclasses.replace(KEY, conditions=CONDITIONS.given(IMAGES + 1, TARGETS)),
+    "number of images": dataclasses.replace(KEY, conditions=CONDITIONS.given(IMAGES[:1], TARGETS[:1])),
+    "size of images": dataclasses.replace(KEY, conditions=CONDITIONS.given(IMAGES[..., :7, :7], TARGETS)),
+    "units": dataclasses.replace(KEY, conditions=CONDITIONS.model_copy(update={"units": "all"})),
+    "storage": dataclasses.replace(KEY, storage="float16"),
+    "with targets": dataclasses.replace(KEY, with_targets=True),
+    "order": dataclasses.replace(KEY, architectures=ARCHITECTURES[::-1]),
+    "architectures": dataclasses.replace(KEY, architectures=ARCHITECTURES[1:]),
+    "statistics": dataclasses.replace(KEY, statistics=None),
+}
 
 
-def test_the_key_depends_on_architectures_their_order_statistics_and_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = SETTINGS.key(ARCHITECTURES, STATISTICS)
-    assert SETTINGS.key(list(ARCHITECTURES), tuple(reversed(STATISTICS))) == key
-    assert len({key, SETTINGS.key(ARCHITECTURES[::-1], STATISTICS), SETTINGS.key(ARCHITECTURES[1:], STATISTICS)}) == 3
-    assert SETTINGS.key(ARCHITECTURES) != key
+@pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
+def test_the_key_depends_on_all_that_determines_a_value(changed: StoreKey) -> None:
+    assert str(changed) != str(KEY)
+    assert len(str(changed)) == len(str(KEY)) == 32
+
+
+def test_the_key_depends_on_the_classes_where_they_are_known_alone() -> None:
+    others = dataclasses.replace(KEY, conditions=CONDITIONS.given(IMAGES, TARGETS + 1))
+    assert str(others) == str(KEY)
+    known, unlike = (dataclasses.replace(key, with_targets=True) for key in (KEY, others))
+    assert str(known) != str(unlike)
+
+
+def test_the_key_depends_on_torch_and_not_on_the_order_of_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = str(KEY)
+    assert str(dataclasses.replace(KEY, statistics=STATISTICS[::-1])) == key
     monkeypatch.setattr(torch, "__version__", "2.13.1+other")
-    same_minor = SETTINGS.key(ARCHITECTURES, STATISTICS)
+    same_minor = str(KEY)
     monkeypatch.setattr(torch, "__version__", "1.0.0")
-    assert SETTINGS.key(ARCHITECTURES, STATISTICS) not in {key, same_minor}
+    assert str(KEY) not in {key, same_minor}
+
+
+def own(n_channels: int) -> nn.Module:
+    """A network of one's own."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(3, n_channels, 3), nn.BatchNorm2d(n_channels), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+
+
+def test_networks_of_ones_own_that_changed_have_another_store(tmp_path: Path) -> None:
+    """They are known by content: the same name finds what is in the store only if it is the same network."""
+
+    def found(n_channels: int) -> tuple[StatisticsStore, bool]:
+        family = space_of({"mine": own(n_channels)})
+        conditions = Conditions(settings=family.settings(), seed=3).given(IMAGES, TARGETS).of_family(family)
+        key = StoreKey(conditions=conditions, architectures=family.named("all"), statistics=STATISTICS)
+        return ensure_store(tmp_path, key)
+
+    (first, captured), (again, captured_again), (changed, captured_changed) = found(4), found(4), found(5)
+    assert (captured, captured_again, captured_changed) == (True, False, True)
+    assert first == again
+    assert first.folder != changed.folder
+    assert first.networks == changed.networks == ("mine",)
+    assert changed.shard(0).groups[0].tensors["weight"].shape[1] == 5
 
 
 def test_the_digest_of_a_tensor_covers_type_shape_and_values() -> None:
@@ -528,16 +574,14 @@ def test_the_digest_of_a_tensor_covers_type_shape_and_values() -> None:
 
 def test_an_architecture_that_cannot_be_captured_is_named(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"Architecture '\|nor_conv_3x3~0.*' of 'nb201': Could not capture"):
-        ensure_store(tmp_path, ARCHITECTURES, SETTINGS, lambda arch: nn.ReLU(), IMAGES)
+        ensure_store(tmp_path, key_of(no_network))
 
 
 def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"describe images with digest \w+, but the batch has \w+; set images_digest"):
-        ensure_store(tmp_path, ARCHITECTURES, SETTINGS, Builder(), IMAGES + 1)
     with pytest.raises(StoreError, match="store of 0 architectures"):
-        ensure_store(tmp_path, (), SETTINGS, Builder(), IMAGES)
+        ensure_store(tmp_path, key_of(Builder(), architectures=()))
     with pytest.raises(StoreError, match="networks_per_shard to be at least 1, but got 0"):
         ensure(tmp_path, networks_per_shard=0)
     with pytest.raises(StoreError, match=r"unknown statistics \['depth'\]"):
-        ensure(tmp_path, statistics=["depth"])
+        ensure(tmp_path, statistics=("depth",))
     assert list(tmp_path.iterdir()) == []

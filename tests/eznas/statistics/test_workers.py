@@ -11,7 +11,8 @@ import torch
 
 from eznas.errors import CaptureError
 from eznas.runs.config import RunConfig
-from eznas.study import Machine, Problem, Silent, capture_store, prepare
+from eznas.statistics import StatisticsStore
+from eznas.study import Machine, Problem, Silent, capture_stores, prepare
 from eznas.workers import Pool, open_pool
 
 N_WORKERS = 2
@@ -46,6 +47,12 @@ class Progress(Silent):
         self.steps.append((done, total))
 
 
+def captured(problem: Problem, machine: Machine, progress: Silent, pool: Pool | None = None) -> StatisticsStore:
+    """The store of the one family."""
+    (store,) = capture_stores(problem, machine, progress, pool)
+    return store
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -53,10 +60,10 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stopped(
     problem: Problem, pool: Pool, tmp_path: Path
 ) -> None:
-    here = capture_store(problem, Machine(cache=tmp_path / "here"), Silent())
+    here = captured(problem, Machine(cache=tmp_path / "here"), Silent())
     machine = Machine(workers=N_WORKERS, cache=tmp_path / "there")
     progress = Progress()
-    there = capture_store(problem, machine, progress, pool)
+    there = captured(problem, machine, progress, pool)
     assert there.folder.name == here.folder.name
     assert content(there.folder) == content(here.folder)
     assert progress.steps == [(1, 11), (3, 11), (5, 11), (7, 11), (9, 11), (11, 11)]
@@ -65,14 +72,16 @@ def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stoppe
     for shard in sorted(there.folder.glob("*.safetensors"))[1:4]:
         shard.unlink()
     progress = Progress()
-    capture_store(problem, machine, progress, pool)
+    captured(problem, machine, progress, pool)
     assert progress.steps == [(5, 11), (7, 11), (9, 11), (11, 11)]
     assert content(there.folder) == content(here.folder)
 
 
 def test_an_error_of_a_ray_worker_names_the_architecture(problem: Problem, pool: Pool, tmp_path: Path) -> None:
-    one_channel = dataclasses.replace(problem.conditions, inputs=torch.zeros(2, 1, 8, 8))
+    (family,) = problem.families
+    one_channel = family.conditions.given(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64))
+    unfit = dataclasses.replace(problem, families=(dataclasses.replace(family, conditions=one_channel),))
     machine = Machine(workers=N_WORKERS, cache=tmp_path)
     with pytest.raises(CaptureError, match=r"^Architecture '\|.*' of 'nb201': Could not capture the statistics of"):
-        capture_store(dataclasses.replace(problem, conditions=one_channel), machine, Silent(), pool)
+        captured(unfit, machine, Silent(), pool)
     assert not [path for folder in tmp_path.iterdir() if folder.is_dir() for path in folder.iterdir()]
