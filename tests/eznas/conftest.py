@@ -1,13 +1,16 @@
-"""One tiny run, shared by every test that reads one."""
+"""One tiny run, shared by every test that reads one, in whichever process it runs."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import filelock
 import pytest
 
-from tests.eznas.tiny import evolve, simplify_once
+import eznas.reporting
+from tests.eznas.tiny import evolve, keep_simplified, simplify_once, take_simplified
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +24,7 @@ def data_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the statistics of tiny runs: captured once for all of them."""
+    """Folder of the statistics of this process: captured once for all of its tests."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -33,14 +36,28 @@ def embedded_data(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run; to be read only."""
-    run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("EZNAS_DATA", raising=False)
-        patch.setenv("EZNAS_CACHE", str(cache))
-        patch.setattr("eznas.study.measure.simplify", simplify_once)
-        assert evolve(run_dir) == 0
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the session share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(session_folder: Path, cache: Path) -> Path:
+    """A finished run; to be read only. Its statistics are in the cache of every process, its formulas simplified."""
+    run_dir, statistics, simplified = (session_folder / name for name in ("tiny", "cache", "simplified.json"))
+    with filelock.FileLock(session_folder / "tiny.lock"):
+        if not simplified.is_file():  # the last to be written
+            with pytest.MonkeyPatch.context() as patch:
+                patch.delenv("EZNAS_DATA", raising=False)
+                patch.setenv("EZNAS_CACHE", str(statistics))
+                patch.setattr("eznas.study.measure.simplify", simplify_once)
+                assert evolve(run_dir) == 0
+            keep_simplified(simplified)
+    take_simplified(simplified)
+    shutil.copytree(statistics, cache, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.lock"))
     return run_dir
 
 
@@ -48,5 +65,5 @@ def tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the report, which is drawn from what the tests compare, and simplifying nothing a second time."""
     monkeypatch.setattr("eznas.study.measure.simplify", simplify_once)
-    monkeypatch.setattr("eznas.reporting.write_report", lambda *_: None)
-    monkeypatch.setattr("eznas.reporting.write_figures", lambda *_: None, raising=False)
+    for name in ("write_report", "write_figures"):
+        monkeypatch.setitem(vars(eznas.reporting), name, lambda *_: None)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eznas.cli import main
-from eznas.programs import Program
-from eznas.simplification import Simplification, simplify
+from eznas.programs import Program, parse
+from eznas.simplification import Outcome, Simplification, simplify
 
 SETTINGS = {
     "seed": "1",
@@ -49,10 +49,28 @@ def simplify_once(programs: Sequence[Program], *, seconds_per_program: float) ->
     return [_SIMPLIFIED[program.text] for program in programs]
 
 
+def keep_simplified(path: Path) -> None:
+    """Write what was simplified in this process, for other processes of the session."""
+    path.write_text(json.dumps([[s.program.text, s.candidate and s.candidate.text] for s in _SIMPLIFIED.values()]))
+
+
+def take_simplified(path: Path) -> None:
+    """Read what another process simplified."""
+    for text, shorter in json.loads(path.read_text()):
+        _SIMPLIFIED[text] = Simplification(
+            program=parse(text),
+            candidate=shorter and parse(shorter),
+            outcome=Outcome.SIMPLIFIED if shorter else Outcome.UNCHANGED,
+            seconds=0.0,
+        )
+
+
 def result(run_dir: Path) -> dict[str, Any]:
     """What a run found, without how long it took."""
     front: dict[str, Any] = json.loads((run_dir / "front.json").read_text())
     del front["run"]["seconds"]
+    for entry in front["entries"]:
+        del entry["seconds"]
     tables = {
         name: (run_dir / name).read_text() for name in ("programs.jsonl", "hall_of_fame.csv", "report_scores.csv")
     }

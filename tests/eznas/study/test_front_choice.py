@@ -7,7 +7,7 @@ import pytest
 from eznas.fitness import Fitness, Unrankable
 from eznas.programs import Program, parse
 from eznas.runs import Candidate
-from eznas.study.measure import _choose_front
+from eznas.study.choose import choose_front
 
 
 def _program(size: int) -> Program:
@@ -28,7 +28,7 @@ def _choose(rows: list[tuple[float, int, float]], size: int) -> tuple[list[float
     candidates = [
         Candidate(program=_program(f.size), fitness=f, generation=0, operator="random", parents=()) for f in fitnesses
     ]
-    chosen, pick = _choose_front(candidates, fitnesses, size)
+    chosen, pick = choose_front(candidates, fitnesses, size)
     picked = next(c for c in candidates if c.id == pick)
     return [c.fitness.correlation for c in chosen], picked.fitness.correlation
 
@@ -65,5 +65,5 @@ def test_unrankable_programs_are_passed_over() -> None:
     fitness = _fitness(0.5, 2, 1.0)
     good = Candidate(program=_program(2), fitness=fitness, generation=0, operator="random", parents=())
     bad = Candidate(program=_program(3), fitness=fitness, generation=0, operator="random", parents=())
-    chosen, pick = _choose_front([bad, good], [Unrankable("it failed"), fitness], 10)
+    chosen, pick = choose_front([bad, good], [Unrankable("it failed"), fitness], 10)
     assert [c.id for c in chosen] == [good.id] == [pick]

@@ -17,8 +17,8 @@ import torch
 from eznas.cli import main
 from eznas.digests import content_digest
 from eznas.errors import RunError
-from eznas.runs import Journal
-from eznas.runs.folder import RunFolder
+from eznas.runs import Journal, RunFolder
+from eznas.spaces import build_network, nb201
 from eznas.study import Study
 from eznas.study.manifest import version_changes
 from eznas.workers import open_pool
@@ -55,7 +55,8 @@ def test_a_run_leaves_everything_in_its_folder(tiny_run: Path) -> None:
     }  # fmt: skip
     assert not [name for name in names if name.startswith(".") and name != ".lock"], "no temporary file stays"
     manifest = json.loads((tiny_run / "manifest.json").read_text())
-    parts = [set(manifest["networks"][part]) for part in ("evolve", "select", "report")]
+    (sample,) = manifest["samples"]
+    parts = [set(sample["networks"][part]) for part in ("evolve", "select", "report")]
     assert [len(part) for part in parts] == [16, 12, 12]
     assert len(set.union(*parts)) == 40, "disjoint"
     front = result(tiny_run)["front"]
@@ -188,8 +189,7 @@ def test_a_finished_run_is_left_as_it_is_and_says_so(
     assert main(["resume", str(tiny_run), "--quiet"]) == 0
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*") if path.name != ".lock"} == before
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"The run is finished. For more generations begin a new one: eznas evolve {tiny_run}/config.toml "
-        f"--set evolution.n_generations=N --run-dir NEW"
+        f"The run is finished. For more generations: eznas extend {tiny_run} --set evolution.n_generations=N"
     )
 
 
@@ -279,15 +279,18 @@ def test_another_build_of_a_version_is_the_same(monkeypatch: pytest.MonkeyPatch)
     assert version_changes({"versions": dict.fromkeys(packages, "2.1"), "history": []}).keys() == {*packages}
 
 
-def stop_here(*_: object) -> None:
+def stop_here(*_: object, **__: object) -> None:
     raise StopHereError
 
 
 def test_a_run_with_the_labelled_words_ends_with_a_front(tmp_path: Path) -> None:
-    changed = {"evolution__primitive_set": "labelled", "probe__units": "all"}
+    changed = {
+        "evolution__primitive_set": "labelled", "probe__units": "all", "evolution__n_generations": "0",
+        "benchmark__n_evolve": "8", "benchmark__n_select": "6", "benchmark__n_report": "6", "report__baselines": "[]",
+    }  # fmt: skip
     assert evolve(tmp_path / "run", **changed) == 0
     study = Study(tmp_path / "run")
     network = build_network(nb201.from_index(7), nb201.Settings(), seed=0)
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert math.isfinite(study.best.score(network, images, torch.tensor([0, 1, 1, 0])))
-    assert "targets" in study.best.to_python()
+    assert "targets" in study.export("python")
