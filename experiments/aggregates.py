@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from eznas.study.scoring import ScoredNetworks, score_networks
 
 from eznas.assessment import measure_many
 from eznas.benchmarks import Split, load_nb201
@@ -24,6 +23,7 @@ from eznas.progress import make_observer
 from eznas.proxies import RECIPES
 from eznas.randomness import stream
 from eznas.study import Machine
+from eznas.study.score import ScoredNetworks, score
 from eznas.tables import render_table
 
 SEED = 0
@@ -40,7 +40,7 @@ MEMBERS = tuple(dict.fromkeys(name for text in SUMS for name, _ in parse_sum(tex
 
 def rank(scored: ScoredNetworks, n_ranked: int) -> list[dict[str, Any]]:
     """One row for each member, and for each sum with either way of combining."""
-    members = dict(zip(scored.proxies, scored.scores, strict=True))
+    members = dict(zip(scored.columns, scored.scores.scores, strict=True))
     benchmark = load_nb201()
     accuracies = benchmark.accuracies(scored.architectures[:n_ranked], "cifar10", Split.TEST)
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         n_ranked, n_reference = (int(a) for a in (*arguments, *("400", "200")[len(arguments) :]))
         networks = f"nb201:random:{n_ranked + n_reference}:{SEED}"
         with make_observer(quiet=False) as observer:
-            scored = score_networks(MEMBERS, networks, machine=Machine(), observer=observer)
+            scored = score(MEMBERS, networks, machine=Machine(), observer=observer)
         rows = rank(scored, n_ranked)
     except (EznasError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

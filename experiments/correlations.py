@@ -21,16 +21,15 @@ import math
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from eznas.study.scoring import score_into_file
 
 from eznas.assessment import CRITERIA, Criterion, Measurement, measure
 from eznas.benchmarks import DATASETS, Split, load_nb201
-from eznas.conditions import IMAGE_SETS, default_image_source
+from eznas.conditions import IMAGE_SETS, Conditions, default_image_source
 from eznas.errors import ConfigError, EznasError
 from eznas.estimators import PUBLISHED
 from eznas.files import replace_file
@@ -38,8 +37,10 @@ from eznas.fitness import MIN_NETWORKS, Covariates, Labels
 from eznas.progress import make_observer
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.randomness import stream
+from eznas.scoring import request_for
 from eznas.spaces import Architecture, nb201
 from eznas.study import Machine
+from eznas.study.score import write_scores
 from eznas.tables import render_table
 
 HERE = Path(__file__).parent
@@ -51,34 +52,38 @@ TITLES = {**{name: known.title for name, known in KNOWN_PROGRAMS.items()}, **{e.
 """By name, programs and estimators; parameters and MACs are both, with one score."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """How networks are built and excited."""
+SKELETONS = {"reduced": 1, "full": 5}
+"""Cells per stage."""
 
-    skeleton: str  # reduced: one cell per stage, 16x16; full: five cells, the data set's own size
-    dataset: str  # whose images and, unless one logit is asked, number of classes
-    batch_size: int
-    seed: int = 0  # of initialisation and batch
-    n_logits: int | None = None
 
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        logits = "" if self.n_logits is None else f"-{self.n_logits}logit"
-        return f"{self.skeleton}-{self.dataset}-b{self.batch_size}{logits}-seed{self.seed}"
+def conditions(skeleton: str, dataset: str, batch_size: int, seed: int, n_logits: int | None = None) -> Conditions:
+    """Networks under PyTorch's initialisation, on images of a data set.
 
-    @property
-    def overrides(self) -> list[str]:
-        """As settings of ``eznas score``."""
-        is_full = self.skeleton == "full"
-        size = 32 if is_full and self.dataset != "imagenet16" else 16
-        n_classes = IMAGE_SETS[self.dataset].n_classes if self.n_logits is None else self.n_logits
-        return [
-            f'benchmark.datasets=["{self.dataset}"]', f"seed={self.seed}", 'networks.scheme="default"',
-            f"networks.cells_per_stage={5 if is_full else 1}", f"networks.n_classes={n_classes}",
-            f"probe.input_size={size}", f"probe.batch_size={self.batch_size}",
-            f"report.baseline_batch_size={self.batch_size}",
-        ]  # fmt: skip
+    Args:
+        skeleton: of `SKELETONS`; reduced networks see images of 16x16, full ones the data set's own size.
+        dataset: whose images and, unless one logit is asked, number of classes.
+        batch_size: images, for programs and estimators alike.
+        seed: of initialisation and batch.
+        n_logits: None is the number of classes.
+    """
+    return Conditions(
+        settings=nb201.Settings(
+            cells_per_stage=SKELETONS[skeleton],
+            n_classes=IMAGE_SETS[dataset].n_classes if n_logits is None else n_logits,
+            scheme="default",
+        ),
+        seed=seed,
+        images=default_image_source(dataset),
+        input_size=32 if skeleton == "full" and dataset != "imagenet16" else 16,
+        batch_size=batch_size,
+        estimator_batch_size=batch_size,
+    )
+
+
+def folder_of(skeleton: str, dataset: str, batch_size: int, seed: int, n_logits: int | None = None) -> Path:
+    """Where the scores under these conditions lie."""
+    logits = "" if n_logits is None else f"-{n_logits}logit"
+    return FOLDER / f"{skeleton}-{dataset}-b{batch_size}{logits}-seed{seed}"
 
 
 def draw_cells(n: int) -> list[int]:
@@ -101,24 +106,24 @@ def is_live(arch: Architecture) -> bool:
     return all(source in from_input and target in to_output for source, target in edges)
 
 
-def score(condition: Condition, names: Sequence[str], cells: Sequence[int], workers: int) -> None:
-    """Score what is missing in the files of a condition.
+def score(folder: Path, given: Conditions, names: Sequence[str], cells: Sequence[int], workers: int) -> None:
+    """Score what is missing in the files of a folder.
 
     Raises:
-        EznasError: as `score_into_file`.
+        EznasError: as `write_scores`.
     """
-    networks = f"nb201:{','.join(map(str, cells))}"
+    architectures = [nb201.from_index(index) for index in cells]
     with make_observer(quiet=False) as observer:
         for name in names:
-            score_into_file(
-                FOLDER / condition.name / f"{name}.csv", [name], networks, overrides=condition.overrides,
-                machine=Machine(workers=workers), observer=observer,
-            )  # fmt: skip
+            request = replace(request_for([name], architectures), conditions=given)
+            write_scores(
+                folder / f"{name}.csv", request, architectures, machine=Machine(workers=workers), observer=observer
+            )
 
 
-def read(condition: Condition, name: str, cells: Sequence[int]) -> tuple[np.ndarray, float]:
+def read(folder: Path, name: str, cells: Sequence[int]) -> tuple[np.ndarray, float]:
     """(n_cells,) scores in the direction of the estimator, NaN where it failed; mean seconds per network."""
-    with (FOLDER / condition.name / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
         rows = {int(row["index"]): row for row in csv.DictReader(file)}
     found = [rows[index] for index in cells]
     scores = np.array([float(row[name]) if row[name] else np.nan for row in found])
@@ -131,12 +136,12 @@ def covariates(cells: Sequence[int]) -> Covariates:
     The few cells without a convolution or with six are of no level: each has one of its own.
     """
     architectures = [nb201.from_index(index) for index in cells]
-    levels = np.array([sum(name.startswith("nor_conv") for name in nb201.operations(arch)) for arch in architectures])
+    levels = np.array([nb201.level(arch) for arch in architectures])
     is_outside = (levels < 1) | (levels > 5)
     levels[is_outside] = 10 + np.arange(is_outside.sum())
     return Covariates(
-        np.log([nb201.parameter_count(arch, Skeleton()) for arch in architectures]),
-        np.log([nb201.mac_count(arch, Skeleton(), 32) for arch in architectures]),
+        np.log([nb201.parameter_count(arch, nb201.FULL) for arch in architectures]),
+        np.log([nb201.mac_count(arch, nb201.FULL, 32) for arch in architectures]),
         levels,
     )
 
@@ -192,7 +197,7 @@ def _expected() -> dict[str, Any]:
     return tomllib.loads((HERE / "expected" / "correlations.toml").read_text(encoding="utf-8"))
 
 
-def analyse(condition: Condition, names: Sequence[str], cells: Sequence[int]) -> list[dict[str, Any]]:
+def analyse(folder: Path, names: Sequence[str], cells: Sequence[int]) -> list[dict[str, Any]]:
     """One row per estimator, data set, split and set of cells."""
     live = np.array([is_live(nb201.from_index(index)) for index in cells])
     given, known, rows = covariates(cells), _expected(), []
@@ -203,7 +208,7 @@ def analyse(condition: Condition, names: Sequence[str], cells: Sequence[int]) ->
         if (labels := labels_of(dataset, accuracies, given, kept)) is not None
     ]
     for name in names:
-        scores, seconds = read(condition, name, cells)
+        scores, seconds = read(folder, name, cells)
         for dataset, split, which, labels in samples:
             rows.append({
                 "estimator": name, "title": TITLES[name], "dataset": dataset, "split": split, "cells": which,
@@ -213,11 +218,11 @@ def analyse(condition: Condition, names: Sequence[str], cells: Sequence[int]) ->
     return rows
 
 
-def analyse_naswot(condition: Condition, cells: Sequence[int]) -> list[dict[str, Any]]:
-    """NASWOT under its own protocol, with its filter and without, on the labels of the condition's data set."""
-    (scores, seconds), known, rows = read(condition, "naswot", cells), _expected(), []
+def analyse_naswot(folder: Path, dataset: str, cells: Sequence[int]) -> list[dict[str, Any]]:
+    """NASWOT under its own protocol, with its filter and without, on the labels of the data set whose images it saw."""
+    (scores, seconds), known, rows = read(folder, "naswot", cells), _expected(), []
     given = covariates(cells)
-    for dataset, split, accuracies in _labels(cells, [condition.dataset]):
+    for _, split, accuracies in _labels(cells, [dataset]):
         learned = (accuracies > 15) & np.isfinite(scores)
         for which, kept in (("naswot", learned), ("all", np.ones(len(cells), dtype=bool))):
             labels = labels_of(dataset, accuracies, given, kept)
@@ -233,18 +238,19 @@ def analyse_naswot(condition: Condition, cells: Sequence[int]) -> list[dict[str,
     return rows
 
 
-def record(condition: Condition, n: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put the rows of a condition into the JSON file, whose other conditions stay; returns its whole content."""
+def record(
+    folder: Path, skeleton: str, dataset: str, given: Conditions, rows: Sequence[Mapping[str, Any]], n: int
+) -> dict[str, Any]:
+    """Put the rows of one folder into the JSON file, whose others stay; returns what it says of this one."""
     path = FOLDER / "correlations.json"
     reports = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    reports[condition.name] = {
-        "skeleton": condition.skeleton, "images_of": condition.dataset,
-        "images": default_image_source(condition.dataset), "batch_size": condition.batch_size,
-        "seed": condition.seed, "n_logits": condition.n_logits, "n": n, "benchmark": load_nb201().provenance,
-        "rows": list(rows),
+    reports[folder.name] = {
+        "skeleton": skeleton, "images_of": dataset, "conditions": given.drawn().model_dump(mode="json"), "n": n,
+        "benchmark": load_nb201().provenance, "rows": list(rows),
     }  # fmt: skip
     replace_file(path, json.dumps(reports, indent=1) + "\n")
-    return reports
+    report: dict[str, Any] = reports[folder.name]
+    return report
 
 
 def printed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -400,7 +406,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _names(asked: str | None) -> list[str]:
-    programs = [name for name, known in KNOWN_PROGRAMS.items() if known.estimator is None]  # the others are estimators
+    programs = [name for name, known in KNOWN_PROGRAMS.items() if known.equals is None]  # the others are estimators
     names = list(dict.fromkeys([*(estimator.name for estimator in PUBLISHED), *programs]))
     chosen = names if asked is None else list(dict.fromkeys(asked.split(",")))
     unknown = [name for name in chosen if name not in names]
@@ -412,20 +418,19 @@ def _names(asked: str | None) -> list[str]:
 def run_ours(options: argparse.Namespace) -> None:
     """Every estimator in one condition."""
     names, cells = _names(options.estimators), draw_cells(500 if options.n is None else options.n)
-    condition = Condition(
-        skeleton=options.skeleton, dataset=options.dataset or "cifar10",
-        batch_size=32 if options.batch is None else options.batch, seed=options.seed,
-    )  # fmt: skip
-    score(condition, names, cells, options.workers)
-    rows = analyse(condition, names, cells)
-    reports = record(condition, len(cells), rows)
+    batch_size = 32 if options.batch is None else options.batch
+    asked = (options.skeleton, options.dataset or "cifar10", batch_size, options.seed)
+    given, folder = conditions(*asked), folder_of(*asked)
+    score(folder, given, names, cells, options.workers)
+    rows = analyse(folder, names, cells)
+    report = record(folder, *asked[:2], given, rows, len(cells))
     for dataset, split in dict.fromkeys((row["dataset"], row["split"]) for row in rows):
         for which in ("all", "live"):
             shown = [r for r in rows if (r["dataset"], r["split"], r["cells"]) == (dataset, split, which)]
-            print(f"\n{dataset} {split} accuracies, {which} cells, {condition.name}")
+            print(f"\n{dataset} {split} accuracies, {which} cells, {folder.name}")
             print(render_table(printed(shown), "table", width=200), end="")
     if COSTS.exists():
-        plot(reports[condition.name], json.loads(COSTS.read_text(encoding="utf-8")), FOLDER / "estimators.svg")
+        plot(report, json.loads(COSTS.read_text(encoding="utf-8")), FOLDER / "estimators.svg")
     else:
         print(f"\nThere is no {COSTS}: run experiments/estimator_costs.py, then this again, for the figure.")
 
@@ -434,13 +439,11 @@ def run_naswot(options: argparse.Namespace) -> None:
     """NASWOT as it was published, on every data set."""
     cells, rows = draw_cells(1000 if options.n is None else options.n), []
     for dataset in (options.dataset,) if options.dataset else DATASETS:
-        condition = Condition(
-            skeleton="full", dataset=dataset, batch_size=128 if options.batch is None else options.batch,
-            seed=options.seed, n_logits=1,
-        )  # fmt: skip
-        score(condition, ["naswot"], cells, options.workers)
-        found = analyse_naswot(condition, cells)
-        record(condition, len(cells), found)
+        asked = ("full", dataset, 128 if options.batch is None else options.batch, options.seed, 1)
+        given, folder = conditions(*asked), folder_of(*asked)
+        score(folder, given, ["naswot"], cells, options.workers)
+        found = analyse_naswot(folder, dataset, cells)
+        record(folder, *asked[:2], given, found, len(cells))
         rows += found
     for row in rows:
         (line,) = printed([row])

@@ -1,9 +1,9 @@
 """What an estimator costs: milliseconds per network on one core, and cells per second with workers.
 
-Every published estimator and known program (capture and evaluation) on NAS-Bench-201 networks of different size, under
-the reduced skeleton (one cell per stage, 16x16) and the benchmark's own (five cells, 32x32): the median over networks
-and repeats, in processor and in wall time; building a network is not counted. Then how many cells per second NASWOT
-scores with workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
+Every published estimator and known program, as its ``score`` does it, on NAS-Bench-201 networks of different size,
+under the reduced skeleton (one cell per stage, 16x16) and the benchmark's own (five cells, 32x32): the median over
+networks and repeats, in processor and in wall time; building a network is not counted. Then how many cells per second
+NASWOT scores with workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
 
 Writes ``runs/costs/costs.json``.
 """
@@ -14,23 +14,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from eznas.conditions import default_image_source, image_batch
+from eznas.conditions import Conditions, default_image_source, image_batch
 from eznas.errors import ConfigError, EznasError
-from eznas.estimators import PUBLISHED
-from eznas.evaluation import ShardExecutor, make_plan
+from eznas.estimators import PUBLISHED, by_name
 from eznas.files import replace_file
-from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
-from eznas.randomness import derived_seed, stream
-from eznas.scoring import Conditions, score_architectures
+from eznas.proxies import KNOWN_PROGRAMS, Proxy
+from eznas.randomness import stream
+from eznas.scoring import score_networks
 from eznas.spaces import Architecture, nb201
-from eznas.statistics import capture, pack
 from eznas.study import single_threaded
 from eznas.tables import render_table
 from eznas.workers import open_pool
@@ -48,11 +47,8 @@ def conditions(skeleton: str, batch_size: int) -> Conditions:
     rng = stream(SEED, "costs", "images")
     source = default_image_source("cifar10")
     images, targets = image_batch(source, batch_size=batch_size, input_size=size, rng=rng)
-    return Conditions(
-        settings=nb201.Settings(cells_per_stage=cells_per_stage, scheme="default"),
-        seed=derived_seed(SEED, "networks") % 2**31, inputs=images, estimator_inputs=images, estimator_targets=targets,
-        targets=targets,
-    )  # fmt: skip
+    settings = nb201.Settings(cells_per_stage=cells_per_stage, scheme="default")
+    return Conditions(settings=settings, seed=SEED).given(images, targets)
 
 
 def timed_cells() -> list[Architecture]:
@@ -61,29 +57,11 @@ def timed_cells() -> list[Architecture]:
     return [cells[int(share * (len(cells) - 1))] for share in SHARES]
 
 
-def scorers(given: Conditions, names: Sequence[str]) -> Iterator[tuple[str, Callable[[nn.Module], object]]]:
-    """By name, what gives one network its score."""
-    for estimator in PUBLISHED:
-        if estimator.name in names:
-            yield (
-                estimator.name,
-                lambda network, run=estimator: run(network, given.estimator_inputs, given.estimator_targets),
-            )
-    for name, known in KNOWN_PROGRAMS.items():
-        if name in names and name not in {estimator.name for estimator in PUBLISHED}:
-            yield name, _program_scorer(known, given)
-
-
-def _program_scorer(known: KnownProgram, given: Conditions) -> Callable[[nn.Module], object]:
-    plan = make_plan([known.program])
-
-    def run(network: nn.Module) -> object:
-        shown = capture(
-            network, given.inputs, seed=given.seed, statistics=plan.statistics, targets=given.targets, units=known.units
-        )
-        return ShardExecutor(pack([shown]), cache_bytes=0).run(plan)
-
-    return run
+def proxies(names: Sequence[str], given: Conditions) -> dict[str, Proxy]:
+    """By name; parameters and MACs are estimators as well as programs, and are taken as estimators."""
+    estimators: dict[str, Proxy] = {estimator.name: estimator for estimator in PUBLISHED}
+    programs: dict[str, Proxy] = {name: known.bound(given) for name, known in KNOWN_PROGRAMS.items()}
+    return {name: proxy for name, proxy in (programs | estimators).items() if name in names}
 
 
 def measure(names: Sequence[str], batch_size: int, repeats: int) -> dict[str, dict[str, dict[str, float]]]:
@@ -92,7 +70,9 @@ def measure(names: Sequence[str], batch_size: int, repeats: int) -> dict[str, di
     for skeleton in SKELETONS:
         given = conditions(skeleton, batch_size)
         networks = [given.network(arch) for arch in timed_cells()]
-        for name, run in scorers(given, names):
+        inputs, targets = given.batch(batch_size)
+        for name, proxy in proxies(names, given).items():
+            run = partial(proxy.outcome, inputs=inputs, targets=targets)
             run(networks[0])  # the first call also loads what it needs
             spent = np.array([[_milliseconds(run, network) for _ in range(repeats)] for network in networks])
             process = np.median(spent[..., 0], axis=1)  # of each network
@@ -123,7 +103,7 @@ def throughput(n: int, workers: Sequence[int], batch_size: int) -> list[dict[str
                 given = conditions(skeleton, batch_size)
                 for timed in (cells[: 8 * pool.n_workers], cells):  # the first round wakes the workers
                     start = time.perf_counter()
-                    score_architectures(timed, given, programs=[], estimators=["naswot"], pool=pool)
+                    score_networks([by_name("naswot")], timed, given, pool)
                     seconds = time.perf_counter() - start
                 rows.append({
                     "estimator": "naswot", "skeleton": skeleton, "workers": n_workers, "n": n,
@@ -136,13 +116,13 @@ def throughput(n: int, workers: Sequence[int], batch_size: int) -> list[dict[str
 
 def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dict[str, Any]]:
     """One row per estimator: what it needs and what it costs."""
-    needs = {e.name: (e.title, e.needs_targets, e.needs_gradients, e.passes) for e in PUBLISHED}
-    for name, known in KNOWN_PROGRAMS.items():
-        needs.setdefault(name, (known.title, known.program.needs_classes, "_grad" in known.text, ""))
+    passes = {estimator.name: estimator.passes for estimator in PUBLISHED}
+    known = KNOWN_PROGRAMS | {estimator.name: estimator for estimator in PUBLISHED}
     return [
         {
-            "estimator": name, "title": needs[name][0], "labels": needs[name][1], "gradients": needs[name][2],
-            "passes": needs[name][3], **{f"ms_{s}": costs["process_ms"] for s, costs in of_one.items()},
+            "estimator": name, "title": known[name].title, "labels": "labels" in known[name].needs,
+            "gradients": "gradients" in known[name].needs,
+            "passes": passes.get(name, ""), **{f"ms_{s}": costs["process_ms"] for s, costs in of_one.items()},
             **{f"{s}_{key}": value for s, costs in of_one.items() for key, value in costs.items()},
         }
         for name, of_one in found.items()

@@ -31,12 +31,13 @@ def run(config: Path, seed: int, folder: Path, workers: int, overrides: Sequence
     assert pick is not None
     assert rival is not None
     row: dict[str, Any] = {"seed": seed, "programs": front.run.n_programs, "seconds": front.run.seconds}
-    for task in front.tasks:
-        found, other = pick.report[task.name], rival.report[task.name]
-        low, high = found.tau_interval or (None, None)
+    for sample in front.samples:
+        found, its_tau = pick.report[sample.name], rival.report[sample.name].tau
+        tau, rho = found.tau, found.rho
         row |= {
-            f"tau {task.name}": found.tau, "low": low, "high": high, f"rho {task.name}": found.rho, "n": found.n,
-            "best published": rival.label, "its tau": other.tau,
+            f"tau {sample.name}": tau and tau.value, "low": tau and tau.low, "high": tau and tau.high,
+            f"rho {sample.name}": rho and rho.value, "n": found.n, "best published": rival.label,
+            "its tau": its_tau and its_tau.value,
         }  # fmt: skip
     return row | {"size": pick.size, "formula": pick.formula.text if pick.formula else ""}
 

@@ -30,14 +30,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eznas.conditions import image_batch
+from eznas.conditions import Conditions, image_batch
 from eznas.errors import BenchmarkError, EznasError
+from eznas.estimators import by_name
 from eznas.files import replace_file
 from eznas.fitness import bootstrap_interval, spearman
 from eznas.location import DATA_VARIABLE
 from eznas.progress import make_observer
-from eznas.randomness import derived_seed, stream
-from eznas.scoring import Conditions, ProxyScores, score_architectures
+from eznas.randomness import stream
+from eznas.scoring import Scores, score_networks
 from eznas.spaces import SPACES, Architecture, CellSettings, darts, nb101, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
@@ -229,17 +230,14 @@ def conditions(reference: Reference, batch_size: int, seed: int) -> Conditions:
     """The benchmark's own networks on images of full size."""
     rng = stream(seed, "validate", "images")
     images, targets = image_batch(reference.dataset, batch_size=batch_size, input_size=reference.input_size, rng=rng)
-    return Conditions(
-        settings=reference.settings, seed=derived_seed(seed, "networks") % 2**31,
-        inputs=images[:1], estimator_inputs=images, estimator_targets=targets,
-    )  # fmt: skip
+    return Conditions(settings=reference.settings, seed=seed).given(images, targets)
 
 
 def compare(
     reference: Reference,
     chosen: Sequence[Architecture],
     theirs: Mapping[Architecture, Mapping[str, float]],
-    ours: ProxyScores,
+    ours: Scores,
     again: np.ndarray | None,
     names: Sequence[str],
     batch_size: int,
@@ -312,13 +310,12 @@ def validate(
     rng = stream(SEED, "validate", reference.name)
     chosen = [whole[i] for i in sorted(rng.choice(len(whole), min(n, len(whole)), replace=False).tolist())]
     names = [name for name in names if estimators is None or name in estimators]
+    proxies = [by_name(name) for name in names]
     with make_observer(quiet=False) as observer:
 
-        def score(architectures: Sequence[Architecture], seed: int) -> ProxyScores:
-            return score_architectures(
-                architectures, conditions(reference, batch_size, seed), programs=[], estimators=names, pool=pool,
-                progress=observer.advance,
-            )  # fmt: skip
+        def score(architectures: Sequence[Architecture], seed: int) -> Scores:
+            given = conditions(reference, batch_size, seed)
+            return score_networks(proxies, architectures, given, pool, progress=observer.advance)
 
         observer.stage(f"Scoring {len(chosen)} networks of {reference.name}")
         found = score(chosen, SEED)

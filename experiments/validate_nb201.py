@@ -17,16 +17,16 @@ import numpy as np
 
 from eznas.assessment import measure
 from eznas.benchmarks import Split, load_nb201
-from eznas.conditions import image_batch
+from eznas.conditions import Conditions, image_batch
 from eznas.errors import EznasError
 from eznas.fitness import Labels
-from eznas.proxies import KNOWN_PROGRAMS
-from eznas.randomness import derived_seed, stream
-from eznas.scoring import Conditions, score_architectures
+from eznas.proxies import published_proxy
+from eznas.randomness import stream
+from eznas.scoring import score_networks
 from eznas.spaces import Architecture, nb201
 from eznas.study import single_threaded
 from eznas.tables import render_table
-from eznas.workers import open_pool
+from eznas.workers import Pool, open_pool
 
 HERE = Path(__file__).parent
 CHUNK = 16
@@ -36,13 +36,8 @@ def conditions(settings: dict[str, Any], seed: int) -> Conditions:
     """The benchmark's own networks on CIFAR-10 images of full size."""
     rng = stream(seed, "validate", "images")
     images, targets = image_batch("cifar10", batch_size=settings["batch_size"], input_size=32, rng=rng)
-    return Conditions(
-        settings=nb201.FULL.model_copy(update={"scheme": settings["scheme"]}),
-        seed=derived_seed(seed, "networks") % 2**31,
-        inputs=images,
-        estimator_inputs=images,
-        estimator_targets=targets,
-    )
+    full = nb201.FULL.model_copy(update={"scheme": settings["scheme"]})
+    return Conditions(settings=full, seed=seed).given(images, targets)
 
 
 def score_all(config: dict[str, Any], cells: Sequence[Architecture], path: Path, workers: int) -> dict[str, np.ndarray]:
@@ -73,11 +68,9 @@ def score_all(config: dict[str, Any], cells: Sequence[Architecture], path: Path,
     return {name: table[:, column] for column, name in enumerate(columns)}
 
 
-def _score(group: dict[str, Any], chunk: Sequence[Architecture], seed: int, pool: Any) -> np.ndarray:
-    programs = [KNOWN_PROGRAMS[name].program for name in group["proxies"] if name in KNOWN_PROGRAMS]
-    estimators = [name for name in group["proxies"] if name not in KNOWN_PROGRAMS]
-    found = score_architectures(chunk, conditions(group, seed), programs=programs, estimators=estimators, pool=pool)
-    return found.scores
+def _score(group: dict[str, Any], chunk: Sequence[Architecture], seed: int, pool: Pool) -> np.ndarray:
+    proxies = [published_proxy(name) for name in group["proxies"]]
+    return score_networks(proxies, chunk, conditions(group, seed), pool).scores
 
 
 def _read(path: Path, columns: Sequence[str]) -> dict[int, np.ndarray]:

@@ -255,19 +255,21 @@ def capturing(bench: Bench) -> list[Row]:
 
 
 def _capture_ratio(problem: Problem, n_networks: int, repeats: int) -> float:
-    conditions = problem.conditions
-    networks = [conditions.network(arch) for arch in problem.parts.evolve[:n_networks]]
+    (family,) = problem.families
+    conditions = family.conditions
+    inputs, _ = conditions.batch(conditions.batch_size)
+    networks = [conditions.network(arch) for arch in family.parts.evolve[:n_networks]]
 
     def passes() -> None:
         for network in networks:
             network.train()
             for _ in range(3):
                 network.zero_grad()
-                network(conditions.inputs.clone().requires_grad_()).sum().backward()
+                network(inputs.clone().requires_grad_()).sum().backward()
 
     def probes() -> None:
         for network in networks:
-            capture(network, conditions.inputs, seed=conditions.seed)
+            capture(network, inputs, seed=conditions.network_seed)
 
     return _median_seconds(probes, repeats) / _median_seconds(passes, repeats)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from eznas.randomness import stream
 from eznas.runs.config import EvolutionSettings, RunConfig, config_from
 from eznas.runs.journal import SearchState
 from eznas.statistics import StatisticsStore, ensure_store
-from eznas.study import Machine, Problem, cache_folder, make_assessor, prepare
+from eznas.study import Machine, Problem, cache_folder, make_assessor, make_evaluator, prepare
 from eznas.workers import Pool
 from primitives import PRIMITIVE_SETS
 
@@ -45,7 +45,7 @@ class Workload:
     @property
     def accuracies(self) -> np.ndarray:
         """(n_networks,) trained accuracies."""
-        return np.asarray(self.problem.tasks("evolve")[0].accuracies)[: self.store.n_networks]
+        return self.problem.samples("evolve")[0].accuracies[: self.store.n_networks]
 
 
 def use_embedded_data() -> None:
@@ -73,12 +73,10 @@ def run_config(settings: Settings, *, n_networks: int, batch_size: int, cells_pe
 def make_workload(config: RunConfig, n_networks: int | None = None) -> Workload:
     """The statistics of the networks of a run, or of the first of them, captured unless they are in the cache."""
     problem = prepare(config)
+    (key,) = problem.store_keys()
     store, _ = ensure_store(
         cache_folder(),
-        problem.parts.evolve[:n_networks],
-        problem.capture_settings(),
-        problem.conditions.network,
-        problem.conditions.inputs,
+        replace(key, architectures=key.architectures[:n_networks]),
         networks_per_shard=config.evaluation.networks_per_shard,
     )
     return Workload(problem, store)
@@ -101,7 +99,7 @@ class _Collector:
 def evolve_populations(workload: Workload, pool: Pool) -> list[list[str]]:
     """The programs that each generation of a real run evaluated, ranked or not; index 0 is the random start."""
     config = workload.problem.config
-    assessor = make_assessor(workload.problem, workload.store, pool, Machine())
+    assessor = make_assessor(workload.problem, make_evaluator(workload.problem, [workload.store], pool, Machine()))
     collector = _Collector()
     Search(config.evolution, config.seed, assessor, collector).run()  # type: ignore[arg-type]
     return collector.populations

@@ -99,6 +99,17 @@ def score_into_file(
     check_machine(machine)
     architectures = networks_named(networks)
     request = request_for(proxies, architectures, overrides)
+    return write_scores(path, request, architectures, machine=machine, observer=observer)
+
+
+def write_scores(
+    path: Path, request: Request, architectures: Sequence[Architecture], *, machine: Machine, observer: Observer
+) -> int:
+    """As `score_into_file`, of a request that has its proxies and conditions already.
+
+    Raises:
+        ConfigError, OutputError: as `score_into_file`.
+    """
     if request.without_reference:
         raise ConfigError(
             f"--output writes scores as they come, and {request.without_reference[0]} ranks among all networks; "

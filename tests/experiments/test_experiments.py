@@ -319,7 +319,7 @@ def test_scores_that_need_no_images_have_the_published_values(table: str) -> Non
     for arch in list(rows)[10:12]:
         network = given.network(arch)
         for name, tolerance in (("l2_norm", 0.01), ("synflow", 0.01)):
-            found = estimators[name](network, given.estimator_inputs)
+            found = estimators[name](network, *given.batch(2))
             assert found == pytest.approx(rows[arch][name], rel=tolerance), name
 
 
@@ -373,7 +373,7 @@ def test_correlations_of_embedded_data_go_on_and_are_drawn(
         assert scores[name].read_text().startswith(begun[name])
         assert len(scores[name].read_text().splitlines()) == 21
     report = reports["reduced-cifar10-b2-seed0"]
-    assert (report["n"], report["images"]) == (20, "digits")
+    assert (report["n"], report["conditions"]["images"]) == (20, "digits")
     rows = {(row["estimator"], row["cells"]): row for row in report["rows"]}
     assert set(rows) == {(name, cells) for name in names for cells in ("all", "live")}
     for row in rows.values():
@@ -396,7 +396,7 @@ def test_naswot_under_its_own_protocol(capsys: pytest.CaptureFixture[str]) -> No
     assert [report["images_of"] for report in reports.values()] == ["cifar10", "cifar100", "imagenet16"]
     published = {}
     for report in reports.values():
-        assert (report["skeleton"], report["n_logits"]) == ("full", 1)
+        assert (report["skeleton"], report["conditions"]["settings"]["n_classes"]) == ("full", 1)
         for row in report["rows"]:
             assert row["dataset"] == report["images_of"]
             if row["cells"] == "all, failures last":
@@ -414,7 +414,7 @@ def test_correlations_on_other_images(capsys: pytest.CaptureFixture[str]) -> Non
         capsys, "--dataset", "imagenet16", "--n", "6", "--batch", "2", "--estimators", "naswot", "--skeleton", "full"
     )
     (report,) = reports.values()
-    assert (report["images"], report["n_logits"]) == ("imagenet16", None)
+    assert (report["conditions"]["images"], report["conditions"]["settings"]["n_classes"]) == ("imagenet16", 120)
     assert {(row["dataset"], row["split"]) for row in report["rows"]} == {
         (dataset, split) for dataset in ("cifar10", "cifar100", "imagenet16") for split in ("test", "validation")
     }
