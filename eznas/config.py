@@ -5,7 +5,6 @@ An unknown key is an error that names the nearest known one. The resolved settin
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from eznas.errors import ConfigError
+from eznas.names import nearest
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -256,9 +256,10 @@ def _sentence(error: ValidationError, where: str) -> str:
             for name, section in RunConfig()
             if isinstance(section, Section)
             for key in type(section).model_fields
-        } | {key: ".".join([*map(str, first["loc"][:-1]), key]) for key in known}
-        close = difflib.get_close_matches(str(first["loc"][-1]), [*known, *dotted], n=1, cutoff=0.5)
-        hint = f"did you mean {dotted[close[0]]!r}?" if close else f"known keys are {', '.join(known)}"
+        } | {key: key for key in RunConfig.model_fields}
+        dotted |= {key: ".".join([*map(str, first["loc"][:-1]), key]) for key in known}
+        meant = nearest(str(first["loc"][-1]), [*known, *dotted])
+        hint = f"did you mean {dotted[meant]!r}?" if meant else f"known keys are {', '.join(known)}"
         return f"Unknown key {path!r} in {where}; {hint}{more}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"Setting {path!r} in {where}: {message}, got {first['input']!r}{more}"

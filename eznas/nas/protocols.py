@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 
 from eznas.aggregation import aggregate_scores, parse_sum, sorted_reference
 from eznas.errors import ConfigError
+from eznas.names import nearest
 from eznas.nas import searches
 from eznas.nas.repeats import Repeats, Search, repeat
 from eznas.nas.scores import convolution_counts, parameter_counts, read_scores, read_scoring_seconds
@@ -116,8 +116,8 @@ def protocol_named(name: str) -> Protocol:
         ConfigError: if there is none.
     """
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        meant = nearest(name, PROTOCOLS)
+        hint = f"; did you mean {meant!r}?" if meant else ""
         raise ConfigError(f"Unknown search {name!r}, expected one of {', '.join(PROTOCOLS)}{hint}")
     return PROTOCOLS[name]
 
@@ -167,8 +167,8 @@ def log_rank_sum(text: str, guides: Mapping[str, Guide]) -> Guide:
     terms = parse_sum(text)
     for name, _ in terms:
         if name not in guides:
-            near = difflib.get_close_matches(name, guides, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            meant = nearest(name, guides)
+            hint = f"; did you mean {meant!r}?" if meant else ""
             raise ConfigError(
                 f"--aggregate {text}: no --proxy scores with {name!r}, only with {', '.join(guides)}{hint}"
             )

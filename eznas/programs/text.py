@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Iterable
 
 from eznas.errors import ProgramError
+from eznas.names import nearest
 from eznas.programs.program import MAX_SIZE, Constant, Node, Program
 from primitives import PRIMITIVES, STATISTICS, Level, Primitive
 
@@ -73,22 +74,26 @@ def operator_named(name: str) -> Primitive:
     """The primitive of that name.
 
     Raises:
-        ProgramError: with the nearest known name.
+        ProgramError: with the name that was probably meant.
     """
     if name in PRIMITIVES:
         return PRIMITIVES[name]
-    raise ProgramError(f"Unknown operator {_shown(name)}{_nearest(name, PRIMITIVES)}")
+    if name in STATISTICS:
+        raise ProgramError(f"{name!r} is a statistic, which takes no arguments; an operator is expected in its place")
+    raise ProgramError(f"Unknown operator {_shown(name)}{_hint(name, PRIMITIVES)}")
 
 
 def leaf_named(name: str) -> Node:
     """The statistic of that name.
 
     Raises:
-        ProgramError: with the nearest known name.
+        ProgramError: with the name that was probably meant.
     """
     if name in STATISTICS:
         return STATISTICS[name]
-    raise ProgramError(f"Unknown statistic {_shown(name)}{_nearest(name, STATISTICS)}")
+    if name in PRIMITIVES:
+        raise ProgramError(f"{name!r} is an operator, which takes arguments; a statistic is expected in its place")
+    raise ProgramError(f"Unknown statistic {_shown(name)}{_hint(name, STATISTICS)}")
 
 
 def _operator(token: str) -> Primitive:
@@ -110,6 +115,6 @@ def _shown(name: str) -> str:
     return repr(name if len(name) <= 60 else name[:57] + "...")
 
 
-def _nearest(name: str, known: object) -> str:
-    close = difflib.get_close_matches(name[:60], list(known), n=1, cutoff=0.5)  # type: ignore[call-overload]
-    return f"; did you mean {close[0]!r}?" if close else "; see the README for the vocabulary"
+def _hint(name: str, known: Iterable[str]) -> str:
+    meant = nearest(name, known)
+    return f"; did you mean {meant!r}?" if meant else "; see the README for the vocabulary"

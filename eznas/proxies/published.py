@@ -5,13 +5,13 @@ The direction of each is the one its authors gave it: a higher score predicts a 
 
 from __future__ import annotations
 
-import difflib
 from types import MappingProxyType
 from typing import Final
 
 from torch import Tensor, nn
 
 from eznas.errors import ConfigError
+from eznas.names import nearest
 from eznas.proxies.activations import SWAP_REPEATS, linear_regions, meco, naswot, swap, swap_regularised
 from eznas.proxies.az_nas import az_expressivity, az_progressivity, az_trainability
 from eznas.proxies.counts import mac_count, parameter_count, relu_count, trainable_layers
@@ -144,8 +144,8 @@ def by_name(name: str) -> Estimator:
     """
     found = _BY_NAME.get(name)
     if found is None:
-        near = difflib.get_close_matches(name, _BY_NAME, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        meant = nearest(name, _BY_NAME)
+        hint = f"; did you mean {meant!r}?" if meant else "."
         raise ConfigError(f"No published estimator is called {name!r}: expected one of {', '.join(_BY_NAME)}{hint}")
     return found
 
