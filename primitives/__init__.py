@@ -12,6 +12,7 @@ from primitives.statistics import (
     NETWORK_QUANTITIES,
     STATISTICS,
     Probe,
+    Quantity,
     Statistic,
 )
 from primitives.types import (
@@ -35,6 +36,7 @@ from primitives.types import (
 __all__ = [
     "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LABELLED", "LABELLED_STATISTICS", "LAYER_KERNEL",
     "LAYER_SCALAR", "LAYER_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION",
-    "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers", "Level",
-    "Primitive", "PrimitiveSet", "Probe", "ShapeError", "Signature", "Sort", "Statistic", "Type", "primitive",
+    "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers",
+    "Level", "Primitive", "PrimitiveSet", "Probe", "Quantity", "ShapeError", "Signature", "Sort", "Statistic", "Type",
+    "primitive",
 ]  # fmt: skip

@@ -10,9 +10,33 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from primitives.types import INPUT_ACTIVATION, NETWORK_KERNEL, NETWORK_SCALAR, OUTPUT_ACTIVATION, WEIGHT, Type
+
+BACKWARD_PASSES = 2.0
+"""A backward pass costs about two forward passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFacts:
+    """What is known of a probe.
+
+    Attributes:
+        name: as statistics spell it.
+        mark: the superscript of its statistics in formulas.
+        meaning: in words, after what is recorded.
+        total: what gradients are of, in words.
+        needs_classes: whether the class of each image must be known.
+        compared_with: name of the probe that is run as well, and whose statistics are subtracted; empty if none is.
+    """
+
+    name: str
+    mark: str
+    meaning: str
+    total: str = "sum of logits"
+    needs_classes: bool = False
+    compared_with: str = ""
 
 
 class Probe(enum.Enum):
@@ -27,11 +51,26 @@ class Probe(enum.Enum):
     (SNIP) and Abdelfattah et al. 2021; LINEARISED: Tanaka et al. 2020 (synflow).
     """
 
-    DATA = "data"
-    NOISE = "noise"
-    PERTURBED = "perturbed"
-    LABELLED = "labelled"
-    LINEARISED = "linearised"
+    facts: ProbeFacts
+
+    DATA = ProbeFacts("data", "D", "on images")
+    NOISE = ProbeFacts("noise", "N", "on Gaussian noise")
+    PERTURBED = ProbeFacts("perturbed", "P", "change when the images get a little noise", compared_with="data")
+    LABELLED = ProbeFacts("labelled", "L", "on images with their classes", total="loss", needs_classes=True)
+    LINEARISED = ProbeFacts(
+        "linearised", "1", "on an image of ones, with the magnitudes of all parameters and without normalisation"
+    )
+
+    def __new__(cls, facts: ProbeFacts) -> Probe:
+        member = object.__new__(cls)
+        member._value_ = facts.name
+        member.facts = facts
+        return member
+
+    @property
+    def runs(self) -> tuple[Probe, ...]:
+        """The probes that must be run for its statistics."""
+        return (*(probe for probe in Probe if probe.value == self.facts.compared_with), self)
 
 
 PAPER_PROBES = (Probe.DATA, Probe.NOISE, Probe.PERTURBED)
@@ -39,83 +78,134 @@ PAPER_PROBES = (Probe.DATA, Probe.NOISE, Probe.PERTURBED)
 
 
 @dataclass(frozen=True, slots=True)
-class Statistic:
-    """One leaf of the language.
+class Quantity:
+    """What a statistic is of.
 
     Attributes:
-        name: as programs and stores spell it, for example ``weight_grad.noise``.
-        type: its type.
-        latex: its symbol; the superscript names the probe, a prefix of nabla the gradient.
-        probe: the probe that must be run for it; None if none is needed.
-        is_gradient: whether it takes a backward pass: of the sum of the logits, or of the loss if labelled.
+        name: as statistics spell it.
+        type: its type, and that of its gradient.
+        latex: its symbol.
+        meaning: in words, with the article if it takes one.
+        non_negative: whether its values are never below zero.
+        needs_classes: whether the class of each image must be known.
     """
 
     name: str
     type: Type
     latex: str
-    probe: Probe | None
-    is_gradient: bool
+    meaning: str
+    non_negative: bool = False
+    needs_classes: bool = False
+
+
+_WEIGHT = Quantity("weight", WEIGHT, "W", "the weight of the convolution")
+_ACTIVATION_INPUT = Quantity("activation_input", INPUT_ACTIVATION, "a", "what enters the activation")
+_CONVOLUTION_INPUT = Quantity("convolution_input", INPUT_ACTIVATION, "x", "what enters the convolution")
+_ACTIVATION_OUTPUT = Quantity("activation_output", OUTPUT_ACTIVATION, "y", "what leaves the normalisation")
+_CONVOLUTION_OUTPUT = Quantity("convolution_output", OUTPUT_ACTIVATION, "z", "what leaves the convolution")
+_ACTIVATIONS = (_ACTIVATION_INPUT, _CONVOLUTION_INPUT, _ACTIVATION_OUTPUT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistic:
+    """One leaf of the language; those of one name are equal.
+
+    Attributes:
+        quantity: what it is of.
+        probe: the probe that must be run for it; None if none is needed.
+        is_gradient: whether it takes a backward pass: of the sum of the logits, or of the loss if labelled.
+        name: as programs and stores spell it, for example ``weight_grad.noise``.
+        latex: its symbol; the superscript names the probe, a prefix of nabla the gradient.
+        meaning: what it is, in words.
+
+    Raises:
+        ValueError: for a gradient without a probe.
+    """
+
+    quantity: Quantity
+    probe: Probe | None = None
+    is_gradient: bool = False
+    name: str = field(init=False)
+    latex: str = field(init=False)
+    meaning: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        name, latex, meaning = self.quantity.name, self.quantity.latex, self.quantity.meaning.removeprefix("the ")
+        if self.is_gradient:
+            if self.probe is None:
+                raise ValueError(f"The gradient of {name!r} takes a backward pass; say after which probe")
+            name, latex = f"{name}_grad", rf"\nabla {latex}"
+            meaning = f"gradient of the {self.probe.facts.total} with respect to {self.quantity.meaning}"
+        if self.probe is not None:
+            name, latex = f"{name}.{self.probe.value}", f"{latex}^{{{self.probe.facts.mark}}}"
+            meaning = f"{meaning}, {self.probe.facts.meaning}"
+        for attribute, value in (("name", name), ("latex", latex), ("meaning", meaning)):
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def type(self) -> Type:
+        """Its type."""
+        return self.quantity.type
+
+    @property
+    def non_negative(self) -> bool:
+        """Whether its values are never below zero."""
+        return self.quantity.non_negative and not self.is_gradient
 
     @property
     def needs_classes(self) -> bool:
         """Whether the class of each image must be known."""
-        return self.probe is Probe.LABELLED or self.type is NETWORK_KERNEL
+        return self.quantity.needs_classes or (self.probe is not None and self.probe.facts.needs_classes)
 
+    @property
+    def passes(self) -> float:
+        """What it costs on each of its probes, in forward passes; 0 without a probe."""
+        return 0.0 if self.probe is None else 1.0 + BACKWARD_PASSES * self.is_gradient
 
-_QUANTITIES = (
-    ("activation_input", INPUT_ACTIVATION, "a"),
-    ("convolution_input", INPUT_ACTIVATION, "x"),
-    ("activation_output", OUTPUT_ACTIVATION, "y"),
-)
-_SUPERSCRIPT = {
-    Probe.DATA: "D", Probe.NOISE: "N", Probe.PERTURBED: "P", Probe.LABELLED: "L", Probe.LINEARISED: "1",
-}  # fmt: skip
+    def __repr__(self) -> str:
+        return f"Statistic({self.name!r})"
 
+    def __hash__(self) -> int:
+        return hash(self.name)
 
-def _probed() -> tuple[Statistic, ...]:
-    found = []
-    for name, type_, symbol in _QUANTITIES:
-        for probe in PAPER_PROBES:
-            mark = f"^{{{_SUPERSCRIPT[probe]}}}"
-            found.append(Statistic(f"{name}.{probe.value}", type_, f"{symbol}{mark}", probe, False))
-        for probe in PAPER_PROBES:
-            mark = f"^{{{_SUPERSCRIPT[probe]}}}"
-            found.append(Statistic(f"{name}_grad.{probe.value}", type_, rf"\nabla {symbol}{mark}", probe, True))
-    return tuple(found)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistic) and self.name == other.name
 
 
 WEIGHT_STATISTICS = (
-    Statistic("weight", WEIGHT, "W", None, False),
+    Statistic(_WEIGHT),
+    *(Statistic(_WEIGHT, probe, is_gradient=True) for probe in PAPER_PROBES),
+)
+LAYER_STATISTICS = (
+    *WEIGHT_STATISTICS,
     *(
-        Statistic(f"weight_grad.{probe.value}", WEIGHT, rf"\nabla W^{{{_SUPERSCRIPT[probe]}}}", probe, True)
+        Statistic(quantity, probe, is_gradient)
+        for quantity in _ACTIVATIONS
+        for is_gradient in (False, True)
         for probe in PAPER_PROBES
     ),
 )
-LAYER_STATISTICS = (*WEIGHT_STATISTICS, *_probed())
 """The paper's 22 statistics."""
 
-NETWORK_QUANTITIES = (
-    Statistic("parameter_count", NETWORK_SCALAR, "N_{par}", None, False),
-    Statistic("mac_count", NETWORK_SCALAR, "N_{mac}", None, False),
-    Statistic("unit_count", NETWORK_SCALAR, "N_{unit}", None, False),
+NETWORK_QUANTITIES = tuple(
+    Statistic(Quantity(name, NETWORK_SCALAR, latex, meaning, non_negative=True))
+    for name, latex, meaning in (
+        ("parameter_count", "N_{par}", "number of trainable parameters"),
+        ("mac_count", "N_{mac}", "multiply-accumulates of one image"),
+        ("unit_count", "N_{unit}", "number of units"),
+    )
 )
 """Trainable parameters; multiply-accumulates of one image (convolutions and linear layers); number of units."""
 
-
-def _labelled() -> tuple[Statistic, ...]:
-    gradients = (("weight", WEIGHT, "W"), *_QUANTITIES, ("convolution_output", OUTPUT_ACTIVATION, "z"))
-    return (
-        *(
-            Statistic(f"{name}_grad.labelled", type_, rf"\nabla {symbol}^{{L}}", Probe.LABELLED, True)
-            for name, type_, symbol in gradients
-        ),
-        Statistic("convolution_output.labelled", OUTPUT_ACTIVATION, "z^{L}", Probe.LABELLED, False),
-        Statistic("weight_grad.linearised", WEIGHT, r"\nabla W^{1}", Probe.LINEARISED, True),
-        Statistic("same_class", NETWORK_KERNEL, "S", None, False),
-    )
-
-
-LABELLED_STATISTICS = _labelled()
+LABELLED_STATISTICS = (
+    *(
+        Statistic(quantity, Probe.LABELLED, is_gradient=True)
+        for quantity in (_WEIGHT, *_ACTIVATIONS, _CONVOLUTION_OUTPUT)
+    ),
+    Statistic(_CONVOLUTION_OUTPUT, Probe.LABELLED),
+    Statistic(_WEIGHT, Probe.LINEARISED, is_gradient=True),
+    Statistic(Quantity("same_class", NETWORK_KERNEL, "S", "which images share a class", needs_classes=True)),
+)
 """What published estimators read beside the paper's statistics. ``convolution_output`` is what a convolution returns,
 before normalisation; ``weight_grad.linearised`` is in double precision, because it spans 1e60; ``same_class`` is
 (batch, batch), 1 where two images share a class and 0 elsewhere, the same for every network."""

@@ -7,10 +7,8 @@ one forward pass of the network over the batch.
 from __future__ import annotations
 
 from eznas.programs.program import Program
-from primitives import STATISTICS, Level, Primitive, Probe
+from primitives import Level, Primitive, Probe, Statistic
 
-BACKWARD_PASSES = 2.0
-"""A backward pass costs about two forward passes."""
 PASS_SHARE = 0.02
 """One pass over the layers' tensors relative to a forward pass of the network, measured on reduced NAS-Bench-201."""
 
@@ -26,14 +24,10 @@ def cost(program: Program) -> float:
 def probe_passes(program: Program) -> dict[Probe, float]:
     """Forward-pass equivalents spent on each probe; a perturbed statistic needs the data statistic as well."""
     needs: dict[Probe, float] = {}
-    for name in program.statistics:
-        statistic = STATISTICS[name]
-        if statistic.probe is None:
-            continue
-        passes = 1.0 + BACKWARD_PASSES * statistic.is_gradient
-        probes = (Probe.DATA, Probe.PERTURBED) if statistic.probe is Probe.PERTURBED else (statistic.probe,)
-        for probe in probes:
-            needs[probe] = max(needs.get(probe, 0.0), passes)
+    for node in program.nodes:
+        if isinstance(node, Statistic) and node.probe is not None:
+            for probe in node.probe.runs:
+                needs[probe] = max(needs.get(probe, 0.0), node.passes)
     return needs
 
 

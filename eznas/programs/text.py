@@ -74,10 +74,12 @@ def operator_named(name: str) -> Primitive:
     """The primitive of that name.
 
     Raises:
-        ProgramError: with the nearest known name.
+        ProgramError: with the name that was probably meant.
     """
     if name in PRIMITIVES:
         return PRIMITIVES[name]
+    if name in STATISTICS:
+        raise ProgramError(f"{name!r} is a statistic, which takes no arguments; an operator is expected in its place")
     raise ProgramError(f"Unknown operator {_shown(name)}{_nearest(name, PRIMITIVES)}")
 
 
@@ -85,10 +87,12 @@ def leaf_named(name: str) -> Node:
     """The statistic of that name.
 
     Raises:
-        ProgramError: with the nearest known name.
+        ProgramError: with the name that was probably meant.
     """
     if name in STATISTICS:
         return STATISTICS[name]
+    if name in PRIMITIVES:
+        raise ProgramError(f"{name!r} is an operator, which takes arguments; a statistic is expected in its place")
     raise ProgramError(f"Unknown statistic {_shown(name)}{_nearest(name, STATISTICS)}")
 
 

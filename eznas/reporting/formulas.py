@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from eznas.programs import Program, to_latex
-from primitives import Level, Primitive, Statistic
+from primitives import Level, Primitive, Quantity, Statistic
 
 MAX_WIDTH = 34.0
 """Widest line, in ems."""
@@ -126,7 +126,7 @@ def _in_parts(program: Program, max_width: float) -> tuple[str, list[tuple[str, 
         chosen = program.subprogram(max(fitting, key=lambda i: fitting[i]))
         symbol = f"{'s' if chosen.type.level is Level.NETWORK else 'u'}_{{{len(parts) + 1}}}"
         parts.append((symbol, to_latex(chosen)))
-        program = _replaced(program, chosen, Statistic(symbol, chosen.type, symbol, None, False))
+        program = _replaced(program, chosen, Statistic(Quantity(symbol, chosen.type, symbol, "part of the formula")))
     return to_latex(program), parts[::-1]
 
 

@@ -12,31 +12,12 @@ from eznas.programs import Program
 from eznas.reporting import figures, formulas, words
 from eznas.runs import records
 from eznas.runs.front import Entry, Front, load_front
-from primitives import STATISTICS, Primitive, Probe
+from primitives import STATISTICS, Primitive
 
 MAX_LINEAGE = 12
 """Ancestors shown."""
 MAX_KINDS = 12
 """Kinds of failure shown."""
-
-_QUANTITIES = {
-    "weight": "weight of the convolution",
-    "activation_input": "what enters the activation",
-    "convolution_input": "what enters the convolution",
-    "activation_output": "what leaves the normalisation",
-    "convolution_output": "what leaves the convolution",
-    "same_class": "which images share a class",
-    "parameter_count": "number of trainable parameters",
-    "mac_count": "multiply-accumulates of one image",
-    "unit_count": "number of units",
-}
-_PROBES = {
-    Probe.DATA: "on images",
-    Probe.NOISE: "on Gaussian noise",
-    Probe.PERTURBED: "change when the images get a little noise",
-    Probe.LABELLED: "on images with their classes",
-    Probe.LINEARISED: "on an image of ones, with the magnitudes of all parameters and without normalisation",
-}
 
 
 def write_report(run_dir: Path, output: Path | None = None) -> Path:
@@ -176,19 +157,7 @@ def _symbols(entry: Entry | None) -> list[dict[str, Any]]:
     if entry is None or entry.formula is None:
         return []
     found = [STATISTICS[name] for name in entry.formula.statistics]
-    return [
-        {"svg": _safe(formulas.latex_svg(s.latex)), "name": s.name, "meaning": _meaning(s.name, s.probe)} for s in found
-    ]
-
-
-def _meaning(name: str, probe: Probe | None) -> str:
-    quantity = name.partition(".")[0]
-    value = quantity.removesuffix("_grad")
-    meaning = _QUANTITIES[value]
-    if quantity != value:
-        total = "loss" if probe is Probe.LABELLED else "sum of logits"
-        meaning = f"gradient of the {total} with respect to {'the ' if value == 'weight' else ''}{meaning}"
-    return meaning if probe is None else f"{meaning}, {_PROBES[probe]}"
+    return [{"svg": _safe(formulas.latex_svg(s.latex)), "name": s.name, "meaning": s.meaning} for s in found]
 
 
 def _operators(entry: Entry | None) -> list[dict[str, str]]:

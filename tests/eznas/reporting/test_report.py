@@ -135,6 +135,14 @@ def test_a_cross_fitted_report_and_seeds_are_said_where_they_matter(tmp_path: Pa
     assert "held-out ones" not in text
 
 
+def test_page_says_what_the_formula_reads(page: str, finished_run: Path) -> None:
+    pick = load_front(finished_run).pick
+    assert pick is not None
+    assert pick.formula is not None
+    for name in pick.formula.statistics:
+        assert f"{STATISTICS[name].meaning} {name}" in outline(page).text
+
+
 def test_text_from_files_is_shown_and_never_markup(finished_run: Path, tmp_path: Path) -> None:
     run = copied(finished_run, tmp_path)
     document = json.loads((run / "front.json").read_text())

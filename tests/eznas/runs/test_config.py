@@ -48,6 +48,10 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ({"population_size": 5}, r"did you mean 'evolution\.population_size'\?"),
         ({"evolution": {"n_evolve": 5}}, r"^Unknown key 'evolution\.n_evolve' .* did you mean 'benchmark\.n_evolve'\?"),
         ({"evolution": {"qqqq": 5}}, r"; known keys are primitive_set, regime, "),
+        ({"evolution": {"operators": ["a"]}}, r"^Unknown key 'evolution\.operators' .*; known keys are primitive_"),
+        ({"statistics": ["a"]}, r"^Unknown key 'statistics' in the settings; known keys are name, seed, "),
+        ({"networks": {"space": "a"}}, r"^Unknown key 'networks\.space' .*; known keys are cells_per_stage, "),
+        ({"evolution": {"seeds": 3}}, r"^Unknown key 'evolution\.seeds' in the settings; did you mean 'seed'\?$"),
         (
             {"evolution": {"regime": "nsga3"}},
             r"^Setting 'evolution\.regime' in the settings: .*'nsga2'.*, got 'nsga3'$",
