@@ -127,5 +127,5 @@ def _loss_gradients(network: nn.Module, inputs: Tensor, targets: Tensor) -> list
     state = copied_state(network)
     weights = differentiable(state, weight_names(network))
     with torch.enable_grad():
-        loss = cross_entropy(network, forward(network, inputs, state), targets)
+        loss = cross_entropy(network, forward(network, inputs, state), targets, len(inputs))
     return gradients(loss, weights)

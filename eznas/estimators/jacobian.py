@@ -63,7 +63,7 @@ def epe_nas(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     NAS-Bench-Suite-Zero runs them, which passes the number of classes.
     """
     jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets), n_classes=logits.shape[1])
+    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=logits.shape[1])
 
 
 def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -72,10 +72,17 @@ def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | No
     The authors' search never passes the number of classes, so that the second form is not used even for
     ImageNet16-120. Equal to `epe_nas` for up to 100 classes.
 
+    Returns:
+        The score, in nats; NaN if the gradient of an image is constant, such as for a network whose last layer is zero,
+        as some are initialised.
+
+    Raises:
+        ConfigError, UnfitError: as `epe_nas`.
+
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, the released code.
     """
     jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets), n_classes=1)
+    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=1)
 
 
 def class_separation(jacobian: Tensor, labels: Tensor, *, n_classes: int) -> float:

@@ -173,7 +173,7 @@ def summed_logits(network: nn.Module, logits: Tensor, n_images: int) -> Tensor:
     """The sum of all logits, scalar.
 
     Raises:
-        UnfitError: if they are neither (batch, n_classes) nor (batch,), or not one row for each image.
+        UnfitError: if they are neither (n_images, n_classes) nor (n_images,).
     """
     try:
         require_logits(network, logits, n_images)
@@ -182,28 +182,28 @@ def summed_logits(network: nn.Module, logits: Tensor, n_images: int) -> Tensor:
     return logits.sum()
 
 
-def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
-    """Mean cross-entropy of `logits` (batch, n_classes) for `targets` (batch,), in nats.
+def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None, n_images: int) -> Tensor:
+    """Mean cross-entropy of `logits` (n_images, n_classes) for `targets` (n_images,), in nats.
 
     Raises:
         ConfigError, UnfitError: as `class_labels`.
     """
-    return F.cross_entropy(logits, class_labels(network, logits, targets))
+    return F.cross_entropy(logits, class_labels(network, logits, targets, n_images))
 
 
-def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
-    """The class of each image, (batch,) int64 on the device of the logits, which must have one column per class.
+def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None, n_images: int) -> Tensor:
+    """The class of each image, (n_images,) int64 on the device of the logits, which must have one column per class.
 
     Raises:
-        ConfigError: if `targets` is absent or not (batch,) integers.
-        UnfitError: if the logits are not (batch, n_classes), or a target is no class of the network.
+        ConfigError: if `targets` is absent or not (n_images,) integers.
+        UnfitError: if the logits are not (n_images, n_classes), or a target is no class of the network.
     """
-    if logits.dim() != 2:
+    if logits.dim() != 2 or len(logits) != n_images:
         raise UnfitError(
             f"{type(network).__name__} must return logits of shape (batch, n_classes) but returned "
-            f"{tuple(logits.shape)}; flatten them, because the loss compares one row of logits with one class."
+            f"{tuple(logits.shape)} for {n_images} images; the loss compares one row of logits with one class."
         )
-    targets = one_label_per_image(targets, len(logits))
+    targets = one_label_per_image(targets, n_images)
     n_classes = logits.shape[1]
     outside = targets[(targets < 0) | (targets >= n_classes)]
     if len(outside):

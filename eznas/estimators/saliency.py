@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eznas.estimators.passes import (
     Call,
@@ -104,7 +105,8 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
     Source: `Wang 2020 <https://arxiv.org/abs/2002.07376>`_; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    loss, weights = _loss(network, inputs, targets)
+    with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention cannot be differentiated twice
+        loss, weights = _loss(network, inputs, targets)
     with torch.enable_grad():
         first = gradients(loss, weights, create_graph=True)
         along = sum(((g.detach() * g).sum() for g in first), torch.zeros((), device=inputs.device))
@@ -245,4 +247,4 @@ def _loss(
     weights = differentiable(state, weight_names(network))
     with torch.enable_grad():
         logits = forward(network, inputs, state, on_result=on_result)
-        return cross_entropy(network, logits, targets), weights
+        return cross_entropy(network, logits, targets, len(inputs)), weights
