@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from eznas.errors import ConfigError, UnfitError
+from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators.passes import copied_state, exact_sum, forward, gaussian_images, gaussian_state, hooked
 
 SWAP_SEED: Final = 0
@@ -34,11 +34,12 @@ def naswot(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
     normalised: compare within one batch size and resolution only. Counts are exact in float32 up to 2^24 per ReLU
     call, the determinant is in float64.
 
-    Every call of a ReLU counts, functional ones too. The released code drops ReLUs that no gradient reaches, which
+    Every call of a ReLU counts, functional ones too, in all spellings that `eznas.statistics.tracing.Rectifiers` lists.
+    The released code drops ReLUs that no gradient reaches, which
     removes nothing on NAS-Bench-201.
 
     Returns:
-        The score; ``-inf`` if K is singular: two images have one pattern, or the network has no ReLU.
+        The score; ``-inf`` if K is singular: two images have one pattern, or the network has no ReLU that can be seen.
 
     Raises:
         UnfitError: if a ReLU does not see the batch on its first axis.
@@ -146,23 +147,37 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
 
     The output of a module for the image, (channels, ...), gives the Pearson correlation of its channels over places,
     with entries that are not finite set to 0; a module with at least as many channels as places adds 0. The image is
-    N(0, 1), `MECO_SIZE` pixels high and wide, in train mode; inputs without height and width keep their shape. As in
-    the released code every module counts that returns a tensor, containers and the network itself too, so that the
-    same network in another wrapper has another score.
+    N(0, 1), `MECO_SIZE` pixels high and wide as published, in train mode. A network that cannot be run on an image of
+    that size, such as one with a classifier for another, is shown one of the size of `inputs`, and so is one whose
+    inputs have no height and width. Scores for images of two sizes cannot be compared. As in the released code every
+    module counts that returns a tensor, containers and the network itself too, so that the same network in another
+    wrapper has another score.
 
     Returns:
         The sum; 0 for a network whose outputs are all constant.
 
     Raises:
-        CaptureError: if the network takes no image of that size, or has a batch normalisation that sees a single value
-            per channel, as after global pooling.
+        CaptureError: if the network takes an image of neither size, or has a batch normalisation that sees a single
+            value per channel, as after global pooling.
 
     Source: `Jiang 2023 <https://openreview.net/forum?id=KFm2lZiI7n>`_ and the released code.
     """
     del targets
-    shape = (inputs.shape[1], MECO_SIZE, MECO_SIZE) if inputs.dim() == 4 else inputs.shape[1:]
-    generator = torch.Generator().manual_seed(MECO_SEED)
-    image = gaussian_images((1, *shape), inputs, generator)
+    own = tuple(inputs.shape[1:])
+    published = (own[0], MECO_SIZE, MECO_SIZE) if len(own) == 3 else own
+    try:
+        return exact_sum(_smallest_eigenvalues(network, inputs, published))
+    except UnfitError:
+        raise
+    except CaptureError:
+        if published == own:
+            raise
+        return exact_sum(_smallest_eigenvalues(network, inputs, own))
+
+
+def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, ...]) -> list[float]:
+    """One for each module whose output has more places than channels, for one image of noise of this shape."""
+    image = gaussian_images((1, *shape), inputs, torch.Generator().manual_seed(MECO_SEED))
     smallest: list[float] = []
 
     def add(module: nn.Module, arguments: Any, output: Any) -> None:
@@ -180,7 +195,7 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
 
     with torch.no_grad(), hooked(network.modules(), add):
         forward(network, image, copied_state(network))
-    return exact_sum(smallest)
+    return smallest
 
 
 def _patterns(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name: str) -> Tensor:

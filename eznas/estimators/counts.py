@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from eznas.estimators.passes import copied_state, forward, own_draws, readable_errors
+from eznas.estimators.passes import copied_state, forward, readable_errors
 from eznas.statistics.tracing import run_probe
 
 
@@ -21,7 +21,7 @@ def mac_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
     This is the "FLOPs" of NAS-Bench-201, which counts neither normalisation nor pooling.
     """
     del targets
-    with readable_errors(), own_draws(inputs.device):
+    with readable_errors():
         return float(run_probe(network, inputs[:2], gradients=False, names=()).mac_count)
 
 
@@ -37,7 +37,9 @@ def trainable_layers(network: nn.Module, inputs: Tensor, targets: Tensor | None 
 
 
 def relu_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-    """Number of ReLUs that a forward pass calls, of any kind, functional ones too: a measure of depth.
+    """Number of ReLUs that a forward pass calls, of any kind and spelling, functional ones too: a measure of depth.
+
+    What counts as one, `eznas.statistics.tracing.Rectifiers` says.
 
     Returns:
         A count; 0 for a network with other activations.

@@ -17,6 +17,7 @@ from eznas.estimators.passes import (
     forward,
     gradients,
     one_label_per_image,
+    summed_logits,
     weight_names,
 )
 
@@ -94,6 +95,9 @@ def ntk(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
         The score, at least 1; ``inf`` if T is singular in float64; NaN if T is zero, such as for a network with zero
         output and no normalisation behind it (the released code writes 100,000).
 
+    Raises:
+        UnfitError: if the network does not return (batch, n_classes) logits.
+
     Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
     """
     del targets
@@ -102,6 +106,7 @@ def ntk(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
     weights = differentiable(state, names)
     with torch.enable_grad():
         logits = forward(network, inputs, state)
+        summed_logits(network, logits, len(inputs))  # refuses what are no logits
         totals = [logits[n].sum() for n in range(len(inputs))]
     rows = [gradients(total, weights, retain_graph=n + 1 < len(totals)) for n, total in enumerate(totals)]
     kernel = torch.zeros((len(inputs), len(inputs)), dtype=torch.float64, device=inputs.device)
@@ -122,5 +127,5 @@ def _loss_gradients(network: nn.Module, inputs: Tensor, targets: Tensor) -> list
     state = copied_state(network)
     weights = differentiable(state, weight_names(network))
     with torch.enable_grad():
-        loss = cross_entropy(network, forward(network, inputs, state), targets)
+        loss = cross_entropy(network, forward(network, inputs, state), targets, len(inputs))
     return gradients(loss, weights)

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from eznas.estimators.passes import class_labels, copied_state, forward, gradients
+from eznas.estimators.passes import class_labels, copied_state, forward, gradients, summed_logits
 
 CORRELATION_EPS: Final = 1e-5
 """k of `jacob_cov` and `epe_nas`."""
@@ -27,7 +27,11 @@ def jacob_cov(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
     uses a general solver, which can return tiny negative or complex ones.
 
     Returns:
-        The score; NaN if the gradient of an image is constant, such as for a network with zero output.
+        The score; NaN if the gradient of an image is constant, such as for a network whose last layer is zero, as some
+        are initialised.
+
+    Raises:
+        UnfitError: if the network does not return (batch, n_classes) logits.
 
     Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, first version of the preprint (eq. 2).
     """
@@ -47,18 +51,19 @@ def epe_nas(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     number of classes C that of the logits: the first form for C <= 100, the second above it.
 
     Returns:
-        The score, in nats; NaN if the gradient of an image is constant, such as for a network with zero output, and in
-        the second form if no class has two images. Without a second image in any class it is nearly constant.
+        The score, in nats; NaN if the gradient of an image is constant, such as for a network whose last layer is zero,
+        as some are initialised, and in the second form if no class has two images. Without a second image in any class
+        it is nearly constant.
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the network returns no such logits.
 
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, as in the released code; the two forms are joined as
     NAS-Bench-Suite-Zero runs them, which passes the number of classes.
     """
     jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets), n_classes=logits.shape[1])
+    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=logits.shape[1])
 
 
 def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -67,10 +72,17 @@ def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | No
     The authors' search never passes the number of classes, so that the second form is not used even for
     ImageNet16-120. Equal to `epe_nas` for up to 100 classes.
 
+    Returns:
+        The score, in nats; NaN if the gradient of an image is constant, such as for a network whose last layer is zero,
+        as some are initialised.
+
+    Raises:
+        ConfigError, UnfitError: as `epe_nas`.
+
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, the released code.
     """
     jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets), n_classes=1)
+    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=1)
 
 
 def class_separation(jacobian: Tensor, labels: Tensor, *, n_classes: int) -> float:
@@ -117,7 +129,7 @@ def _input_jacobian(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]
     images = inputs.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = forward(network, images, copied_state(network))
-        total = logits.sum()
+        total = summed_logits(network, logits, len(images))
     (jacobian,) = gradients(total, [images])
     return jacobian.flatten(1).double(), logits.detach()
 

@@ -2,8 +2,8 @@
 
 A pass runs on copies of the parameters and buffers, so that batch normalisation cannot write its running statistics
 into the network; in train mode unless asked otherwise, whatever mode the network is in; with dropout as the identity,
-because an estimator scores the network and not one draw of a mask; and with torch's generator seeded inside and put
-back afterwards, so that other random layers draw the same each time.
+because an estimator scores the network and not one draw of a mask; and with all generators seeded inside and put back
+afterwards, so that other random layers draw the same each time.
 """
 
 from __future__ import annotations
@@ -22,33 +22,32 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
-from eznas.statistics.tracing import DROPOUT, KINKED, argument, functions
+from eznas.statistics.tracing import DROPOUT, Rectifiers, Unfit, argument, own_draws, require_logits, without_dropout
 
 Function = Callable[..., Any]
 Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
 """A function, its positional arguments and its named ones."""
 
-RELUS: Final = functions(*KINKED, *(f"{name}_" for name in KINKED))
-"""All ways to call an activation with a kink at zero, except `HARDTANH`, of which only ReLU6 has it there."""
-HARDTANH: Final = functions("hardtanh", "hardtanh_")
-
 WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """The layers whose weights estimators sum over."""
-FORWARD_SEED: Final = 0
-"""Of whatever a layer of the network draws in a forward pass."""
 
 
 class Watch(TorchFunctionMode):
-    """Sees each functional call: some become the identity, the inputs of ReLUs and all results are reported."""
+    """Sees each functional call: some become the identity, the inputs of ReLUs and all results are reported.
+
+    Which calls are ReLUs, `Rectifiers` says, of a pass that uses these parameters and buffers.
+    """
 
     def __init__(
         self,
         identity: frozenset[Function],
+        parameters: Iterable[Tensor] = (),
         on_relu: Callable[[Tensor], None] | None = None,
         on_result: Callable[[Call, Any], Any] | None = None,
     ) -> None:
         super().__init__()
         self.identity, self.on_relu, self.on_result = identity, on_relu, on_result
+        self.rectifiers = Rectifiers(parameters)
 
     def __torch_function__(
         self, func: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -56,14 +55,15 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in self.identity:
             return argument(args, kwargs).clone()  # a copy: what follows in place must not reach the input
-        if self.on_relu is not None and (func in RELUS or (func in HARDTANH and _lower_bound(args, kwargs) == 0)):
-            self.on_relu(argument(args, kwargs))
+        args, kwargs = without_dropout(func, args, kwargs)
+        if self.on_relu is not None:
+            activated = self.rectifiers.input_of(func, args, kwargs)
+            if activated is not None:
+                self.on_relu(activated)
         result = func(*args, **kwargs)
+        if self.on_relu is not None:
+            self.rectifiers.note(func, args, kwargs, result)
         return result if self.on_result is None else self.on_result((func, args, kwargs), result)
-
-
-def _lower_bound(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:
-    return float(args[1] if len(args) > 1 else kwargs.get("min_val", -1.0))
 
 
 # ------------------------------------------------------------------------------------------------------------ the state
@@ -158,7 +158,8 @@ def forward(
     Raises:
         CaptureError: if the pass fails; `UnfitError` if it returns something else than one tensor.
     """
-    with readable_errors(), _mode(network, training), own_draws(inputs.device), Watch(identity, on_relu, on_result):
+    watch = Watch(identity, state.values(), on_relu, on_result)
+    with readable_errors(), _mode(network, training), own_draws(network, inputs.device), watch:
         logits = functional_call(network, dict(state), (inputs,))
     if not isinstance(logits, Tensor):
         raise UnfitError(
@@ -168,28 +169,41 @@ def forward(
     return logits
 
 
-def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
-    """Mean cross-entropy of `logits` (batch, n_classes) for `targets` (batch,), in nats.
+def summed_logits(network: nn.Module, logits: Tensor, n_images: int) -> Tensor:
+    """The sum of all logits, scalar.
+
+    Raises:
+        UnfitError: if they are neither (n_images, n_classes) nor (n_images,).
+    """
+    try:
+        require_logits(network, logits, n_images)
+    except Unfit as error:
+        raise UnfitError(str(error)) from None
+    return logits.sum()
+
+
+def cross_entropy(network: nn.Module, logits: Tensor, targets: Tensor | None, n_images: int) -> Tensor:
+    """Mean cross-entropy of `logits` (n_images, n_classes) for `targets` (n_images,), in nats.
 
     Raises:
         ConfigError, UnfitError: as `class_labels`.
     """
-    return F.cross_entropy(logits, class_labels(network, logits, targets))
+    return F.cross_entropy(logits, class_labels(network, logits, targets, n_images))
 
 
-def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None) -> Tensor:
-    """The class of each image, (batch,) int64 on the device of the logits, which must have one column per class.
+def class_labels(network: nn.Module, logits: Tensor, targets: Tensor | None, n_images: int) -> Tensor:
+    """The class of each image, (n_images,) int64 on the device of the logits, which must have one column per class.
 
     Raises:
-        ConfigError: if `targets` is absent or not (batch,) integers.
-        UnfitError: if the logits are not (batch, n_classes), or a target is no class of the network.
+        ConfigError: if `targets` is absent or not (n_images,) integers.
+        UnfitError: if the logits are not (n_images, n_classes), or a target is no class of the network.
     """
-    if logits.dim() != 2:
+    if logits.dim() != 2 or len(logits) != n_images:
         raise UnfitError(
             f"{type(network).__name__} must return logits of shape (batch, n_classes) but returned "
-            f"{tuple(logits.shape)}; flatten them, because the loss compares one row of logits with one class."
+            f"{tuple(logits.shape)} for {n_images} images; the loss compares one row of logits with one class."
         )
-    targets = one_label_per_image(targets, len(logits))
+    targets = one_label_per_image(targets, n_images)
     n_classes = logits.shape[1]
     outside = targets[(targets < 0) | (targets >= n_classes)]
     if len(outside):
@@ -271,13 +285,3 @@ def _mode(network: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module in in_other_mode:
             module.training = not training
-
-
-@contextmanager
-def own_draws(device: torch.device) -> Iterator[None]:
-    """Seeded draws inside, the generators as they were found afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(FORWARD_SEED)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(FORWARD_SEED)
-        yield

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from eznas.estimators.passes import (
     Call,
@@ -26,6 +27,7 @@ from eznas.estimators.passes import (
     exact_sum,
     forward,
     gradients,
+    summed_logits,
     weight_names,
 )
 from eznas.statistics.tracing import BATCH_NORMALISATIONS, CONVOLUTIONS, DROPOUT, LINEAR, argument
@@ -103,7 +105,8 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
     Source: `Wang 2020 <https://arxiv.org/abs/2002.07376>`_; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    loss, weights = _loss(network, inputs, targets)
+    with sdpa_kernel(SDPBackend.MATH):  # the other kernels of attention cannot be differentiated twice
+        loss, weights = _loss(network, inputs, targets)
     with torch.enable_grad():
         first = gradients(loss, weights, create_graph=True)
         along = sum(((g.detach() * g).sum() for g in first), torch.zeros((), device=inputs.device))
@@ -156,7 +159,11 @@ def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     because R spans 1e32 to 1e61 on NAS-Bench-201.
 
     Returns:
-        The score in nats; ``-inf`` for a network that no weight of which reaches the output.
+        The score in nats; ``-inf`` if no weight reaches the output, such as for a network whose last layer is zero, as
+        some are initialised.
+
+    Raises:
+        UnfitError: if the network does not return (batch, n_classes) logits.
 
     Source: `Tanaka 2020 <https://arxiv.org/abs/2006.05467>`_, eq. 2; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1. The logarithm is NAS-Bench-Suite-Zero's.
@@ -172,9 +179,11 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     network without batch normalisation.
 
     Returns:
-        The score in nats; ``-inf`` for a network that no weight of which reaches the output.
+        The score in nats; ``-inf`` if no weight reaches the output, such as for a network whose last layer is zero, as
+        some are initialised.
 
     Raises:
+        UnfitError: if the network does not return (batch, n_classes) logits.
         CaptureError: if a batch normalisation sees a single value per channel, as after global pooling.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code (measure ``synflow_bn``).
@@ -191,6 +200,9 @@ def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
 
     Returns:
         The score; 0 for a network that no weight of which reaches the output.
+
+    Raises:
+        UnfitError: if the network does not return (batch, n_classes) logits.
 
     Source: `Cavagnero 2023 <https://arxiv.org/abs/2207.05135>`_, as in the released code.
     """
@@ -211,7 +223,7 @@ def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) ->
     weights = differentiable(state, weight_names(network))
     ones = torch.ones((1, *inputs.shape[1:]), dtype=torch.float64, device=inputs.device)
     with torch.enable_grad():
-        flow = forward(network, ones, state, identity=identity).sum()
+        flow = summed_logits(network, forward(network, ones, state, identity=identity), 1)
     return [weight.detach() for weight in weights], gradients(flow, weights)
 
 
@@ -235,4 +247,4 @@ def _loss(
     weights = differentiable(state, weight_names(network))
     with torch.enable_grad():
         logits = forward(network, inputs, state, on_result=on_result)
-        return cross_entropy(network, logits, targets), weights
+        return cross_entropy(network, logits, targets, len(inputs)), weights

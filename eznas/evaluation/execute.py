@@ -5,6 +5,10 @@ for the population and freed after their last use, down to what is *small*: a nu
 layer. Small results are kept for all layers of the shard and across generations, and steps from small to small run once
 over the whole shard. Each layer's numbers do not depend on its neighbours, so tile size, shard size and the number of
 workers change no score; tests hold this.
+
+Layers that see windows or tokens on their first axis have more samples than others, and their kernels between samples
+another size. Networks that differ so are evaluated apart from each other; where the layers of one network do, such a
+kernel is no small result and stays within its tile.
 """
 
 from __future__ import annotations
@@ -67,6 +71,7 @@ class ShardExecutor:
         tile_bytes: size of the largest leaf of a tile; None takes whole shape groups, as a GPU wants it.
         cache_bytes: bound on results kept from one call to the next; 0 keeps nothing.
         cache: results of earlier executors of this shard, instead of an empty cache of that size.
+        part: which of its networks the shard holds, if not all; their results are kept apart in the cache.
     """
 
     def __init__(
@@ -76,10 +81,20 @@ class ShardExecutor:
         tile_bytes: int | None = TILE_BYTES,
         cache_bytes: int = CACHE_BYTES,
         cache: ResultCache | None = None,
+        part: bytes = b"",
     ) -> None:
         self._shard = shard
         self._tile_bytes = tile_bytes
         self._cache = ResultCache(cache_bytes) if cache is None else cache
+        self._part = part
+        by_samples = _networks_by_samples(shard)
+        self._kept = frozenset((Sort.SCALAR,)) if any(len(sizes) > 1 for sizes in by_samples) else _SMALL
+        self._parts: list[tuple[list[int], ShardExecutor]] = []
+        if len(by_samples) > 1:
+            for sizes, networks in by_samples.items():
+                some = shard.of_networks(networks)
+                executor = ShardExecutor(some, tile_bytes=tile_bytes, cache=self._cache, part=str(sizes).encode())
+                self._parts.append((networks, executor))
         self._layers = Layers(shard.layer_network, shard.layer_depth, shard.n_networks)
         counts = torch.bincount(shard.layer_network, minlength=shard.n_networks).double()
         self._is_empty = counts == 0
@@ -101,6 +116,11 @@ class ShardExecutor:
         Raises:
             ProgramError: if a program reads a statistic the shard does not hold.
         """
+        if self._parts:
+            scores = np.empty((len(plan.roots), self._shard.n_networks))
+            for networks, executor in self._parts:
+                scores[:, networks] = executor.run(plan)
+            return scores
         known = self._known(plan)
         network_steps = _closure(plan, plan.roots, stop=known, layer_level=False)
         read = {argument for index in network_steps for argument in plan.steps[index].arguments}
@@ -112,20 +132,20 @@ class ShardExecutor:
             self._hold(plan, index, known[index], failed)
         if not plan.roots:
             return np.empty((0, self._shard.n_networks))
-        scores = [
+        values = [
             known[root].masked_fill(failed[root], torch.nan) if root in failed else known[root] for root in plan.roots
         ]
-        return torch.stack(scores).cpu().numpy()
+        return torch.stack(values).cpu().numpy()
 
     def _known(self, plan: Plan) -> dict[int, Tensor]:
         """Steps whose results are held from earlier calls."""
-        held = ((index, self._cache.get(step.key)) for index, step in enumerate(plan.steps))
+        held = ((index, self._cache.get(self._part + step.key)) for index, step in enumerate(plan.steps))
         return {index: value for index, value in held if value is not None}
 
     def _hold(self, plan: Plan, index: int, value: Tensor, failed: Mapping[int, Tensor]) -> None:
         """Keep a result for later calls, unless its step raised somewhere: that would be forgotten."""
         if index not in failed:
-            self._cache.put(plan.steps[index].key, value)
+            self._cache.put(self._part + plan.steps[index].key, value)
 
     def _network_value(self, plan: Plan, index: int, known: Mapping[int, Tensor], failed: dict[int, Tensor]) -> Tensor:
         """(n_networks, ...) value of a network-level step; notes in `failed` on which networks it or a part raised."""
@@ -162,18 +182,20 @@ class ShardExecutor:
         from_tiles = [index for index in order if self._is_from_tile(plan, index, frontier)]
         known |= self._tile_values(plan, from_tiles, failed)
         for index in order:
-            if index not in known and _is_small(plan, index):
+            if index not in known and self._is_small(plan, index):
                 known[index] = self._small_value(plan, index, known, failed)
             if index in known:
                 self._hold(plan, index, known[index], failed)
 
-    @staticmethod
-    def _is_from_tile(plan: Plan, index: int, frontier: Set[int]) -> bool:
+    def _is_small(self, plan: Plan, index: int) -> bool:
+        return plan.steps[index].type.sort in self._kept
+
+    def _is_from_tile(self, plan: Plan, index: int, frontier: Set[int]) -> bool:
         """Whether a step is computed from whole tensors and needed beyond the tile."""
         arguments = plan.steps[index].arguments
-        if not _is_small(plan, index):
+        if not self._is_small(plan, index):
             return index in frontier
-        return any(not _is_small(plan, argument) for argument in arguments)
+        return any(not self._is_small(plan, argument) for argument in arguments)
 
     def _tile_values(self, plan: Plan, targets: list[int], failed: dict[int, Tensor]) -> dict[int, Tensor]:
         if not targets:
@@ -225,7 +247,7 @@ class ShardExecutor:
     def _keep(
         self, index: int, value: Tensor | None, place: slice, results: dict[int, Tensor], failed: dict[int, Tensor]
     ) -> None:
-        if value is None:
+        if value is None or (index in results and value.shape[1:] != results[index].shape[1:]):  # of other samples
             networks = failed.setdefault(index, torch.zeros_like(self._is_empty))
             networks[self._network_at[place]] = True
             return
@@ -282,8 +304,19 @@ class ShardExecutor:
                 raise ProgramError(f"Statistic {node.name!r} was not captured; capture it, or use another program")
 
 
-def _is_small(plan: Plan, index: int) -> bool:
-    return plan.steps[index].type.sort in _SMALL
+def _networks_by_samples(shard: Shard) -> dict[tuple[int, ...], list[int]]:
+    """The networks by the numbers of samples that their layers have, ascending; empty if all layers have as many."""
+    sizes: list[set[int]] = [set() for _ in range(shard.n_networks)]
+    for group in shard.groups:
+        shown = next((tensor for name, tensor in group.tensors.items() if not name.startswith("weight")), None)
+        if shown is not None:
+            for network in shard.layer_network[group.rows].unique().tolist():
+                sizes[network].add(int(shown.shape[1]))
+    found: dict[tuple[int, ...], list[int]] = {}
+    if len(set().union(*sizes)) > 1:
+        for network, of_network in enumerate(sizes):
+            found.setdefault(tuple(sorted(of_network)), []).append(network)
+    return found
 
 
 def _apply(node: Primitive, arguments: Sequence[Tensor | None]) -> Tensor | None:

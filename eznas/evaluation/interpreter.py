@@ -6,11 +6,12 @@ Slow and obvious. The fast evaluation in `plan` and `execute` must give the same
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from eznas.errors import ProgramError
+from eznas.errors import ProgramError, UnfitError
 from eznas.programs import Constant, FailureKind, Invalid, Node, Program, arity
 from eznas.statistics import NetworkStatistics
 from primitives import Layers, Level, Primitive, Statistic
@@ -51,6 +52,8 @@ def _run(program: Program, statistics: NetworkStatistics, *, blames: bool) -> fl
         arguments = [stack.pop() for _ in range(arity(node))]
         try:
             value = _apply(node, [argument for argument, _ in arguments], statistics)
+        except UnfitError as error:
+            return Invalid(FailureKind.UNFIT, f"{error} in {node.name!r}", index)
         except FAILURES as error:
             return Invalid(FailureKind.UNDEFINED, f"{_first_line(error)} in {node.name!r}", index)
         culprits = (culprit for argument, culprit in arguments if blames and not _is_finite(argument))
@@ -69,11 +72,26 @@ def _apply(node: Node, arguments: list[Value], statistics: NetworkStatistics) ->
         (layers,) = arguments
         if not layers:
             raise ValueError("no layers to aggregate")
+        _require_one_size(list(layers))
         stacked = torch.cat(list(layers)).double()
         return node(stacked, Layers.of_one_network(len(stacked), stacked.device))
     if isinstance(arguments[0], list):
         return [node(*of_layer) for of_layer in zip(*arguments, strict=True)]
     return node(*arguments)
+
+
+def _require_one_size(layers: Sequence[Tensor]) -> None:
+    """Refuse kernels between samples of layers that do not have as many.
+
+    Raises:
+        UnfitError: names the first layer that differs from the first of all.
+    """
+    for index, layer in enumerate(layers):
+        if layer.shape != layers[0].shape:
+            raise UnfitError(
+                f"unit {index} has {layer.shape[-1]} samples where unit 0 has {layers[0].shape[-1]} (a layer that sees "
+                "windows or tokens on its first axis has no row for each image)"
+            )
 
 
 def _leaf(node: Node, statistics: NetworkStatistics) -> Value:

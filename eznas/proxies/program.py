@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from eznas.conditions import Conditions, as_inputs, as_targets
-from eznas.errors import CaptureError, ConfigError, ScoreError
+from eznas.errors import CaptureError, ConfigError, ScoreError, UnfitError
 from eznas.evaluation import evaluate
 from eznas.fitness.objectives import kinds_needed
 from eznas.programs import FailureKind, Invalid, Program, cost
@@ -87,7 +87,8 @@ class ProgramProxy:
         try:
             shown = self.shown(network, as_inputs(inputs), as_targets(targets) if program.needs_classes else None)
         except CaptureError as error:
-            return Invalid(FailureKind.NETWORK, f"{self.name}: {error}")
+            kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
+            return Invalid(kind, f"{self.name}: {error}")
         return self.of(shown)
 
     def shown(self, network: nn.Module, inputs: Tensor, targets: Tensor | None) -> NetworkStatistics:

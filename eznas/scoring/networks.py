@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from eznas.conditions import Conditions
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
-from eznas.evaluation import Plan, ShardExecutor, make_plan
+from eznas.evaluation import FAILURES, Plan, ShardExecutor, make_plan
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import ProgramProxy, Proxy, RankAggregate, batch_size_for, statistics_for
 from eznas.spaces import Architecture
-from eznas.statistics import pack
+from eznas.statistics import NetworkStatistics, pack
 from eznas.workers import Pool
 
 CHUNK = 8
@@ -100,6 +100,13 @@ class NetworkScorer:
         except Exception as error:  # a user's own proxy may raise anything
             return Invalid(FailureKind.NETWORK, f"{proxy.name} raised {type(error).__name__}: {one_line(error)}")
 
+    @staticmethod
+    def _alone(proxy: ProgramProxy, shown: NetworkStatistics) -> Outcome:
+        try:
+            return proxy.of(shown)
+        except FAILURES as error:
+            return Invalid(FailureKind.UNFIT, f"{proxy.name} cannot be computed from what the network shows: {error}")
+
     def _of_programs(self, network: Any, rows: Sequence[int]) -> list[Outcome]:
         """Programs of the same layers and seed share what the network shows, and each sub-expression."""
         proxies = [proxy for row in rows if isinstance(proxy := self._proxies[row], ProgramProxy)]
@@ -115,7 +122,10 @@ class NetworkScorer:
             return [proxy.of(shown) for proxy in proxies]
         plan = self._plans.get(tuple(rows)) or make_plan([proxy.program for proxy in proxies])
         self._plans[tuple(rows)] = plan
-        values = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
+        try:
+            values = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
+        except FAILURES:  # what one program cannot be computed from must not cost the others their scores
+            return [self._alone(proxy, shown) for proxy in proxies]
         return [
             float(proxy.direction * value) if np.isfinite(value) else proxy.of(shown)
             for proxy, value in zip(proxies, values, strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from eznas.errors import CaptureError
+from eznas.errors import CaptureError, UnfitError
 from eznas.statistics import tracing
 
 
@@ -53,15 +53,16 @@ def capture(
         units: ``"convolutional"`` units alone, if the network has any, or ``"all"`` convolutions and linear layers.
 
     Raises:
-        CaptureError: if the network cannot be run on `inputs`, has no unit, a name in `statistics` is unknown, or
-            `targets` lack or hold no class of the network.
+        CaptureError: if the network cannot be run on `inputs`, a name in `statistics` is unknown, or `targets` lack;
+            `UnfitError` if it has no unit, does not return logits, or lacks a class in `targets`.
     """
     try:
         layers, quantities = tracing.capture_units(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
-        raise CaptureError(
+        kind = UnfitError if isinstance(error, tracing.Unfit) else CaptureError
+        raise kind(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
             f"{tuple(inputs.shape)}: {error}"
         ) from error

@@ -69,6 +69,24 @@ class Shard:
         """Bytes of all statistics."""
         return sum(tensor.nbytes for group in self.groups for tensor in group.tensors.values())
 
+    def of_networks(self, networks: Sequence[int]) -> Shard:
+        """Some of its networks, in ascending order, as a shard of their own; the tensors are copied."""
+        chosen = torch.tensor(networks, dtype=torch.int64, device=self.layer_network.device)
+        rows = torch.isin(self.layer_network, chosen)
+        place = torch.cumsum(rows, dim=0) - 1  # in the new shard, of each row that stays
+        stay = [rows[group.rows] for group in self.groups]
+        return Shard(
+            n_networks=len(networks),
+            layer_network=torch.searchsorted(chosen, self.layer_network[rows]),
+            layer_depth=self.layer_depth[rows],
+            groups=tuple(
+                ShapeGroup(place[group.rows[here]], {name: tensor[here] for name, tensor in group.tensors.items()})
+                for group, here in zip(self.groups, stay, strict=True)
+                if bool(here.any())
+            ),
+            quantities={name: values[chosen] for name, values in self.quantities.items()},
+        )
+
     def to(self, device: torch.device | str) -> Shard:
         """The same shard on `device`; tensors that are there already are shared."""
         return Shard(

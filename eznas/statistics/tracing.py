@@ -11,6 +11,9 @@ noise on top. Gradients are those of the sum of the logits. Published estimators
 classes, with gradients of the mean cross-entropy, and one image of ones through the *linearised* network, with the
 magnitudes of all parameters and without batch normalisation, in double precision.
 
+A pass leaves no trace, and is the same each time: dropout is the identity, and whatever else a network draws while it
+runs (stochastic depth, random slopes) comes from generators that are seeded for the pass and put back after it.
+
 This module needs nothing but torch and the standard library, because exported proxies carry its source with them.
 
 Source: `Akhauri 2022 <https://arxiv.org/abs/2209.07413>`_, section 3 (network statistics), with the module counting
@@ -19,6 +22,9 @@ of its released code replaced by tracing; `Tanaka 2020 <https://arxiv.org/abs/20
 
 from __future__ import annotations
 
+import random
+import sys
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +53,12 @@ LABELLED_STATISTICS = (
 ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS)
 RECORDED = (*VALUES, "convolution_output")
 UNITS = ("convolutional", "all")
+FORWARD_SEED = 0
+"""Of whatever a network draws in a forward pass."""
+
+
+class Unfit(ValueError):
+    """A network does not have what is looked at: one tensor of logits, so many classes, a layer with weights."""
 
 
 def functions(*names: str) -> frozenset[Callable[..., Any]]:
@@ -56,7 +68,7 @@ def functions(*names: str) -> frozenset[Callable[..., Any]]:
 
 
 KINKED = ("relu", "relu6", "leaky_relu", "prelu", "rrelu")
-"""Activations with a kink at zero; hardtanh has it there only as ReLU6."""
+"""Activations with a kink at zero; `Rectifiers` knows what else computes one."""
 ACTIVATIONS = functions(
     *(*KINKED, "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardtanh", "hardswish", "hardsigmoid"),
     *("sigmoid", "logsigmoid", "tanh", "tanhshrink", "softsign", "threshold"),
@@ -67,11 +79,17 @@ TRANSPOSED = functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d
 LINEAR = functions("linear")
 BATCH_NORMALISATIONS = functions("batch_norm")
 DROPOUT = functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+DROPOUT_INSIDE: Mapping[Callable[..., Any], int] = {
+    F.scaled_dot_product_attention: 4,
+    F.multi_head_attention_forward: 10,
+}
+"""Functions with a dropout of their own, and the position of its probability, ``dropout_p``."""
 OUT_OF_PLACE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     in_place: getattr(torch.Tensor, name, None) or getattr(F, name)
     for name in (
         *("relu", "leaky_relu", "rrelu", "elu", "selu", "celu", "hardtanh", "sigmoid", "tanh", "threshold"),
-        *("add", "sub", "mul", "div", "clamp", "clamp_min", "clamp_max", "neg", "exp", "abs", "pow", "square", "sqrt"),
+        *("add", "sub", "mul", "div", "clamp", "clip", "clamp_min", "clamp_max", "masked_fill"),
+        *("neg", "exp", "abs", "pow", "square", "sqrt"),
     )
     for in_place in functions(f"{name}_")
 } | {
@@ -80,6 +98,160 @@ OUT_OF_PLACE: Mapping[Callable[..., Any], Callable[..., Any]] = {
     torch.Tensor.__imul__: torch.Tensor.__mul__,
     torch.Tensor.__itruediv__: torch.Tensor.__truediv__,
 }
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """That a tensor says where another is positive, or where it is negative; zero itself may be on either side."""
+
+    tensor: weakref.ref[Tensor]
+    of: weakref.ref[Tensor]
+    version: int
+    is_positive: bool
+
+
+class Rectifiers:
+    """Tells which calls of a forward pass are activations with a kink at zero, whatever they are called.
+
+    These are ReLU, ReLU6, leaky, parametric and randomised ReLU; and as the same functions, out of place and in place,
+
+    * ``clamp`` (``clip``) from 0, with or without an upper bound, ``clamp_min`` at 0, ``hardtanh`` from 0;
+    * ``threshold`` of 0 with value 0;
+    * ``maximum``, ``fmax`` or ``max`` of a tensor and zeros;
+    * ``where(x > 0, x, 0)``, also from ``x < 0``, with ``>=`` or ``<=``; ``masked_fill`` of or assignment to
+      ``x[x < 0]``;
+    * ``x * (x > 0)``, the mask also as numbers, and ``x * heaviside(x, ...)``.
+
+    Clamps and masks of what has one axis or none, or is a parameter, are no activations. Not seen are sums such as
+    ``(x + x.abs()) / 2``, a slope written by hand (``maximum(x, 0.1 * x)``), an upper bound in a call of its own (the
+    ReLU is seen without it), scripted code, and functions with a gradient of their own.
+
+    Args:
+        parameters: the parameters and buffers that the pass uses.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._parameters = {id(parameter) for parameter in parameters}
+        self._signs: dict[int, _Sign] = {}
+        self._aliases: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Tensor]]] = {}
+
+    def input_of(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """The tensor that this call rectifies; None if it is no such activation."""
+        first = argument(args, kwargs)
+        if func in _RELUS:
+            return first if isinstance(first, Tensor) else None
+        found: Any = None
+        if func in _CLAMPS or func in _HARDTANH:
+            lower, upper = argument(args, kwargs, 1, _LOWER[func in _HARDTANH]), argument(args, kwargs, 2, "max")
+            found = first if _is_zero(lower) and not _is_zero(upper) else None
+        elif func in _THRESHOLDS:
+            is_relu = all(_is_zero(argument(args, kwargs, i, name)) for i, name in ((1, "threshold"), (2, "value")))
+            found = first if is_relu else None
+        elif func in _MAXIMA:
+            found = _beside_zero(first, argument(args, kwargs, 1, "other"))
+        elif func in _PRODUCTS:
+            found = self._masked(first, argument(args, kwargs, 1, "other"))
+        elif func in _WHERE:
+            found = self._chosen(func, args, kwargs)
+        elif func in _FILLED and len(args) + len(kwargs) == 3:
+            mask, value = argument(args, kwargs, 1, "mask"), argument(args, kwargs, 2, "value")
+            found = first if self._says(mask, first, is_positive=False) and _is_zero(value) else None
+        return found if self._is_activation(found) else None
+
+    def note(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
+        """Remembers what this call says of the sign of a tensor."""
+        if func in _ALIASES:
+            source = argument(args, kwargs)
+            self._aliases[id(result)] = weakref.ref(result), weakref.ref(self._original(source))
+        elif func in _ABOVE or func in _BELOW:
+            left, right = argument(args, kwargs), argument(args, kwargs, 1, "other")
+            compared = left if _is_zero(right) else right if _is_zero(left) else None
+            if isinstance(compared, Tensor):
+                self._remember(result, compared, is_positive=(func in _ABOVE) == (compared is left))
+        elif func in _STEPS:
+            self._remember(result, argument(args, kwargs), is_positive=True)
+        elif func in _NEGATIONS or func in _CONVERSIONS:
+            sign = self._sign(argument(args, kwargs))
+            of = sign.of() if sign is not None else None
+            if sign is not None and of is not None and of._version == sign.version:
+                self._remember(result, of, is_positive=sign.is_positive != (func in _NEGATIONS))
+
+    def _original(self, tensor: Tensor) -> Tensor:
+        result, source = self._aliases.get(id(tensor), (None, None))
+        found = source() if source is not None and result is not None and result() is tensor else None
+        return tensor if found is None else found
+
+    def _remember(self, result: Any, of: Tensor, *, is_positive: bool) -> None:
+        if isinstance(result, Tensor):
+            of = self._original(of)
+            self._signs[id(result)] = _Sign(weakref.ref(result), weakref.ref(of), of._version, is_positive)
+
+    def _sign(self, mask: Any) -> _Sign | None:
+        sign = self._signs.get(id(mask))
+        return sign if sign is not None and sign.tensor() is mask else None
+
+    def _says(self, mask: Any, tensor: Any, *, is_positive: bool) -> bool:
+        """Whether `mask` says where `tensor`, as it is now, is positive, or negative."""
+        sign = self._sign(mask)
+        if sign is None or not isinstance(tensor, Tensor):
+            return False
+        is_of = sign.of() is self._original(tensor) and tensor._version == sign.version
+        return is_of and sign.is_positive is is_positive
+
+    def _masked(self, left: Any, right: Any) -> Any:
+        if self._says(right, left, is_positive=True):
+            return left
+        return right if self._says(left, right, is_positive=True) else None
+
+    def _chosen(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The tensor that ``where`` keeps where it is positive, if it puts zeros elsewhere."""
+        if func is torch.Tensor.where:
+            mask, yes, no = argument(args, kwargs, 1, "condition"), args[0], argument(args, kwargs, 2, "other")
+        else:
+            mask = argument(args, kwargs, 0, "condition")
+            yes, no = argument(args, kwargs, 1, "input"), argument(args, kwargs, 2, "other")
+        if self._says(mask, yes, is_positive=True) and _is_zero(no):
+            return yes
+        return no if self._says(mask, no, is_positive=False) and _is_zero(yes) else None
+
+    def _is_activation(self, tensor: Any) -> bool:
+        return (
+            isinstance(tensor, Tensor)
+            and tensor.is_floating_point()
+            and tensor.dim() >= 2
+            and id(tensor) not in self._parameters
+        )
+
+
+_RELUS = functions(*KINKED, *(f"{name}_" for name in KINKED))
+_CLAMPS = functions("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
+_HARDTANH = functions("hardtanh", "hardtanh_")
+_LOWER = {False: "min", True: "min_val"}
+_THRESHOLDS = functions("threshold", "threshold_")
+_MAXIMA = functions("maximum", "fmax", "max")
+_PRODUCTS = functions("mul", "mul_", "multiply", "multiply_")
+_WHERE = functions("where")
+_FILLED = functions("masked_fill", "masked_fill_") | {torch.Tensor.__setitem__}
+_ABOVE = functions("gt", "ge", "greater", "greater_equal")
+_BELOW = functions("lt", "le", "less", "less_equal")
+_STEPS = functions("heaviside")
+_NEGATIONS = functions("logical_not", "bitwise_not", "__invert__")
+_CONVERSIONS = functions("float", "double", "half", "bfloat16", "bool", "int", "long", "to", "type", "type_as")
+_ALIASES = functions("detach") | {torch.Tensor.data.__get__}  # type: ignore[attr-defined]
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a number is 0, or all values of a tensor are."""
+    if isinstance(value, Tensor):
+        return value.numel() > 0 and not bool(value.any())
+    return isinstance(value, int | float) and value == 0
+
+
+def _beside_zero(left: Any, right: Any) -> Any:
+    """Of two tensors the one that the other, all zeros, is compared with."""
+    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
+        return None
+    return left if _is_zero(right) else right if _is_zero(left) else None
 
 
 @dataclass(frozen=True)
@@ -144,10 +316,11 @@ class _Tracer(TorchFunctionMode):
     network, not one draw of a mask. So is batch normalisation, if the network is to be `linearised`.
     """
 
-    def __init__(self, *, gradients: bool, linearised: bool = False) -> None:
+    def __init__(self, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False) -> None:
         super().__init__()
         self.gradients = gradients
         self.linearised = linearised
+        self._rectifiers = Rectifiers(parameters)
         self.calls: list[_Call] = []
         self.n_macs = 0
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
@@ -177,10 +350,14 @@ class _Tracer(TorchFunctionMode):
             args, kwargs = self.current(args), self.current(kwargs)
         if func in DROPOUT:
             return argument(args, kwargs)
+        args, kwargs = without_dropout(func, args, kwargs)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
+        elif func is torch.Tensor.__setitem__ and self._rectifiers.input_of(func, args, kwargs) is not None:
+            func, changed, args = torch.Tensor.masked_fill, args[0], (*args[:2], 0.0)
         result = self._called(func, args, kwargs)
+        self._rectifiers.note(func, args, kwargs, result)
         if changed is not None:
             self._replaced[id(changed)] = (changed, result)
         return result
@@ -197,9 +374,14 @@ class _Tracer(TorchFunctionMode):
     def _called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func in CONVOLUTIONS or func in LINEAR:
             return self._convolution(func, args, kwargs)
-        if func in ACTIVATIONS:
-            alias = self._alias(argument(args, kwargs))
-            result = func(*_replace(args, kwargs, 0, "input", alias), **kwargs)
+        activated = self._rectifiers.input_of(func, args, kwargs)
+        if activated is None and func in ACTIVATIONS:
+            activated = argument(args, kwargs)
+        if activated is not None:
+            alias = self._alias(activated)
+            args = tuple(alias if value is activated else value for value in args)
+            kwargs = {name: alias if value is activated else value for name, value in kwargs.items()}
+            result = func(*args, **kwargs)
             self._activations[id(result)] = (result, alias)
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
@@ -237,10 +419,10 @@ class _Tracer(TorchFunctionMode):
         self._versions.setdefault(id(tensor), tensor._version)
         return tensor
 
-    def refuse_overwritten(self, calls: Iterable[_Call]) -> None:
-        """Raises if a tensor that `calls` refer to holds other values than when it was recorded."""
+    def refuse_overwritten(self, calls: Iterable[_Call], names: Collection[str]) -> None:
+        """Raises if a tensor of these names that `calls` refer to holds other values than when it was recorded."""
         for index, call in enumerate(calls):
-            for name in RECORDED:
+            for name in names:
                 tensor = call.value(name)
                 if tensor._version != self._versions[id(tensor)]:
                     raise RuntimeError(
@@ -261,6 +443,67 @@ def _replace(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name:
         return (*args[:position], value, *args[position + 1 :])
     kwargs[name] = value
     return args
+
+
+def without_dropout(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with the probability of a dropout inside it, such as that of attention, set to 0."""
+    position = DROPOUT_INSIDE.get(func)
+    if position is None:
+        return args, kwargs
+    if len(args) > position:
+        return (*args[:position], 0.0, *args[position + 1 :]), kwargs
+    return args, {**kwargs, "dropout_p": 0.0}
+
+
+@contextmanager
+def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Seeded draws inside, every generator as it was found afterwards.
+
+    These are torch's on the CPU and on `device`, Python's, NumPy's global one if NumPy is loaded, and those that a
+    module of `network` holds as an attribute, which start where they are. Others, such as a NumPy generator in a
+    variable of the network's module file, are out of reach.
+    """
+    numpy_random = getattr(sys.modules.get("numpy"), "random", None)
+    python_state = random.getstate()
+    numpy_state = None if numpy_random is None else numpy_random.get_state()
+    restored = [_restoring(value) for module in network.modules() for value in vars(module).values()]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            random.seed(FORWARD_SEED)
+            if numpy_random is not None:
+                numpy_random.seed(FORWARD_SEED)
+            torch.default_generator.manual_seed(FORWARD_SEED)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(FORWARD_SEED)
+            yield
+        finally:
+            random.setstate(python_state)
+            if numpy_random is not None:
+                numpy_random.set_state(numpy_state)
+            for restore in restored:
+                restore()
+
+
+def _restoring(value: Any) -> Callable[[], Any]:
+    """What puts a generator back to its present state; nothing, if `value` is none."""
+    numpy_random = getattr(sys.modules.get("numpy"), "random", None)
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: value.set_state(state)
+    if isinstance(value, random.Random):
+        held = value.getstate()
+        return lambda: value.setstate(held)
+    if numpy_random is not None and isinstance(value, numpy_random.Generator):
+        bits = value.bit_generator
+        inner = bits.state
+        return lambda: setattr(bits, "state", inner)
+    if numpy_random is not None and isinstance(value, numpy_random.RandomState):
+        legacy = value.get_state()
+        return lambda: value.set_state(legacy)
+    return lambda: None
 
 
 @contextmanager
@@ -315,6 +558,7 @@ def run_probe(
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
+    What the network draws is the same for each probe and in each call; see `own_draws`.
     On the CPU one thread is used, so that values are the same to the last bit whatever the number of cores.
 
     Args:
@@ -328,29 +572,33 @@ def run_probe(
             normalisation, on one image of ones in place of `inputs`.
 
     Raises:
-        TypeError: if the network does not return one tensor.
-        ValueError: if `targets` are not one class of the network for each image.
+        Unfit: if the network does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
+            `targets` are not one class of the network for each image.
         RuntimeError: if the network overwrites a recorded tensor in a way that cannot be done out of place.
     """
     if names is None:
         names = [name for value in ("weight", *VALUES) for name in (value, f"{value}_grad")]
     values = [name for name in ("weight", *RECORDED) if name in names]
     differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
-    tracer = _Tracer(gradients=bool(differentiated), linearised=linearised)
-    with _one_thread(), _as_found(network), torch.set_grad_enabled(tracer.gradients):
+    state = _magnitudes(network) if linearised else {}
+    parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
+    tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised)
+    grad_mode = torch.set_grad_enabled(tracer.gradients)
+    with _one_thread(), _as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
         probe.requires_grad_(tracer.gradients)
-        state = _magnitudes(network) if linearised else {}
         with tracer:
             logits = functional_call(network, state, (probe,)) if linearised else network(probe)
         logits = tracer.current(logits)
         if not isinstance(logits, Tensor):
-            raise TypeError(
+            raise Unfit(
                 f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; "
                 f"wrap it in a module that returns the logits alone."
             )
         calls = tracer.calls if units == "all" else [c for c in tracer.calls if c.is_complete] or tracer.calls
-        tracer.refuse_overwritten(calls)
+        tracer.refuse_overwritten(calls, {*values, *differentiated} & set(RECORDED))
+        if tracer.gradients:
+            require_logits(network, logits, len(probe))
         total = logits.sum() if targets is None else _loss(logits, targets)
         derivatives = iter(_gradients(total, [call.value(name) for call in calls for name in differentiated]))
         found = []
@@ -371,16 +619,29 @@ def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
     return {name: t.detach().abs().double() if t.is_floating_point() else t.detach().clone() for name, t in tensors}
 
 
+def require_logits(network: nn.Module, logits: Tensor, n_images: int) -> None:
+    """Refuses the output of a network whose gradients nobody could read as those of its logits.
+
+    Raises:
+        Unfit: if `logits` are neither (batch, n_classes) nor (batch,), or not one row for each image.
+    """
+    if logits.dim() not in (1, 2) or len(logits) != n_images:
+        raise Unfit(
+            f"{type(network).__name__} must return logits of shape (batch, n_classes), but for {n_images} images it "
+            f"returned {tuple(logits.shape)}; pool and flatten what it returns, or score the part that classifies."
+        )
+
+
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:
     """The mean cross-entropy of (batch, n_classes) logits, in nats."""
     if logits.dim() != 2 or targets.shape != logits.shape[:1]:
-        raise ValueError(
+        raise Unfit(
             f"Labelled statistics compare logits of shape (batch, n_classes) with (batch,) classes, but got logits of "
             f"shape {tuple(logits.shape)} and classes of shape {tuple(targets.shape)}; give one class for each image."
         )
     outside = targets[(targets < 0) | (targets >= logits.shape[1])]
     if len(outside):
-        raise ValueError(
+        raise Unfit(
             f"Class {int(outside[0])} is none of a network with {logits.shape[1]} logits: expected 0 to "
             f"{logits.shape[1] - 1}; build the network for as many classes as the images have."
         )
@@ -440,8 +701,8 @@ def capture_units(
         a class, else 0.
 
     Raises:
-        ValueError: if a name is unknown, `inputs` is no float batch, `targets` lack or do not fit, or the network has
-            no unit.
+        Unfit: if the network has no unit, or `run_probe` raises it.
+        ValueError: if a name is unknown, `inputs` is no float batch, or `targets` lack.
     """
     wanted = STATISTICS if statistics is None else tuple(name for name in ALL_STATISTICS if name in set(statistics))
     _check_request(inputs, statistics or (), targets, units)
@@ -463,7 +724,7 @@ def capture_units(
     }  # fmt: skip
     first = next(iter(records.values()))
     if not first.units:
-        raise ValueError(
+        raise Unfit(
             f"{type(network).__name__} has no unit: expected at least one convolution or linear layer called in its "
             f"forward pass, found none."
         )

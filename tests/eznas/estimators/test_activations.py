@@ -164,6 +164,21 @@ def test_meco_adds_the_smallest_eigenvalue_of_every_module() -> None:
     assert meco(nn.Sequential(inner), noise(2, 3, 8, 8)) == pytest.approx(linear + 3 * relu, rel=1e-4)
 
 
+def test_meco_takes_an_image_of_the_size_of_the_inputs_where_the_network_takes_no_other() -> None:
+    """By hand for one convolution before a classifier for 6 x 6 places; the pattern repeats from call to call."""
+    conv = drawn(nn.Conv2d(3, 4, 3, padding=1))
+    network = nn.Sequential(conv, Apply(lambda x: x.flatten(1)), drawn(nn.Linear(4 * 36, 5)))
+    image = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(MECO_SEED))
+    with torch.no_grad():
+        features = conv(image)[0].flatten(1).double().numpy()
+    expected = float(np.linalg.eigvalsh(np.corrcoef(features))[0])
+    assert meco(network, noise(2, 3, 6, 6)) == pytest.approx(expected, rel=1e-4)
+    assert meco(network, noise(5, 3, 6, 6, seed=3)) == meco(network, noise(2, 3, 6, 6))
+    assert meco(network[:1], noise(2, 3, 6, 6)) == meco(network[:1], noise(2, 3, 8, 8)) != expected
+    with pytest.raises(CaptureError, match="mat1 and mat2"):
+        meco(network, noise(2, 3, 8, 8))
+
+
 def test_meco_of_constant_outputs_is_zero() -> None:
     assert meco(nn.Sequential(Apply(lambda x: x * 0)), noise(2, 3, 8, 8)) == 0
 

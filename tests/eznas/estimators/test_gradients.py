@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from eznas.errors import CaptureError, ConfigError
+from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators import gradsign, ntk, zico
 from tests.eznas.estimators.small_networks import convolutional, drawn, labels, loss_gradients, noise
 
@@ -68,7 +68,7 @@ def test_gradsign_needs_more_than_one_value_per_channel() -> None:
 @pytest.mark.parametrize("function", [zico, gradsign])
 def test_labels_must_fit_the_images_and_the_logits(function: Callable[..., float]) -> None:
     network, images = convolutional(), noise(4, 3, 6, 6)
-    with pytest.raises(ConfigError, match=r"Target 9 is not a class of Sequential, which has 4 logits"):
+    with pytest.raises(UnfitError, match=r"Target 9 is not a class of Sequential, which has 4 logits"):
         function(network, images, torch.tensor([0, 1, 2, 9]))
     for wrong in (labels(3), labels(5)):
         with pytest.raises(ConfigError, match=r"Expected targets to be \(4,\) integers, one class per image"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eznas.errors import ConfigError
+from eznas.errors import UnfitError
 from eznas.estimators import epe_nas, epe_nas_as_released, jacob_cov
 from eznas.estimators.jacobian import class_separation
 from tests.eznas.estimators.small_networks import convolutional, drawn, labels, noise
@@ -113,7 +113,5 @@ def test_epe_takes_the_number_of_classes_from_the_logits(n_classes: int) -> None
 
 
 def test_epe_refuses_a_class_without_a_logit() -> None:
-    with pytest.raises(
-        ConfigError, match=r"Target 4 is not a class of Sequential, which has 4 logits: expected 0 to 3"
-    ):
+    with pytest.raises(UnfitError, match=r"Target 4 is not a class of Sequential, which has 4 logits: expected 0 to 3"):
         epe_nas(convolutional(), noise(2, 3, 6, 6), torch.tensor([0, 4]))

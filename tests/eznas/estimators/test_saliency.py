@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eznas.errors import CaptureError, ConfigError
+from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators import fisher, grad_norm, grasp, l2_norm, plain, snip, synflow, synflow_bn
 from tests.eznas.estimators.small_networks import convolutional, drawn, labels, loss_gradients, noise, weights
 
@@ -141,7 +141,7 @@ LABELLED: tuple[Callable[..., float], ...] = (grad_norm, plain, snip, grasp, fis
 def test_labels_must_fit_the_logits(function: Callable[..., float]) -> None:
     network, images = convolutional(), noise(2, 3, 6, 6)
     for wrong in (torch.tensor([0, 4]), torch.tensor([-1, 0])):
-        with pytest.raises(ConfigError, match=r"Target (4|-1) is not a class of Sequential, which has 4 logits"):
+        with pytest.raises(UnfitError, match=r"Target (4|-1) is not a class of Sequential, which has 4 logits"):
             function(network, images, wrong)
     for wrong in (torch.zeros(3, dtype=torch.int64), torch.zeros(2), torch.zeros(2, 1, dtype=torch.int64)):
         with pytest.raises(ConfigError, match=r"Expected targets to be \(2,\) integers, one class per image, but got"):

@@ -18,6 +18,7 @@ from eznas.statistics.tracing import (
     LABELLED_STATISTICS,
     PROBES,
     STATISTICS,
+    Unfit,
     capture_units,
     probe_inputs,
     run_probe,
@@ -351,8 +352,39 @@ def test_what_cannot_be_done_out_of_place_is_refused() -> None:
             x[:, 0] = 0.0
             return x + y
 
-    with pytest.raises(RuntimeError, match="The activation_output of unit 0 was overwritten later"):
-        run_probe(Overwriting(), torch.randn(2, 4), gradients=False)
+    for names in (None, ["activation_output"], ["activation_output_grad"]):
+        with pytest.raises(RuntimeError, match="The activation_output of unit 0 was overwritten later"):
+            run_probe(Overwriting(), torch.randn(2, 4), gradients=names is not None, names=names)
+
+
+def test_what_is_not_recorded_may_be_overwritten() -> None:
+    class Overwriting(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            x = super().forward(x) * 1
+            y = super().forward(x)
+            y[:, 0] = 0.0
+            return y
+
+    network, inputs = initialised(Overwriting(4, 4)), torch.randn(2, 4)
+    first, second = run_probe(network, inputs, names=["weight", "weight_grad", "convolution_input"]).units
+    network(inputs).sum().backward()
+    torch.testing.assert_close((first["weight_grad"] + second["weight_grad"]).squeeze(), network.weight.grad)
+    hidden = F.linear(inputs, network.weight, network.bias).detach()
+    torch.testing.assert_close(second["convolution_input"].squeeze(), hidden)
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 2, 2), (4, 5, 3), (2, 5)])
+def test_gradients_of_what_is_no_logits_are_refused(shape: tuple[int, ...]) -> None:
+    """Their sum would be one all the same; values alone do not ask what the network returns."""
+
+    class Shaped(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).flatten()[: torch.Size(shape).numel()].reshape(shape)
+
+    network = initialised(Shaped(3, 5, 3))
+    with pytest.raises(Unfit, match=r"Shaped must return logits of shape \(batch, n_classes\), but for 4 images"):
+        run_probe(network, images())
+    assert len(run_probe(network, images(), names=["activation_input"]).units) == 1
 
 
 def test_logits_must_be_one_tensor() -> None:
@@ -360,7 +392,7 @@ def test_logits_must_be_one_tensor() -> None:
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
             return x, super().forward(x)
 
-    with pytest.raises(TypeError, match="Pair must return one tensor of logits but returned a tuple"):
+    with pytest.raises(Unfit, match="Pair must return one tensor of logits but returned a tuple"):
         run_probe(Pair(2, 2), torch.randn(2, 2))
 
 
