@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -293,7 +294,8 @@ def _svg(figure: Figure, description: str) -> str:
     for ax in figure.axes:
         _dress(ax)
     buffer = io.StringIO()
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has fonts of its own
         figure.savefig(
             buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04,
             metadata={"Date": None, "Creator": None},

@@ -179,9 +179,12 @@ def _caption(front: Front, layout: _Layout) -> str:
 
 
 def _listed(front: Front, of: Callable[[SampleCard], str]) -> str:
-    """Something of each sample, with its name where there are several."""
+    """Something of each sample, those of which it is the same together."""
     samples = front.samples[:_MAX_SAMPLES]
-    texts = [one_line(f"{short(sample.name, 40)}: {of(sample)}") for sample in samples]
+    named: dict[str, list[str]] = {}
+    for sample in samples:
+        named.setdefault(one_line(of(sample)), []).append(short(sample.name, 40))
+    texts = [f"{', '.join(names)}: {text}" for text, names in named.items()]
     more = len(front.samples) - len(samples)
     return "; ".join([*texts, f"and {more} more samples"] if more else texts)
 

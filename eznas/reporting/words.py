@@ -81,9 +81,7 @@ def comparison(difference: Criterion) -> str:
     if difference.low is None or difference.high is None:
         return f"the pick is {side} by {size:.3f}"
     if difference.low <= 0 <= difference.high:
-        return (
-            f"the paired difference, {criterion_text(difference)} in favour of the pick, does not tell the two apart"
-        )
+        return f"the pick less it, {criterion_text(difference)} (paired, 95 %), does not tell the two apart"
     ends = sorted((abs(difference.low), abs(difference.high)))
     return f"the pick is {side} by {size:.3f} [{ends[0]:.3f}, {ends[1]:.3f}] (paired difference, 95 %)"
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -261,7 +262,7 @@ def changed_difference(run: Path, folder: Path, difference: dict[str, float] | N
         ({"value": -0.03, "low": -0.05, "high": -0.01}, "the pick is behind by 0.030 [0.010, 0.050] (paired"),
         (
             {"value": 0.03, "low": -0.01, "high": 0.07},
-            "paired difference, 0.030 [-0.010, 0.070] in favour of the pick, does not tell the two apart",
+            "the pick less it, 0.030 [-0.010, 0.070] (paired, 95 %), does not tell the two apart.",
         ),
         ({"value": 0.03}, "the pick is ahead by 0.030."),
         (None, "the two were not compared."),
@@ -349,6 +350,17 @@ def test_figures_are_well_formed_deterministic_and_take_the_page_s_colours(finis
         assert "DejaVu" not in svg
     assert "160 networks, test accuracy after 200 epochs" in figures.front_figure(front)
     assert figures.history_figure(records.History(*[np.array([])] * len(dataclasses.fields(records.History)))) == ""
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(finished_run: Path, tmp_path: Path) -> None:
+    run = copied(finished_run, tmp_path)
+    for name in ("front.json", "report_scores.csv"):
+        text = (run / name).read_text(encoding="utf-8").replace("cifar100", "\u753b\u50cf")
+        (run / name).write_text(text, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text = outline(render_report(run)).text
+    assert text.count("\u753b\u50cf") > 5
 
 
 def test_failed_and_tied_scores_rank_last_together() -> None:
