@@ -12,6 +12,8 @@ from eznas.spaces.initialise import Scheme
 
 N_STAGES: Final = 3
 """Of every cell-based search space here: each stage has twice the channels and half the resolution of the last."""
+Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+"""Logits of a network."""
 
 
 class SpaceSettings(Form):
@@ -36,7 +38,7 @@ class CellSettings(SpaceSettings):
     in NAS-Bench-301 (8 cells in all, two of them reduce)."""
     channels: Annotated[int, Field(strict=True, ge=1, le=2_000)] = 16
     """Of the first stage: 16, 128, 32 in these benchmarks; the next stages have twice and four times as many."""
-    n_classes: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 10
+    n_classes: Classes = 10
     """Logits: 10 of CIFAR-10, 100 of CIFAR-100, 120 of ImageNet16-120."""
     scheme: Scheme = "eznas"
     """Initialisation: of the EZNAS release (Kaiming normal, fan out), or PyTorch's own."""

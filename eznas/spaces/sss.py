@@ -23,7 +23,7 @@ from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import Scheme, initialise_
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
 from eznas.spaces.notation import check_sample_size, drawn, whole_number
-from eznas.spaces.settings import Positive, SpaceSettings, check_halved_twice
+from eznas.spaces.settings import Classes, SpaceSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
 NAME: Final = "sss"
@@ -38,7 +38,7 @@ class Settings(SpaceSettings):
     """The classes of a network of the size space, and how it is initialised; its widths are the architecture's."""
 
     space: Literal["sss"] = NAME
-    n_classes: Positive = 10
+    n_classes: Classes = 10
     """Logits: 10 of CIFAR-10, 100 of CIFAR-100, 120 of ImageNet16-120."""
     scheme: Scheme = "eznas"
     """Initialisation: of the EZNAS release (Kaiming normal, fan out), or PyTorch's own."""
