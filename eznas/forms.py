@@ -98,7 +98,9 @@ def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
 def _hint(form: type[BaseModel], path: Sequence[int | str]) -> str:
     """The nearest known key, here or in another section, or all keys that are known here."""
     here = _section(form, path[:-1])
-    known = list(here.model_fields) if here is not None else []
+    if here is None:
+        return "leave it out"
+    known = list(here.model_fields)
     dotted = {key: f"{name}.{key}" for name, section in _sections(form) for key in section.model_fields}
     dotted |= {key: ".".join([*map(str, path[:-1]), key]) for key in known}
     close = nearest(str(path[-1]), [*known, *dotted])

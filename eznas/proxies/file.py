@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 
 from eznas.conditions import Conditions
 from eznas.errors import ConfigError, EznasError, ProgramError
 from eznas.estimators import Estimator, by_name
 from eznas.fitness.aggregation import MAX_TERMS, Floats, Mode
-from eznas.forms import Form, form_of, shown
+from eznas.forms import Form, form_of, sentence
+from eznas.names import shown
 from eznas.programs import directed_from_json, from_tree, parse, to_tree
 from eznas.programs.storage import FORMAT as PROGRAM_FORMAT
 from eznas.proxies.aggregate import RankAggregate, Reference
@@ -33,7 +34,15 @@ MAX_NETWORKS: Final = 100_000
 MAX_BYTES: Final = 48_000_000
 """Largest proxy file that is read: room for the scores of all members of an aggregate on all networks."""
 _REMEDY: Final = "export it anew (eznas export, eznas aggregate)"
-_Line = Annotated[str, Field(min_length=1, max_length=4_000, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a line of printable characters is expected")
+    return text
+
+
+_Line = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_printable)]
 
 
 class ProgramForm(Form):
@@ -58,7 +67,7 @@ class EstimatorForm(Form):
 class MemberForm(Form):
     """A member of an aggregate."""
 
-    weight: Annotated[float, Field(gt=0)]
+    weight: Annotated[float, Field(strict=True, gt=0)]
     proxy: Annotated[ProgramForm | EstimatorForm, Field(discriminator="kind")]
 
 
@@ -66,7 +75,7 @@ class ScoresForm(Form):
     """Scores of one member on the reference: failures, and finite ones in ascending order."""
 
     failed: Annotated[int, Field(strict=True, ge=0, le=MAX_NETWORKS)]
-    finite: Annotated[list[float], Field(max_length=MAX_NETWORKS)]
+    finite: Annotated[list[Annotated[float, Field(strict=True)]], Field(max_length=MAX_NETWORKS)]
 
 
 class ReferenceForm(Form):
@@ -118,15 +127,20 @@ def proxy_to_json(proxy: Proxy, conditions: Conditions | None = None, card: dict
     """The stored form as text; numbers in full precision.
 
     Raises:
-        ConfigError: if a proxy is neither a program, nor a published estimator, nor an aggregate of these.
+        ConfigError: if a proxy is neither a program, nor a published estimator, nor an aggregate of these; or if a name
+            is no line of text.
     """
     form: ProgramForm | EstimatorForm | AggregateForm
-    if isinstance(proxy, RankAggregate):
-        conditions = proxy.conditions
-        form = _aggregate_form(proxy)
-    else:
-        form = _form(proxy)
-    file = ProxyFile(proxy=form, conditions=conditions, card=card or {})
+    try:
+        if isinstance(proxy, RankAggregate):
+            conditions = proxy.conditions
+            form = _aggregate_form(proxy)
+        else:
+            form = _form(proxy)
+        file = ProxyFile(proxy=form, conditions=conditions, card=card or {})
+    except ValidationError as error:
+        problem = sentence(error, f"what is to be stored of {shown(proxy.name)}", ProxyFile)
+        raise ConfigError(f"{problem}; give it another name") from None
     return json.dumps(file.model_dump(mode="json"), indent=1) + "\n"
 
 

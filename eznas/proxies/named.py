@@ -11,7 +11,7 @@ from typing import Final
 from eznas.errors import ConfigError, ProgramError, RunError
 from eznas.estimators import PUBLISHED, by_name
 from eznas.fitness.aggregation import Mode
-from eznas.names import unknown
+from eznas.names import shown, unknown
 from eznas.programs import parse
 from eznas.proxies.aggregate import RECIPES, RankAggregate, Recipe, recipe_for
 from eznas.proxies.file import StoredProxy, load_proxy_file
@@ -32,8 +32,13 @@ def published_proxy(name: str) -> Proxy:
     """The published proxy of a name, a program if the language can express it, else an estimator.
 
     Raises:
-        ConfigError: if there is none; names the nearest.
+        ConfigError: if there is none; names the nearest. Also for an aggregate, which scores no network by itself.
     """
+    if is_sum(name):
+        raise ConfigError(
+            f"{shown(name)} ranks networks among each other and gives one alone no score; make it a proxy with a "
+            "reference (eznas aggregate) and name that file"
+        )
     if name in KNOWN_PROGRAMS:
         return KNOWN_PROGRAMS[name]
     known = [estimator.name for estimator in PUBLISHED]
@@ -57,7 +62,7 @@ def proxy_named(text: str) -> StoredProxy:
     """
     text = text.strip()
     if text.startswith("("):
-        return StoredProxy(ProgramProxy(name=text, program=parse(text)))
+        return StoredProxy(ProgramProxy(name=" ".join(text.split()), program=parse(text)))
     if text.startswith(f"{GALLERY}:"):
         return gallery_proxy(text.removeprefix(f"{GALLERY}:"))
     if is_file(text):

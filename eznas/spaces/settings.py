@@ -12,6 +12,8 @@ from eznas.spaces.initialise import Scheme
 
 N_STAGES: Final = 3
 """Of every cell-based search space here: each stage has twice the channels and half the resolution of the last."""
+Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+"""Logits of a network."""
 
 Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 """Number of logits."""

@@ -9,7 +9,7 @@ import pytest
 
 from eznas.evaluation import ShardExecutor, make_plan
 from eznas.programs import parse
-from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
+from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy
 from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, pack
 from tests.eznas.estimators.small_networks import labels, noise
@@ -36,10 +36,12 @@ def shown(index: int, *statistics: str) -> list[list[np.ndarray]]:
 
 
 @EACH
-def test_it_is_a_complete_program_of_that_name(known: KnownProgram) -> None:
+def test_it_is_a_complete_program_of_that_name(known: ProgramProxy) -> None:
     assert KNOWN_PROGRAMS[known.name] is known
     assert parse(known.program.canonical.text).canonical == known.program.canonical
-    assert known.direction in (1, -1)
+    assert known.direction == 1
+    assert known.units == ("all" if known.equals else "convolutional")
+    assert known.seed is None
     assert known.title
     assert known.source
 
@@ -49,8 +51,8 @@ def test_titles_are_distinct() -> None:
 
 
 @EACH
-def test_it_scores_small_networks_and_tells_them_apart(known: KnownProgram) -> None:
-    scores = [score(known.text, index) for index in (1462, 11, 13990)]
+def test_it_scores_small_networks_and_tells_them_apart(known: ProgramProxy) -> None:
+    scores = [score(known.program.text, index) for index in (1462, 11, 13990)]
     assert all(map(math.isfinite, scores))
     assert len(set(scores)) > 1
 
@@ -72,7 +74,7 @@ def z(x: np.ndarray) -> np.ndarray:
 )
 def test_topprog_is_the_mean_square_norm(name: str, statistic: str) -> None:
     units = shown(11, f"{statistic}.noise")
-    assert score(KNOWN_PROGRAMS[name].text, 11) == pytest.approx(np.mean([norm(t) ** 2 for (t,) in units]), rel=1e-4)
+    assert score(KNOWN_PROGRAMS[name].program.text, 11) == pytest.approx(np.mean([norm(t) ** 2 for (t,) in units]), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_enas_is_the_printed_formula(name: str, statistic: str) -> None:
     for (t,) in shown(11, f"{statistic}.perturbed"):
         exponential = np.float32(np.inf) if (n := norm(log_sigmoid(log_sigmoid(t)))) > 88.7 else np.exp(n)
         terms.append(1 / (norm(t) + exponential))
-    assert score(KNOWN_PROGRAMS[name].text, 11) == pytest.approx(np.mean(terms), rel=1e-3)
+    assert score(KNOWN_PROGRAMS[name].program.text, 11) == pytest.approx(np.mean(terms), rel=1e-3)
 
 
 def test_pnas_is_the_printed_formula() -> None:
@@ -91,4 +93,4 @@ def test_pnas_is_the_printed_formula() -> None:
     for u, v in shown(11, "activation_output_grad.perturbed", "activation_output_grad.data"):
         b = (v > 0).astype(float)
         terms.append(float(-np.sum(b * z(z(z(u)))) / len(u)))  # b ln b = 0
-    assert score(KNOWN_PROGRAMS["eznas_pnas_code"].text, 11) == pytest.approx(np.mean(terms), rel=1e-2, abs=1e-2)
+    assert score(KNOWN_PROGRAMS["eznas_pnas_code"].program.text, 11) == pytest.approx(np.mean(terms), rel=1e-2, abs=1e-2)

@@ -11,11 +11,11 @@ from eznas.errors import CaptureError
 from eznas.estimators import by_name
 from eznas.evaluation import ShardExecutor, evaluate, make_plan
 from eznas.programs import Invalid, parse
-from eznas.proxies import KNOWN_PROGRAMS, KnownProgram
+from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy
 from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, pack
 
-AS_PROGRAMS = [known for known in KNOWN_PROGRAMS.values() if known.estimator is not None]
+AS_PROGRAMS = [known for known in KNOWN_PROGRAMS.values() if known.equals is not None]
 EACH = pytest.mark.parametrize("known", AS_PROGRAMS, ids=lambda known: known.name)
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([0, 3, 3, 1, 0, 9, 3, 1])
@@ -50,7 +50,8 @@ def _networks() -> dict[str, nn.Module]:
 NETWORKS = _networks()
 
 
-def of_program(known: KnownProgram, network: nn.Module, targets: Tensor = CLASSES) -> float | Invalid:
+def of_program(known: ProgramProxy, network: nn.Module, targets: Tensor = CLASSES) -> float | Invalid:
+    assert known.units is not None
     shown = capture(
         network, IMAGES, seed=0, statistics=known.program.layer_statistics, targets=targets, units=known.units
     )
@@ -62,24 +63,25 @@ def of_program(known: KnownProgram, network: nn.Module, targets: Tensor = CLASSE
 
 @EACH
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_program_is_the_direct_definition(known: KnownProgram, name: str) -> None:
+def test_the_program_is_the_direct_definition(known: ProgramProxy, name: str) -> None:
     network = NETWORKS[name]
-    assert known.estimator is not None
-    direct = by_name(known.estimator)(network, IMAGES, CLASSES)
+    assert known.equals is not None
+    direct = by_name(known.equals)(network, IMAGES, CLASSES)
     assert of_program(known, network) == pytest.approx(direct, rel=2e-5)
+    assert known.score(network, IMAGES, CLASSES) == of_program(known, network)
 
 
 @EACH
-def test_it_has_the_direction_of_the_estimator(known: KnownProgram) -> None:
-    assert known.estimator is not None
-    assert known.direction == by_name(known.estimator).direction
-    assert known.program.needs_classes == by_name(known.estimator).needs_targets
+def test_it_has_the_direction_of_the_estimator(known: ProgramProxy) -> None:
+    assert known.equals is not None
+    assert known.direction == by_name(known.equals).direction
+    assert known.program.needs_classes == by_name(known.equals).needs_targets
 
 
 def test_the_second_form_of_epe_nas_is_a_program_too() -> None:
     """On a network of 120 classes."""
     network = build_network(nb201.from_index(6111), nb201.Settings(n_classes=120), seed=2)
-    text = KNOWN_PROGRAMS["epe_nas_program"].text.replace("class_separation", "class_separation_spread")
+    text = KNOWN_PROGRAMS["epe_nas_program"].program.text.replace("class_separation", "class_separation_spread")
     program = parse(text)
     shown = capture(network, IMAGES, seed=0, statistics=program.layer_statistics, targets=CLASSES * 12, units="all")
     assert evaluate(program, shown) == pytest.approx(by_name("epe_nas")(network, IMAGES, CLASSES * 12), rel=1e-4)
@@ -96,7 +98,7 @@ def test_naswot_over_units_is_naswot_where_every_relu_leads_to_a_convolution() -
 
 
 @pytest.mark.parametrize("known", [known for known in AS_PROGRAMS if known.program.needs_classes], ids=lambda k: k.name)
-def test_classes_that_lack_or_do_not_exist_are_refused_in_a_sentence(known: KnownProgram) -> None:
+def test_classes_that_lack_or_do_not_exist_are_refused_in_a_sentence(known: ProgramProxy) -> None:
     network = NETWORKS["nb201 0"]
     if known.program.layer_statistics == ("convolution_input_grad.data",):
         return  # reads which images share a class, whatever its number
