@@ -6,7 +6,7 @@ Training times, where they are recorded, are known by data set and epochs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -126,6 +126,14 @@ class Benchmark:
     def _positions(self) -> Mapping[Architecture, int]:
         return {arch: position for position, arch in enumerate(self.architectures)}
 
+    def _position(self, arch: Architecture) -> int:
+        if arch not in self._positions:
+            raise BenchmarkError(
+                f"Architecture {shown(arch.spec)} of space {arch.space!r} is not one of the {len(self.architectures)} "
+                f"architectures of benchmark {self.name!r}; pick from its list."
+            )
+        return self._positions[arch]
+
     @property
     def space(self) -> str:
         """Name of the search space of all architectures."""
@@ -172,17 +180,24 @@ class Benchmark:
                 f"Benchmark {self.name!r} has no {self.describe(column)} accuracies; it has: "
                 f"{', '.join(map(self.describe, self.tables)) or 'none at all'}; ask for one of these."
             )
-        try:
-            positions = [self._positions[arch] for arch in archs]
-        except KeyError as error:
-            arch = error.args[0]
-            raise BenchmarkError(
-                f"Architecture {shown(arch.spec)} of space {arch.space!r} is not one of the {len(self.architectures)} "
-                f"architectures of benchmark {self.name!r}; pick from its list."
-            ) from None
+        positions = [self._position(arch) for arch in archs]
         accuracies: npt.NDArray[np.float64] = self.tables[column][np.array(positions, dtype=np.intp)]
         return accuracies
 
+    def of(self, archs: Sequence[Architecture]) -> Benchmark:
+        """The benchmark of some of its architectures, with all that is recorded of them.
+
+        Raises:
+            BenchmarkError: if there is none, or one is not of this benchmark.
+        """
+        places = np.array([self._position(arch) for arch in archs], dtype=np.intp)
+        return replace(
+            self,
+            architectures=tuple(archs),
+            tables={column: values[places] for column, values in self.tables.items()},
+            seconds={column: values[places] for column, values in self.seconds.items()},
+            functions=None if self.functions is None else tuple(self.functions[place] for place in places),
+        )
     def describe(self, column: Column) -> str:
         """A column in words: ``"cifar10 validation (200 epochs)"``, ``"own, split not stated (epochs not stated)"``."""
         dataset, split, epochs = column

@@ -77,12 +77,11 @@ class Search:
         *,
         seeds: Sequence[Program] = (),
     ) -> None:
-        grammar = Grammar(
-            PRIMITIVE_SETS[settings.primitive_set], max_size=settings.max_size, max_height=settings.max_height
-        )
+        grammar = _grammar(settings)
+        check_seeds(settings, seeds)
         self._settings = settings
         self._seed = seed
-        self._seeds = tuple(_checked_seed(program, grammar) for program in seeds)
+        self._seeds = tuple(seeds)
         self._assessor = assessor
         self._journal = journal
         self._combiner = Combiner(grammar, assessor.promise)
@@ -136,9 +135,8 @@ class Search:
         population = [state.candidates[digest] for digest in state.population]
         self._combiner.learn(state.candidates.values())
         if population:
-            kept = [program for program in self._seeds if program.digest in state.candidates]
             offspring, n_duplicates = self._variation.offspring(
-                [*(c.program for c in self._parents(population, generation)), *kept],
+                self._parents(population, generation),
                 settings.population_size,
                 rng,
                 state,
@@ -170,7 +168,7 @@ class Search:
         rng = stream(self._seed, "variation", generation)
         population = [state.candidates[digest] for digest in state.population]
         n_bred = settings.population_size // 2 if population else 0
-        parents = [c.program for c in self._parents(population, generation)] if population else []
+        parents = self._parents(population, generation) if population else []
         assessed = Assessed()
         n_duplicates = 0
         seen = _Seen(state)
@@ -195,15 +193,16 @@ class Search:
         seeds = [Offspring(program, "seed", ()) for program in self._seeds]
         return [*seeds, *(one for one in drawn if one.program.digest not in known)]
 
-    def _parents(self, population: Sequence[Candidate], generation: int) -> list[Candidate]:
-        """Winners of tournaments on correlation, one for each program of the next generation."""
+    def _parents(self, population: Sequence[Candidate], generation: int) -> list[Program]:
+        """Winners of tournaments on correlation, one for each program of the next generation, and the ranked seeds."""
         chosen = select_tournament(
             np.array([c.fitness.correlation for c in population]),
             n_selected=self._settings.population_size,
             size=self._settings.tournament_size,
             rng=stream(self._seed, "parents", generation),
         )
-        return [population[index] for index in chosen]
+        kept = [program for program in self._seeds if program.digest in self.state.candidates]
+        return [*(population[index].program for index in chosen), *kept]
 
     def _assess(self, offspring: Sequence[Offspring], generation: int) -> Assessed:
         programs = [o.program.canonical for o in offspring]
@@ -283,12 +282,22 @@ class _Seen:
         return digest in self._new or digest in self._state
 
 
-def _checked_seed(program: Program, grammar: Grammar) -> Program:
-    """A seed, if it can be varied in the language of the run.
+def _grammar(settings: EvolutionSettings) -> Grammar:
+    return Grammar(PRIMITIVE_SETS[settings.primitive_set], max_size=settings.max_size, max_height=settings.max_height)
+
+
+def check_seeds(settings: EvolutionSettings, seeds: Sequence[Program]) -> None:
+    """Refuse seeds that cannot be varied in the language of the run.
 
     Raises:
-        ConfigError: if it has words that the primitive set lacks, or is beyond the limits.
+        ConfigError: if one has words that the primitive set lacks, or is beyond the limits.
     """
+    grammar = _grammar(settings)
+    for program in seeds:
+        _check_seed(program, grammar)
+
+
+def _check_seed(program: Program, grammar: Grammar) -> None:
     words = {operator.name for operator in grammar.primitive_set.primitives}
     words |= {statistic.name for statistic in grammar.primitive_set.statistics}
     missing = [node.name for node in program.nodes if not isinstance(node, Constant) and node.name not in words]
@@ -303,4 +312,3 @@ def _checked_seed(program: Program, grammar: Grammar) -> Program:
             f"evolution.max_size and evolution.max_height allow ({grammar.max_size} and {grammar.max_height}); raise"
             " them"
         )
-    return program

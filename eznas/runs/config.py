@@ -113,6 +113,17 @@ class BenchmarkSettings(Section):
             return {**data, "name": OWN, "networks": data.get("networks") or data["name"]}
         return data
 
+    @model_validator(mode="after")
+    def _files_are_of_own_networks(self) -> BenchmarkSettings:
+        """Networks and accuracies say nothing of a known benchmark, which has its own."""
+        if not self.is_own and (self.networks or self.accuracies):
+            which = "networks" if self.networks else "accuracies"
+            raise ValueError(
+                f"{which} are named, but those of benchmark {self.name!r} are known; name both networks and accuracies "
+                f"with name = {OWN!r} (eznas evolve --networks {OWN}:module:function --accuracies FILE.csv)"
+            )
+        return self
+
     @property
     def is_own(self) -> bool:
         """Whether the networks are the user's."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eznas.conditions import IMAGE_SETS, Conditions, default_image_source
+from eznas.conditions import GIVEN, IMAGE_SETS, Batch, Conditions, default_image_source
 from eznas.errors import CaptureError, ConfigError, EznasError
 from eznas.estimators.passes import copied_state, forward
 from eznas.fitness import Covariates, quintiles
@@ -34,6 +34,7 @@ def resolved_conditions(
     datasets: Sequence[str] = (),
     family: SearchSpace[Any] | None = None,
     is_run: bool = True,
+    given: Batch | None = None,
 ) -> tuple[Conditions, tuple[str, ...]]:
     """How the settings build and excite the networks of a sample.
 
@@ -44,6 +45,7 @@ def resolved_conditions(
         datasets: whose images are the first choice.
         family: the space of networks that were handed over as objects.
         is_run: whether the networks are run at all; what is only counted takes images of any size.
+        given: images that were handed over, in place of those that the settings name.
 
     Returns:
         The conditions, and what was assumed, a sentence each.
@@ -53,11 +55,13 @@ def resolved_conditions(
         EznasError: if the images are not at hand.
     """
     settings, probe = config.settings_of(sample), config.probe_of(sample)
-    images = probe.images
+    images = GIVEN if given is not None else probe.images
     if images == "auto":
         known = [name for name in datasets if name in IMAGE_SETS]
         images = default_image_source(known[0] if known else "cifar10")
     size, channels, n_classes = probe.input_size, probe.channels, None
+    if given is not None:
+        size, channels = int(given[0].shape[-1]), int(given[0].shape[1])
     notes: list[str] = []
     if settings.space == OWN and is_run:
         fitted = Conditions(settings=settings, seed=config.seed, images=images)
@@ -74,7 +78,8 @@ def resolved_conditions(
         estimator_batch_size=config.report.baseline_batch_size,
         units=probe.units,
     )
-    return (conditions.of_family(family) if family is not None else conditions).drawn(), tuple(notes)
+    conditions = conditions.of_family(family) if family is not None else conditions
+    return conditions.drawn() if given is None else conditions.given(*given), tuple(notes)
 
 
 def _fitted(

@@ -15,9 +15,6 @@ N_STAGES: Final = 3
 Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 """Logits of a network."""
 
-Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-"""Number of logits."""
-
 
 class SpaceSettings(Form):
     """How networks of a search space are built. Every space has its own; the field ``space`` tells them apart.

@@ -22,10 +22,10 @@ from eznas.benchmarks import (
     partition,
     reporting_split,
 )
-from eznas.conditions import Conditions
+from eznas.conditions import Batch, Conditions, as_inputs, as_targets
 from eznas.errors import BenchmarkError, ConfigError, EznasError
 from eznas.fitness import Covariates, Labels
-from eznas.names import one_line, unknown
+from eznas.names import one_line, shown, unknown
 from eznas.runs.config import OWN, RunConfig, SampleSettings
 from eznas.scoring import counted, covariates_of, resolved_conditions
 from eznas.spaces import Architecture, SearchSpace, networks_named
@@ -40,6 +40,9 @@ LARGE: Final = 2_000
 FEW: Final = 150
 """Networks of a user's own below which the report is cross-fitted."""
 N_FOLDS: Final = 5
+GIVEN: Final = "given"
+"""What settings say of networks and accuracies that were handed over as objects."""
+AGAIN: Final = "hand them over again, to eznas.resume or eznas.extend"
 MIN_OWN: Final = 10
 """Fewest networks of a user's own that anything can be learnt from."""
 
@@ -206,13 +209,17 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
         families.append(family)
         notes += more
     dealt: tuple[tuple[Architecture, ...], ...] = ()
-    if len(families) == 1:
-        n_folds = _n_folds(families[0])
-        if n_folds:
-            families, dealt = _cross_fitted(families[0], n_folds, config.seed)
+    n_folds = _n_folds(families)
+    if n_folds:
+        families, dealt = _cross_fitted(families[0], n_folds, config.seed)
+        notes.append(
+            f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one of "
+            f"{n_folds} searches that did not see it, and the delivered proxy is evolved on all of them."
+        )
+        if samples[0].n_evolve or samples[0].n_select or samples[0].n_report:
             notes.append(
-                f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one "
-                f"of {n_folds} searches that did not see it, and the delivered proxy is evolved on all of them."
+                "A cross-fitted report uses all networks, so that n_evolve, n_select and n_report say nothing; "
+                "benchmark.folds = 'none' divides the networks once, as they say."
             )
     return Problem(config=config, families=tuple(families), folds=dealt, notes=tuple(notes))
 
@@ -231,13 +238,16 @@ def _family(
     datasets = _datasets(benchmark, sample)
     learn = learning_split(benchmark, datasets, sample.epochs)
     report = reporting_split(benchmark, datasets, sample.epochs)
-    conditions, more = resolved_conditions(config, sample, benchmark.architectures[:5], datasets=datasets, family=space)
-    if given is not None and given.images is not None and sample.is_own:
-        conditions = conditions.given(*given.images)
+    images = _images(given) if sample.is_own else None
+    conditions, more = resolved_conditions(
+        config, sample, benchmark.architectures[:5], datasets=datasets, family=space, given=images
+    )
     notes += more
     if sample.is_own:
         benchmark, left_out = _runnable(benchmark, conditions)
         notes += left_out
+    if space is not None:  # nothing but the space itself knows networks that were handed over
+        benchmark = replace(benchmark, functions=tuple(map(space.function, benchmark.architectures)))
     parts = partition(
         benchmark,
         _sizes(benchmark, sample),
@@ -271,7 +281,17 @@ def _own_networks(
             "Networks of your own are named by benchmark.networks (eznas evolve --networks python:module:function "
             "--accuracies FILE.csv), and nothing is named"
         )
-    return networks_named(sample.networks), None
+    if sample.networks == GIVEN:
+        raise ConfigError(f"The networks of this run were handed over as objects; {AGAIN}")
+    architectures = networks_named(sample.networks)
+    others = [arch.space for arch in architectures if arch.space != OWN]
+    if others:
+        raise ConfigError(
+            f"benchmark.networks names networks of your own, {OWN}:package.module:function, but "
+            f"{shown(sample.networks)} are of {others[0]}; set benchmark.name to a benchmark of that space, and leave "
+            "networks and accuracies out"
+        )
+    return architectures, None
 
 
 def _own_benchmark(sample: SampleSettings, given: Given | None, architectures: Sequence[Architecture]) -> Benchmark:
@@ -281,7 +301,29 @@ def _own_benchmark(sample: SampleSettings, given: Given | None, architectures: S
             "Accuracies of your own networks are named by benchmark.accuracies (--accuracies FILE.csv), a file with "
             "a column of names and one of accuracies for each data set, and nothing is named"
         )
+    if isinstance(source, str) and source == GIVEN:
+        raise ConfigError(f"The accuracies of this run were handed over as objects; {AGAIN}")
     return load_accuracies(Path(source) if isinstance(source, str) else source, architectures)
+
+
+def _images(given: Given | None) -> Batch | None:
+    """Images and classes that were handed over, as tensors."""
+    if given is None or given.images is None:
+        return None
+    try:
+        images, classes = given.images
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"Images are handed over as a pair of images and classes, got {type(given.images).__name__}; give "
+            "images=(images, classes)"
+        ) from None
+    inputs, targets = as_inputs(images), as_targets(classes)
+    if inputs.dim() != 4 or targets is None or targets.shape != inputs.shape[:1]:
+        raise ConfigError(
+            "Images that are handed over have shape (batch, channels, height, width), and their classes (batch,), got "
+            f"{tuple(inputs.shape)} and {None if targets is None else tuple(targets.shape)}; give one class each"
+        )
+    return inputs.float(), targets.long()
 
 
 def _datasets(benchmark: Benchmark, sample: SampleSettings) -> tuple[str, ...]:
@@ -315,7 +357,7 @@ def _runnable(benchmark: Benchmark, conditions: Conditions) -> tuple[Benchmark, 
             problems[arch] = one_line(error)
     if not problems:
         return benchmark, ()
-    kept = [position for position, arch in enumerate(benchmark.architectures) if arch not in problems]
+    kept = [arch for arch in benchmark.architectures if arch not in problems]
     first, why = next(iter(problems.items()))
     said = (
         f"{len(problems)} network(s) cannot be run on images of {conditions.channels} x {conditions.input_size} x "
@@ -323,23 +365,30 @@ def _runnable(benchmark: Benchmark, conditions: Conditions) -> tuple[Benchmark, 
     )
     if len(kept) < MIN_OWN:
         raise ConfigError(f"{said}; {len(kept)} remain, and at least {MIN_OWN} are needed: set probe.input_size")
-    return replace(
-        benchmark,
-        architectures=tuple(benchmark.architectures[position] for position in kept),
-        tables={column: values[kept] for column, values in benchmark.tables.items()},
-        seconds={column: values[kept] for column, values in benchmark.seconds.items()},
-    ), (f"{said}.",)
+    return benchmark.of(kept), (f"{said}.",)
 
 
 # --- cross-fitting ------------------------------------------------------------------------------------------------
 
 
-def _n_folds(family: Family) -> int:
-    """Folds of a cross-fitted report; 0 for none."""
-    asked = family.settings.folds
-    if asked == "auto":
-        return N_FOLDS if family.settings.name == OWN and len(family.benchmark.architectures) < FEW else 0
-    return 0 if asked == "none" else asked
+def _n_folds(families: Sequence[Family]) -> int:
+    """Folds of a cross-fitted report; 0 for none.
+
+    Raises:
+        ConfigError: if folds are asked for of several benchmarks.
+    """
+    asked = [family.settings.folds for family in families]
+    if len(families) > 1:
+        if any(isinstance(n_folds, int) for n_folds in asked):
+            raise ConfigError(
+                f"A report is cross-fitted for one benchmark alone, and {len(families)} samples are given; leave folds "
+                "out, or evolve on one"
+            )
+        return 0
+    (family,), (n_folds,) = families, asked
+    if n_folds == "auto":
+        return N_FOLDS if family.settings.is_own and len(family.benchmark.architectures) < FEW else 0
+    return 0 if n_folds == "none" else n_folds
 
 
 def _cross_fitted(family: Family, n_folds: int, seed: int) -> tuple[list[Family], tuple[tuple[Architecture, ...], ...]]:
@@ -361,16 +410,8 @@ def _evolve_and_select(
     family: Family, networks: tuple[Architecture, ...], seed: int, number: int
 ) -> tuple[tuple[Architecture, ...], tuple[Architecture, ...]]:
     """Two thirds of some networks to evolve on, a third to select on, alike in accuracy."""
-    positions = {arch: position for position, arch in enumerate(family.benchmark.architectures)}
-    places = [positions[arch] for arch in networks]
-    part = replace(
-        family.benchmark,
-        architectures=networks,
-        tables={column: values[places] for column, values in family.benchmark.tables.items()},
-        seconds={},
-    )
-    first, *others = folds(
-        part,
+    first, *_ = folds(
+        family.benchmark.of(networks),
         3,
         seed + 1 + number,
         dataset=family.datasets[0],
@@ -378,5 +419,4 @@ def _evolve_and_select(
         epochs=family.settings.epochs,
     )
     chosen = set(first)
-    del others
     return tuple(arch for arch in networks if arch not in chosen), first

@@ -6,16 +6,17 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from eznas.errors import ConfigError, RunError
-from eznas.evolution import Search, check_objectives, is_finished
+from eznas.evolution import Search, check_objectives, check_seeds, is_finished
 from eznas.fitness import objectives_named
-from eznas.programs import Program
+from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
-from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame, load_front
+from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
 from eznas.runs.config import RunConfig, changed_config, check_recorded, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.study.evaluate import StoreScores, capture_stores, make_assessor, make_evaluator
@@ -158,14 +159,15 @@ def extend(
             f"Run {old.path} has {state.generation} generations already, and so many are asked for; extend it with "
             f"--set evolution.n_generations={2 * max(state.generation, 1)}"
         )
-    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
-    archive = [] if goes_on else [candidate.program.text for candidate in hall_of_fame(state, N_ARCHIVE)]
+    archive = [] if goes_on else _fitting(settings, hall_of_fame(state))[:N_ARCHIVE]
     extends = {
         "run": old.path.resolve().name,
         "settings_digest": recorded["settings_digest"],
         "goes_on": goes_on,
-        "seeds": archive,
+        "seeds": [program.text for program in archive],
+        "n_learnt_from": 0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     }
+    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
     if goes_on:
         for name in GROWING:
             shutil.copyfile(old.path / name, folder.path / name)
@@ -177,9 +179,34 @@ N_ARCHIVE = 60
 
 
 def _same_search(before: RunConfig, after: RunConfig) -> bool:
-    """Whether programs of the two runs are assessed alike."""
-    keys = ("primitive_set", "objectives", "aggregate", "direction")
-    return all(getattr(before.evolution, key) == getattr(after.evolution, key) for key in keys)
+    """Whether programs of the two runs are assessed alike, and bred in the same language from the same seeds."""
+    keys = ("primitive_set", "objectives", "aggregate", "direction", "seeds", "max_size", "max_height")
+    samples = zip(before.all_samples, after.all_samples, strict=False)
+    return all(getattr(before.evolution, key) == getattr(after.evolution, key) for key in keys) and all(
+        one.weight == other.weight and before.probe_of(one).storage == after.probe_of(other).storage
+        for one, other in samples
+    )
+
+
+def _fitting(settings: RunConfig, archive: Sequence[Candidate]) -> list[Program]:
+    """The programs of an archive that the language and the limits of a run allow."""
+    found = []
+    for candidate in archive:
+        with suppress(ConfigError):
+            check_seeds(settings.evolution, [candidate.program])
+            found.append(candidate.program)
+    return found
+
+
+def _n_learnt_from(recorded: Mapping[str, Any], problem: Problem) -> int:
+    """Networks to report on that the extended run evolved or selected on."""
+    learnt = {
+        spec
+        for sample in recorded.get("samples", [])
+        for part in ("evolve", "select")
+        for spec in sample["networks"][part]
+    }
+    return sum(arch.spec in learnt for family in problem.families for arch in family.networks("report"))
 
 
 def _begun(
@@ -212,10 +239,13 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
     if _is_complete(folder):
         Journal(folder, config.checkpoints).load()  # refuses one that was changed
         return Study(folder.path)
-    seeds = _seeds(config, folder)
+    extends = folder.read_json("manifest.json").get("extends", {})
+    problem = _with_notes(problem, extends)
+    named = [_seed(text) for text in config.evolution.seeds]
+    archive = [parse(text) for text in extends.get("seeds", [])]
     with single_threaded(), _pool(machine, observer) as pool:
-        job = _Job(problem, machine, observer, pool, should_stop, seeds)
-        state = job.search(folder, problem, "Evolving")
+        job = _Job(problem, machine, observer, pool, should_stop, named)
+        state = job.search(folder, problem, "Evolving", archive)
         if not is_finished(config.evolution, state):
             return Study(folder.path)
         results: list[FoldResult] = []
@@ -253,21 +283,28 @@ class _Job:
         observer: Observer,
         pool: Pool,
         should_stop: ShouldStop,
-        seeds: tuple[Program, ...],
+        seeds: Sequence[Program],
     ) -> None:
         self._problem, self._machine, self._observer, self._pool = problem, machine, observer, pool
         self._should_stop, self._seeds = should_stop, seeds
         self._stores: Any = None
 
-    def search(self, folder: RunFolder, problem: Problem, stage: str) -> SearchState:
-        """One search, from where its folder says; finished, unless it was asked to stop."""
+    def search(
+        self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()
+    ) -> SearchState:
+        """One search, from where its folder says; finished, unless it was asked to stop.
+
+        It starts from the seeds that the settings name, and from the archive of another run, if it is given one. The
+        searches of a cross-fitted report are given none: such an archive knows the networks that they must not see.
+        """
         settings = problem.config.evolution
         journal = Journal(folder, problem.config.checkpoints)
         state = journal.load()
         if is_finished(settings, state):
             return state
         assessor = make_assessor(problem, self._evaluator())
-        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=self._seeds)
+        seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds)
         self._observer.stage(stage)
         return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
 
@@ -302,8 +339,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     """The problem, with everything checked that would stop the run later."""
     for name in settings.report.baselines:
         published_proxy(name)
-    for text in settings.evolution.seeds:
-        _seed(text)
+    check_seeds(settings.evolution, [_seed(text) for text in settings.evolution.seeds])
     problem = prepare(settings, given)
     check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
     for note in problem.notes:
@@ -336,11 +372,16 @@ def _with_given(settings: RunConfig, networks: Any, accuracies: Any, images: Any
     )
 
 
-def _seeds(config: RunConfig, folder: RunFolder) -> tuple[Program, ...]:
-    """Programs that the search starts from: those the settings name, and the archive of a run that it extends."""
-    extends = folder.read_json("manifest.json").get("extends", {})
-    texts = [*config.evolution.seeds, *extends.get("seeds", [])]
-    return tuple({program.digest: program for program in map(_seed, texts)}.values())
+def _with_notes(problem: Problem, extends: Mapping[str, Any]) -> Problem:
+    """The problem, with what a reader must know of the run that this one extends."""
+    n_learnt_from = int(extends.get("n_learnt_from", 0))
+    if not n_learnt_from:
+        return problem
+    note = (
+        f"Run {extends['run']}, whose best programs this run starts from, learnt from {n_learnt_from} of the networks "
+        "that are reported on."
+    )
+    return replace(problem, notes=(*problem.notes, note))
 
 
 def _seed(text: str) -> Program:

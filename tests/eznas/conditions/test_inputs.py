@@ -91,5 +91,5 @@ def test_pixels_are_refused_in_one_sentence(proxy: Any, pixels: Tensor, network:
 @pytest.mark.parametrize("batch", [[[1.0], [2.0, 3.0]], "images", [object()], {"x": 1}, [torch.ones(2), torch.ones(3)]])
 def test_what_is_no_array_is_refused_in_one_sentence(batch: Any, network: nn.Module) -> None:
     for proxy in (by_name("naswot"), UNLABELLED, aggregate()):
-        with pytest.raises(ConfigError, match="^The images must be a tensor or an array of shape"):
+        with pytest.raises(ConfigError, match=r"^The images must be a tensor or an array of shape"):
             proxy.outcome(network, batch, CLASSES)

@@ -74,7 +74,8 @@ def z(x: np.ndarray) -> np.ndarray:
 )
 def test_topprog_is_the_mean_square_norm(name: str, statistic: str) -> None:
     units = shown(11, f"{statistic}.noise")
-    assert score(KNOWN_PROGRAMS[name].program.text, 11) == pytest.approx(np.mean([norm(t) ** 2 for (t,) in units]), rel=1e-4)
+    expected = np.mean([norm(t) ** 2 for (t,) in units])
+    assert score(KNOWN_PROGRAMS[name].program.text, 11) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,4 +94,5 @@ def test_pnas_is_the_printed_formula() -> None:
     for u, v in shown(11, "activation_output_grad.perturbed", "activation_output_grad.data"):
         b = (v > 0).astype(float)
         terms.append(float(-np.sum(b * z(z(z(u)))) / len(u)))  # b ln b = 0
-    assert score(KNOWN_PROGRAMS["eznas_pnas_code"].program.text, 11) == pytest.approx(np.mean(terms), rel=1e-2, abs=1e-2)
+    found = score(KNOWN_PROGRAMS["eznas_pnas_code"].program.text, 11)
+    assert found == pytest.approx(np.mean(terms), rel=1e-2, abs=1e-2)
