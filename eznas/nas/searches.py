@@ -65,7 +65,7 @@ class Budget:
         if not is_recorded and self.evaluations is None:
             raise ConfigError(
                 f"A budget of {self.seconds:g} seconds needs recorded training times, but there are none of "
-                f"{table.describe_fitness(training)}; add them to the accuracy table (see the README), or count "
+                f"{table.describe_fitness(training)}; add them to the accuracy table (see docs/data.md), or count "
                 "trainings with --evaluations"
             )
         return is_recorded

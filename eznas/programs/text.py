@@ -117,4 +117,4 @@ def _shown(name: str) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else "; see the README for the vocabulary"
+    return f"; did you mean {near!r}?" if near else "; see docs/language.md for the vocabulary"

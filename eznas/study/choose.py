@@ -55,7 +55,7 @@ def fitness_on_selection(
 def choose_front(
     candidates: Sequence[Candidate], selected: Sequence[Fitness | Unrankable], size: int
 ) -> tuple[list[Candidate], str]:
-    """Non-dominated programs by the objectives on the selection networks, best first, and the id of the best.
+    """Non-dominated programs by the run's objectives on the selection networks, best first, and the id of the best.
 
     Of a larger front those stay that show what a smaller or cheaper program gives up: evenly over the front of
     correlation against size, then over the rest; programs that rank no better than chance never.
@@ -66,12 +66,13 @@ def choose_front(
     ranked = [(c, f) for c, f in zip(candidates, selected, strict=True) if isinstance(f, Fitness)]
     if not ranked:
         raise RunError("No evolved program could be ranked on the selection networks; evolve on more networks")
-    objectives = np.array([(f.correlation, -float(f.size), -f.cost) for _, f in ranked])
+    objectives = np.array([f.values for _, f in ranked])
+    against_size = np.array([(f.correlation, -float(f.size)) for _, f in ranked])
     order = sorted(
         non_dominated(objectives), key=lambda i: (-ranked[i][1].correlation, ranked[i][1].size, ranked[i][0].id)
     )
     useful = [i for i in order if ranked[i][1].correlation > 0] or order[:1]
-    by_size = non_dominated(objectives[useful][:, :2])
+    by_size = non_dominated(against_size[useful])
     trade = [useful[i] for i in sorted(by_size)]
     rest = [i for i in useful if i not in trade]
     kept = _thinned(trade, size)
