@@ -4,6 +4,7 @@
 use.
 """
 
+from primitives.aspects import Aspect
 from primitives.primitive import Layers, Primitive, ShapeError, primitive
 from primitives.sets import EXTENDED, LABELLED, PAPER, PRIMITIVE_SETS, PRIMITIVES, PrimitiveSet
 from primitives.statistics import (
@@ -36,7 +37,7 @@ from primitives.types import (
 __all__ = [
     "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LABELLED", "LABELLED_STATISTICS", "LAYER_KERNEL",
     "LAYER_SCALAR", "LAYER_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION",
-    "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "LanguageTypeError", "Layers",
+    "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "STATISTICS", "TYPES", "WEIGHT", "Aspect", "LanguageTypeError", "Layers",
     "Level", "Primitive", "PrimitiveSet", "Probe", "Quantity", "ShapeError", "Signature", "Sort", "Statistic", "Type",
     "primitive",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from primitives.aspects import Aspect
+from primitives.elementwise import log
 from primitives.numerics import LOG_FLOOR, count_layers, per_item, segment_extreme, segment_sum
 from primitives.primitive import Layers, primitive
 from primitives.types import LAYER_SCALAR, NETWORK_SCALAR, PER_LAYER, PerNetwork
@@ -114,6 +116,8 @@ def depth_weighted_mean_layers(x: Float[Tensor, "n_layers *s"], layers: Layers) 
     precedence=12,
     is_aggregation=True,
     passes=0.0,
+    sees=Aspect.MAGNITUDES,
+    merges=(sum_layers, log),
 )
 def log_sum_layers(x: Float[Tensor, " n_layers"], layers: Layers) -> Float[Tensor, " n_networks"]:
     """Sum of ``ln(|x| + LOG_FLOOR)`` over the layers of each network, the form of Zen and ZiCo."""
@@ -127,6 +131,8 @@ def log_sum_layers(x: Float[Tensor, " n_layers"], layers: Layers) -> Float[Tenso
     latex=r"\mathrm{{sd}}_\ell\left({0}\right)",
     is_aggregation=True,
     passes=0.0,
+    sees=Aspect.UP_TO_SIGN,
+    non_negative=True,
 )
 def spread_layers(x: Float[Tensor, " n_layers"], layers: Layers) -> Float[Tensor, " n_networks"]:
     """Population standard deviation over the layers of each network; NaN for a network without layers."""

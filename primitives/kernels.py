@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from primitives.aspects import Aspect
 from primitives.numerics import (
     DIVISION_FLOOR,
     LOG_FLOOR,
@@ -33,14 +34,20 @@ from primitives.types import (
 )
 
 
-@primitive("gram_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{gram}}\left({0}\right)", passes=2.0)
+@primitive(
+    "gram_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{gram}}\left({0}\right)", passes=2.0,
+    sees=Aspect.UP_TO_SIGN,
+)  # fmt: skip
 def gram_kernel(x: Float[Tensor, "n batch *s"]) -> Float[Tensor, "n batch batch"]:
     """Mean product of the entries of each pair of samples."""
     x = rows(x)
     return row_products(x) / x.shape[2]
 
 
-@primitive("agreement_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{agree}}\left({0}\right)", passes=4.0)
+@primitive(
+    "agreement_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{agree}}\left({0}\right)", passes=4.0,
+    sees=Aspect.POSITIVES, bitwise=True,
+)  # fmt: skip
 def agreement_kernel(x: Float[Tensor, "n batch *s"]) -> Float[Tensor, "n batch batch"]:
     """Number of entries whose indicators [x > 0] agree between each pair of samples.
 
@@ -52,14 +59,18 @@ def agreement_kernel(x: Float[Tensor, "n batch *s"]) -> Float[Tensor, "n batch b
     return positive.shape[2] - counts[:, :, None] - counts[:, None, :] + 2.0 * both
 
 
-@primitive("correlation_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{corr}}\left({0}\right)", passes=5.0)
+@primitive(
+    "correlation_kernel", (ACTIVATION,), LAYER_KERNEL, latex=r"\mathrm{{corr}}\left({0}\right)", passes=5.0,
+    sees=Aspect.UP_TO_SIGN,
+)  # fmt: skip
 def correlation_kernel(x: Float[Tensor, "n batch *s"]) -> Float[Tensor, "n batch batch"]:
     """Pearson correlation between each pair of samples; 0 with a sample of zeros."""
     return row_cosines(centred_rows(rows(x)))
 
 
 @primitive(
-    "channel_covariance", (OUTPUT_ACTIVATION,), CHANNEL_KERNEL, latex=r"\mathrm{{cov}}_c\left({0}\right)", passes=5.0
+    "channel_covariance", (OUTPUT_ACTIVATION,), CHANNEL_KERNEL, latex=r"\mathrm{{cov}}_c\left({0}\right)", passes=5.0,
+    sees=Aspect.UP_TO_SIGN,
 )  # fmt: skip
 def channel_covariance(x: Float[Tensor, "n batch channels *s"]) -> Float[Tensor, "n channels channels"]:
     """Population covariance between each pair of output channels over samples and positions.
@@ -70,15 +81,19 @@ def channel_covariance(x: Float[Tensor, "n batch channels *s"]) -> Float[Tensor,
     return row_products(by_channel) / by_channel.shape[2]
 
 
-@primitive("filter_correlation", (WEIGHT,), CHANNEL_KERNEL, latex=r"\mathrm{{corr}}_f\left({0}\right)", passes=5.0)
+@primitive(
+    "filter_correlation", (WEIGHT,), CHANNEL_KERNEL, latex=r"\mathrm{{corr}}_f\left({0}\right)", passes=5.0,
+    sees=Aspect.UP_TO_SIGN,
+)  # fmt: skip
 def filter_correlation(x: Float[Tensor, "n out *s"]) -> Float[Tensor, "n out out"]:
     """Pearson correlation between each pair of filters of a weight (or of its gradient)."""
     return row_cosines(centred_rows(rows(x)))
 
 
 @primitive(
-    "log_abs_determinant", (KERNEL,), ScalarOf(KERNEL), latex=r"\ln\left|\det\left({0}\right)\right|", passes=8.0
-)
+    "log_abs_determinant", (KERNEL,), ScalarOf(KERNEL), latex=r"\ln\left|\det\left({0}\right)\right|", passes=8.0,
+    sees=Aspect.UP_TO_SIGN,
+)  # fmt: skip
 def log_abs_determinant(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     """Log of the absolute determinant, in nats; -inf if singular (the evaluator reports it as `Invalid`).
 
@@ -97,7 +112,10 @@ def spectral_score(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     return -(values.log() + 1.0 / values).sum(dim=1).to(x.dtype)
 
 
-@primitive("spectral_entropy", (KERNEL,), ScalarOf(KERNEL), latex=r"H\left({0}\right)", passes=20.0)
+@primitive(
+    "spectral_entropy", (KERNEL,), ScalarOf(KERNEL), latex=r"H\left({0}\right)", passes=20.0,
+    sees=Aspect.UP_TO_SIGN,
+)  # fmt: skip
 def spectral_entropy(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     """Entropy of the normalised eigenvalue magnitudes, in nats; 0 for the zero kernel.
 
@@ -109,7 +127,10 @@ def spectral_entropy(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     return -(shares * (shares + LOG_FLOOR).log()).sum(dim=1).to(x.dtype)
 
 
-@primitive("condition_number", (KERNEL,), ScalarOf(KERNEL), latex=r"\kappa\left({0}\right)", passes=20.0)
+@primitive(
+    "condition_number", (KERNEL,), ScalarOf(KERNEL), latex=r"\kappa\left({0}\right)", passes=20.0,
+    sees=Aspect.UP_TO_SIGN, non_negative=True,
+)  # fmt: skip
 def condition_number(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     """Largest over smallest eigenvalue magnitude, each raised by `SPECTRUM_FLOOR`."""
     magnitudes = spectrum(x).abs() + SPECTRUM_FLOOR
@@ -128,6 +149,8 @@ def trace(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     ScalarOf(KERNEL),
     latex=r"\overline{{\left|\mathrm{{off}}\left({0}\right)\right|}}",
     passes=1.0,
+    sees=Aspect.MAGNITUDES,
+    non_negative=True,
 )
 def off_diagonal_mean_abs(x: Float[Tensor, "n d d"]) -> Float[Tensor, " n"]:
     """Mean magnitude of the entries off the diagonal; 0 for a 1 x 1 kernel."""

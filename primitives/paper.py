@@ -27,6 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from primitives.aspects import Aspect
 from primitives.elementwise import absolute, exp, heaviside, relu, sigmoid, sign, square
 from primitives.numerics import each_alike, flat, general_spectrum, is_above, products, row_products, rows, spectrum
 from primitives.primitive import ShapeError, primitive
@@ -103,7 +104,9 @@ def matmul(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor
     return product.squeeze(-1 if column else -2) if row else product
 
 
-@primitive("less", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} < {1}\right]")
+@primitive(
+    "less", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} < {1}\right]", non_negative=True
+)
 def less(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """1 where x < y, else 0, with broadcasting.
 
@@ -114,7 +117,9 @@ def less(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, 
     return torch.lt(x, y, out=_empty_for(x, y))
 
 
-@primitive("greater", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} > {1}\right]")
+@primitive(
+    "greater", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} > {1}\right]", non_negative=True
+)
 def greater(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """1 where x > y, else 0, with broadcasting.
 
@@ -125,7 +130,10 @@ def greater(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tenso
     return torch.gt(x, y, out=_empty_for(x, y))
 
 
-@primitive("equal", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} = {1}\right]", commutative=True)
+@primitive(
+    "equal", (ANY_LAYER, ANY_LAYER_TOO), DYNAMIC, latex=r"\mathbf{{1}}\left[{0} = {1}\right]", commutative=True,
+    non_negative=True,
+)  # fmt: skip
 def equal(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """1 where x = y, else 0, with broadcasting.
 
@@ -142,7 +150,7 @@ def log_positive(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     return torch.where(x <= 0, torch.ones_like(x), x).log()
 
 
-@primitive("abs_log", (ELEMENTWISE,), ELEMENTWISE, latex=r"\left|\ln {0}\right|", passes=5.0)
+@primitive("abs_log", (ELEMENTWISE,), ELEMENTWISE, latex=r"\left|\ln {0}\right|", passes=5.0, non_negative=True)
 def abs_log(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """|ln x|; 0 where x = 0, NaN where x < 0 (operator 8)."""
     return torch.where(x == 0, torch.ones_like(x), x).log().abs()
@@ -166,7 +174,10 @@ def invert(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     return 1.0 / x
 
 
-@primitive("element_norm", (ANY_LAYER,), LAYER_SCALAR, latex=r"\left\|{0}\right\|_F", passes=2.0)
+@primitive(
+    "element_norm", (ANY_LAYER,), LAYER_SCALAR, latex=r"\left\|{0}\right\|_F", passes=2.0,
+    sees=Aspect.MAGNITUDES, non_negative=True,
+)  # fmt: skip
 def element_norm(x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """Square root of the sum of squares over all entries (operator 18, ``frobenius_norm`` of any value)."""
     return torch.linalg.vector_norm(flat(x), dim=1)
@@ -239,7 +250,10 @@ def element_mean(x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     return flat(x).mean(dim=1)
 
 
-@primitive("element_mean_abs", (ANY_LAYER,), LAYER_SCALAR, latex=r"\overline{{\left|{0}\right|}}", passes=2.0)
+@primitive(
+    "element_mean_abs", (ANY_LAYER,), LAYER_SCALAR, latex=r"\overline{{\left|{0}\right|}}", passes=2.0,
+    sees=Aspect.MAGNITUDES, non_negative=True, merges=(element_mean, absolute),
+)  # fmt: skip
 def element_mean_abs(x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """Mean magnitude over all entries (operator 24)."""
     return flat(x).abs().mean(dim=1)
@@ -252,6 +266,7 @@ def element_mean_abs(x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     latex=r"\mathrm{{ham}}\left({0}, {1}\right)",
     commutative=True,
     passes=4.0,
+    non_negative=True,
 )
 def hamming(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """Number of positions at which [x > 0] and [y > 0] differ, both flattened (operator 25).
@@ -304,7 +319,9 @@ def cosine_similarity(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."]) -> F
     return torch.nn.functional.cosine_similarity(x, y, dim=2).sum(dim=1)
 
 
-@primitive("softmax", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathrm{{softmax}}\left({0}\right)", passes=6.0)
+@primitive(
+    "softmax", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathrm{{softmax}}\left({0}\right)", passes=6.0, non_negative=True
+)
 def softmax(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """Softmax along the axis older torch chose by itself (operator 28).
 
@@ -317,31 +334,43 @@ def softmax(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     return x.movedim(axis, -1).softmax(dim=-1).movedim(-1, axis)  # along another axis, rounding depends on the stack
 
 
-@primitive("ones_like", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left({0}\right)", passes=0.5)
+@primitive(
+    "ones_like", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left({0}\right)", passes=0.5,
+    sees=Aspect.SHAPE, non_negative=True,
+)  # fmt: skip
 def ones_like(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """Ones of the same shape (operator 30)."""
     return torch.ones_like(x)
 
 
-@primitive("zeros_like", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{0}}\left({0}\right)", passes=0.5)
+@primitive(
+    "zeros_like", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{0}}\left({0}\right)", passes=0.5,
+    sees=Aspect.SHAPE, non_negative=True,
+)  # fmt: skip
 def zeros_like(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """Zeros of the same shape (operator 31)."""
     return torch.zeros_like(x)
 
 
-@primitive("positive", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left[{0} > 0\right]")
+@primitive(
+    "positive", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left[{0} > 0\right]",
+    sees=Aspect.POSITIVES, non_negative=True,
+)  # fmt: skip
 def positive(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """1 where x > 0, else 0 (operator 32)."""
     return is_above(x)
 
 
-@primitive("negative", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left[{0} < 0\right]")
+@primitive("negative", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathbf{{1}}\left[{0} < 0\right]", non_negative=True)
 def negative(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
     """1 where x < 0, else 0 (operator 33)."""
     return is_above(-x)
 
 
-@primitive("element_count", (ANY_LAYER,), LAYER_SCALAR, latex=r"\#\left({0}\right)", passes=0.0)
+@primitive(
+    "element_count", (ANY_LAYER,), LAYER_SCALAR, latex=r"\#\left({0}\right)", passes=0.0,
+    sees=Aspect.SHAPE, non_negative=True,
+)  # fmt: skip
 def element_count(x: Float[Tensor, "n ..."]) -> Float[Tensor, " n"]:
     """Number of entries (operator 34)."""
     return x.new_full((x.shape[0],), float(flat(x).shape[1]))

@@ -121,6 +121,11 @@ class Signature:
     inputs: tuple[Input, ...]
     output: Output
 
+    @property
+    def is_map(self) -> bool:
+        """Whether the result has the type, and with it the shape, of the one argument."""
+        return self.inputs == (self.output,) and self.output is not DYNAMIC
+
     def resolve(self, arguments: Sequence[Type], *, name: str) -> Type:
         """Result type for the given argument types.
 

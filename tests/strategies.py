@@ -1,14 +1,11 @@
-"""Random programs and values for tests: seeded generators, and hypothesis strategies on top of them."""
+"""Random programs for tests: seeded generators, and hypothesis strategies on top of them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
 from eznas.programs import Constant, Node, Program
 from eznas.randomness import stream
@@ -22,7 +19,6 @@ from primitives import (
     Level,
     Primitive,
     PrimitiveSet,
-    Sort,
     Type,
 )
 
@@ -44,26 +40,6 @@ def programs(primitive_set: PrimitiveSet = EXTENDED, *, max_height: int = 7) -> 
 def any_programs() -> st.SearchStrategy[Program]:
     """Complete programs of any primitive set."""
     return programs(EXTENDED) | programs(PAPER) | programs(LABELLED)
-
-
-SHAPES: Mapping[Sort, tuple[int, ...]] = {
-    Sort.INPUT_ACTIVATION: (3, 4, 5, 5),
-    Sort.OUTPUT_ACTIVATION: (3, 6, 3, 3),
-    Sort.WEIGHT: (6, 4, 3, 3),
-    Sort.SAMPLE_KERNEL: (3, 3),
-    Sort.CHANNEL_KERNEL: (4, 4),
-    Sort.SCALAR: (),
-    Sort.DYNAMIC: (2, 4, 4),
-}
-"""One small shape per sort, without the leading axis; all differ, so that mixing them up is an error."""
-
-
-def random_value(type_: Type, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(n, ...) ordinary value of a type: normal entries; kernels symmetric and positive definite."""
-    x = torch.randn((n, *SHAPES[type_.sort]), generator=generator, dtype=torch.float64)
-    if type_.sort in (Sort.SAMPLE_KERNEL, Sort.CHANNEL_KERNEL):
-        x = x @ x.mT + torch.eye(x.shape[-1], dtype=torch.float64)
-    return x.to(dtype)
 
 
 def _random_program(primitive_set: PrimitiveSet, rng: np.random.Generator, max_height: int) -> Program:

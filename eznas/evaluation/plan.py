@@ -50,7 +50,7 @@ class Plan:
 def make_plan(programs: Sequence[Program]) -> Plan:
     """The graph of a population; programs that differ only in the order of commuting arguments share everything.
 
-    So do those that differ by what cannot change a result, such as two changes of sign; see `IGNORED`.
+    So do those that differ by what cannot change a result, such as two changes of sign, as their operators declare.
 
     Raises:
         ProgramError: if a program is not complete.
@@ -76,32 +76,18 @@ def _without_dead_steps(steps: Sequence[Step], roots: Sequence[int]) -> Plan:
     return Plan(tuple(kept), tuple(place[root] for root in roots))
 
 
-_SIGN = ("abs", "negate")
-_POSITIVE = ("relu", "sign", "heaviside")
-IGNORED = {
-    "abs": _SIGN, "square": _SIGN, "sqrt": _SIGN, "log": _SIGN, "mean_abs": _SIGN, "frobenius_norm": _SIGN,
-    "row_share_dead": _SIGN, "relu": ("relu",), "sign": ("sign",), "heaviside": _POSITIVE,
-    "share_positive": _POSITIVE, "agreement_kernel": _POSITIVE,
-}  # fmt: skip
-"""By operator: those that change nothing, to the last bit, when they are applied to its argument first."""
-INVERSES = {"negate": "negate"}
-"""By operator: the one that it undoes."""
-IDEMPOTENT = frozenset(("maximum", "minimum"))
-"""Operators whose result of two equal arguments is that argument."""
-
-
-def _relevant(steps: Sequence[Step], name: str, argument: int) -> int:
+def _relevant(steps: Sequence[Step], operator: Primitive, argument: int) -> int:
     """The step an operator may read instead of an argument, because it ignores what was done last."""
-    while steps[argument].node.name in IGNORED.get(name, ()):
+    while isinstance(node := steps[argument].node, Primitive) and operator.ignores(node, exactly=True):
         (argument,) = steps[argument].arguments
     return argument
 
 
-def _same(steps: Sequence[Step], name: str, arguments: tuple[int, ...]) -> int | None:
+def _same(steps: Sequence[Step], operator: Primitive, arguments: tuple[int, ...]) -> int | None:
     """The earlier step that is the result of an operator already, whatever the values."""
-    if name in IDEMPOTENT and len(set(arguments)) == 1:
+    if operator.idempotent and len(set(arguments)) == 1:
         return arguments[0]
-    if name in INVERSES and steps[arguments[0]].node.name == INVERSES[name]:
+    if operator.involution and steps[arguments[0]].node == operator:
         return steps[arguments[0]].arguments[0]
     return None
 
@@ -112,8 +98,8 @@ def _intern(program: Program, steps: list[Step], index_of: dict[bytes, int]) -> 
         node = program.nodes[position]
         arguments = tuple(stack.pop() for _ in range(node.arity)) if isinstance(node, Primitive) else ()
         if isinstance(node, Primitive):
-            arguments = tuple(_relevant(steps, node.name, argument) for argument in arguments)
-            same = _same(steps, node.name, arguments)
+            arguments = tuple(_relevant(steps, node, argument) for argument in arguments)
+            same = _same(steps, node, arguments)
             if same is not None:
                 stack.append(same)
                 continue

@@ -28,9 +28,7 @@ MAX_PARTNER_SIZE: Final = 12
 MIN_PARTNER_CORRELATION: Final = 0.1
 """Least correlation of a partner alone; below, it is noise far more often than a complement."""
 BENT_SHARE: Final = 0.4
-"""Of the partners, the share that first passes through an operator of `BENDS`."""
-BENDS: Final = ("sqrt", "square")
-"""Under a product, powers are the weights of a partner."""
+"""Of the partners, the share that first passes through a power: under a product, that is the weight of a partner."""
 
 Promise = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
 """(n_programs, n_networks) scores to (n_programs,) figures of merit, ``-inf`` for those without."""
@@ -49,7 +47,7 @@ class Combiner:
         self._promise = promise
         ways = [p for p in grammar.productions if p.result == grammar.root and set(p.arguments) == {grammar.root}]
         self._joints = tuple(p.operator for p in ways if len(p.arguments) == 2 and grammar.is_typed)
-        self._bends = tuple(p.operator for p in ways if len(p.arguments) == 1 and p.operator.name in BENDS)
+        self._bends = tuple(p.operator for p in ways if len(p.arguments) == 1 and p.operator.power not in (None, 1.0))
         self._scores: dict[str, torch.Tensor] = {}
         self._nodes: dict[str, Nodes] = {}
         self._partners: list[str] = []

@@ -7,7 +7,6 @@ next, and two runs of one seed would differ with them; `cost` is the determinist
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -29,6 +28,7 @@ from eznas.fitness.criteria import (
 )
 from eznas.fitness.labels import FloatArray, Labels
 from eznas.fitness.ranks import batched_tau, spearman_batch
+from eznas.names import nearest
 from eznas.programs import Program, cost
 from primitives import STATISTICS, Probe
 
@@ -205,8 +205,8 @@ def objective_named(objective: str | Objective) -> Objective:
     if isinstance(objective, Objective):
         return objective
     if objective not in OBJECTIVES:
-        near = difflib.get_close_matches(str(objective)[:60], OBJECTIVES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(OBJECTIVES)}"
+        meant = nearest(str(objective), OBJECTIVES)
+        hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(OBJECTIVES)}"
         raise ConfigError(f"There is no objective {objective!r}; {hint}")
     return OBJECTIVES[objective]
 

@@ -16,7 +16,7 @@ import sympy
 
 from eznas.errors import ProgramError
 from eznas.programs import Constant, Node, Program, fold
-from eznas.simplification.rules import NON_NEGATIVE, merge
+from eznas.simplification.rules import merge
 from primitives import PRIMITIVE_SETS, PRIMITIVES, Level, Primitive, Sort, Statistic, Type
 from primitives.elementwise import DIVISION_EPSILON, LOG_EPSILON
 
@@ -24,9 +24,6 @@ Nodes = tuple[Node, ...]
 
 MAX_ROUNDS = 4
 """Most passes of rules and algebra over a program; each must make it smaller."""
-
-GUARDED = frozenset({"divide", "log", "sigmoid"})
-"""Operators whose closed forms carry guards; algebra is tried with these forms open and, a second time, opaque."""
 
 
 class Inexpressible(Exception):
@@ -74,7 +71,10 @@ def vocabulary(program: Program) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """A sub-program during the pass: as it stands, and as formulas of its region (open and guarded)."""
+    """A sub-program during the pass: as it stands, and as two formulas of its region.
+
+    In the first, operators that claim to be `guarded` have their closed forms; in the second they are opaque.
+    """
 
     nodes: Nodes
     forms: tuple[sympy.Expr, ...]
@@ -109,7 +109,7 @@ class _Regions:
             return self._atom((operator, *(node for a in arguments for node in self._close(a))))
         opened = operator.symbolic(*(a.forms[0] for a in arguments))
         inner = tuple(a.forms[1] for a in arguments)
-        guarded = _opaque(operator.name)(*inner) if operator.name in GUARDED else operator.symbolic(*inner)
+        guarded = _opaque(operator.name)(*inner) if operator.guarded else operator.symbolic(*inner)
         return _Term(
             (operator, *(node for a in arguments for node in a.nodes)),
             (opened, guarded),
@@ -118,7 +118,8 @@ class _Regions:
 
     def _atom(self, nodes: Nodes) -> _Term:
         program = Program(nodes)
-        is_non_negative = nodes[0].name in NON_NEGATIVE
+        root = nodes[0]
+        is_non_negative = isinstance(root, Primitive | Statistic) and root.non_negative
         symbol = sympy.Symbol(f"s_{program.digest}", real=True, nonnegative=True if is_non_negative else None)
         self.atoms.setdefault(symbol, program)
         return _Term(nodes, (symbol, symbol), 1)
@@ -208,7 +209,7 @@ class _Translator:
                 return self._apply("heaviside", formula.args[0])
         names: dict[type[sympy.Expr], str] = {sympy.Abs: "abs", sympy.sign: "sign", sympy.tanh: "tanh"}
         name = names.get(formula.func, getattr(formula.func, "__name__", ""))
-        if formula.func in names or name in GUARDED:
+        if formula.func in names or (name in PRIMITIVES and PRIMITIVES[name].guarded):
             return self._apply(name, *formula.args)
         raise Inexpressible(f"The language has no word for {formula.func}")
 

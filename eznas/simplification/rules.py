@@ -1,6 +1,6 @@
-"""Pairs of operators that one operator says alone: identities that hold for every finite value, without rounding.
+"""Pairs of operators that one operator says alone, by what the operators declare of themselves.
 
-Algebra cannot see them because reductions, kernels and aggregations are opaque to it.
+Algebra cannot see most of them because reductions, kernels and aggregations are opaque to it.
 """
 
 from __future__ import annotations
@@ -13,57 +13,8 @@ from primitives import PRIMITIVES, Primitive
 
 Nodes = tuple[Node, ...]
 
-_SAME_SIGN = ("relu", "sign", "heaviside")
-_EVERYWHERE_ALIKE = (
-    "abs", "negate", "square", "sqrt", "log", "exp", "sigmoid", "tanh", "relu", "sign", "heaviside", "standardise",
-    "log_positive", "abs_log", "z_normalise", "invert", "softmax", "ones_like", "zeros_like", "positive", "negative",
-)  # fmt: skip
-"""Unary operators whose result has the shape of their argument."""
-
-MERGED: Mapping[tuple[str, str], str] = {
-    ("mean", "abs"): "mean_abs",
-    ("mean", "heaviside"): "share_positive",
-    ("element_mean", "abs"): "element_mean_abs",
-    ("sum_layers", "log"): "log_sum_layers",
-}
+_MERGED: Mapping[tuple[Primitive, Primitive], Primitive] = {p.merges: p for p in PRIMITIVES.values() if p.merges}
 """(outer, inner) -> the one operator that does both."""
-
-SUPERFLUOUS: Mapping[str, tuple[str, ...]] = {
-    "mean_abs": ("abs", "negate"),
-    "element_mean_abs": ("abs", "negate"),
-    "frobenius_norm": ("abs", "negate"),
-    "element_norm": ("abs", "negate"),
-    "standard_deviation": ("negate",),
-    "spread_layers": ("negate",),
-    "log_sum_layers": ("abs", "negate"),
-    "share_positive": _SAME_SIGN,
-    "positive": _SAME_SIGN,
-    "agreement_kernel": _SAME_SIGN,
-    "row_share_dead": ("abs", "negate", "sign"),
-    "off_diagonal_mean_abs": ("abs", "negate"),
-    "gram_kernel": ("negate",),
-    "correlation_kernel": ("negate",),
-    "channel_covariance": ("negate",),
-    "filter_correlation": ("negate",),
-    "log_abs_determinant": ("negate",),
-    "spectral_entropy": ("negate",),
-    "condition_number": ("negate",),
-    "numel": _EVERYWHERE_ALIKE,
-    "element_count": _EVERYWHERE_ALIKE,
-    "ones_like": _EVERYWHERE_ALIKE,
-    "zeros_like": _EVERYWHERE_ALIKE,
-}
-"""Outer operator -> inner ones that it undoes the effect of, or never sees."""
-
-
-NON_NEGATIVE = frozenset({
-    "abs", "square", "sqrt", "exp", "sigmoid", "relu", "heaviside",
-    "mean_abs", "standard_deviation", "frobenius_norm", "share_positive", "numel", "row_share_dead", "condition_number",
-    "off_diagonal_mean_abs", "spread_layers", "element_norm", "element_mean_abs", "element_count", "hamming",
-    "positive", "negative", "less", "greater", "equal", "softmax", "ones_like", "zeros_like", "abs_log",
-    "parameter_count", "mac_count", "unit_count",
-})  # fmt: skip
-"""Names of operators and statistics whose values are never below zero: their magnitude is themselves."""
 
 
 def merge(program: Program, vocabulary: frozenset[str]) -> Program:
@@ -79,15 +30,15 @@ def merge(program: Program, vocabulary: frozenset[str]) -> Program:
 def _merged(operator: Primitive, arguments: tuple[Nodes, ...], vocabulary: frozenset[str]) -> Nodes:
     while len(arguments) == 1 and isinstance(inner := arguments[0][0], Primitive):
         rest = arguments[0][1:]
-        if operator.name in ("abs", "relu") and inner.name in NON_NEGATIVE:
+        if operator.is_identity_above_zero and inner.non_negative:
             return arguments[0]
-        if inner.name in SUPERFLUOUS.get(operator.name, ()):
+        if operator.symbolic is None and operator.ignores(inner, exactly=False):
             arguments = (rest,)
             continue
-        name = MERGED.get((operator.name, inner.name))
-        if name is None or name not in vocabulary or not _is_typed((PRIMITIVES[name], *rest)):
+        both = _MERGED.get((operator, inner))
+        if both is None or both.name not in vocabulary or not _is_typed((both, *rest)):
             break
-        operator, arguments = PRIMITIVES[name], (rest,)
+        operator, arguments = both, (rest,)
     return (operator, *(node for argument in arguments for node in argument))
 
 

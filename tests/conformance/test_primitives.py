@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
-import sympy
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from matplotlib.mathtext import MathTextParser
 from torch import Tensor
 
-from primitives import (
-    DYNAMIC,
-    EXTENDED,
-    LAYER_STATISTICS,
-    PAPER,
-    PRIMITIVES,
-    STATISTICS,
-    Layers,
-    Level,
-    Primitive,
-    ShapeError,
-    Sort,
-    Type,
-)
-from primitives.elementwise import DIVISION_EPSILON, LOG_EPSILON
-from primitives.numerics import DIVISION_FLOOR, LOG_FLOOR
+from eznas.testing import CHECKS
+from eznas.testing.primitives import N_LAYERS, cases, check_symmetry
+from eznas.testing.values import random_value
+from primitives import DYNAMIC, EXTENDED, LAYER_STATISTICS, PAPER, PRIMITIVES, Layers, Level, Primitive, Sort
 from primitives.primitive import table
-from tests.strategies import SHAPES, random_value
 
-N = 5
-LAYERS = Layers(torch.tensor([0, 0, 0, 2, 2]), torch.tensor([0, 1, 2, 0, 1]), 3)
 NOT_ALWAYS_FINITE = {
     "abs_log": "negative entries give NaN, as published",
     "kl_divergence": "negative second arguments give NaN, as published",
@@ -48,144 +30,33 @@ def over(operators: Iterable[Primitive]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("operator", list(operators), ids=lambda p: p.name)
 
 
-every_primitive = over(PRIMITIVES.values())
-per_layer_primitives = over(p for p in PRIMITIVES.values() if not p.is_aggregation)
-symbolic_primitives = over(p for p in PRIMITIVES.values() if p.symbolic is not None)
+UNTYPED = {p for p in PAPER.primitives if p not in EXTENDED.primitives}
+"""They may make a kernel of something else, or leave one that is not symmetric."""
 
 
-def cases(
-    operator: Primitive, dtype: torch.dtype = torch.float32
-) -> Iterator[tuple[tuple[Type, ...], Type, list[Tensor]]]:
-    """Every concrete signature of an operator with ordinary arguments; untyped shapes that do not fit are left out."""
-    generator = torch.Generator().manual_seed(7)
-    for inputs, output in operator.signature.instances():
-        arguments = [random_value(t, N, generator, dtype) for t in inputs]
-        if any(t is DYNAMIC for t in (*inputs, output)) or operator in PAPER.primitives:
-            try:
-                call(operator, arguments)
-            except (ShapeError, RuntimeError):
-                continue
-        yield inputs, output, arguments
-
-
-def call(operator: Primitive, arguments: list[Tensor], layers: Layers = LAYERS) -> Tensor:
-    return operator(*arguments, layers) if operator.is_aggregation else operator(*arguments)
-
-
-@every_primitive
-def test_has_at_least_one_case_and_a_summary(operator: Primitive) -> None:
-    assert any(True for _ in cases(operator))
-    assert operator.summary.endswith(".") or ";" in operator.summary
-    assert len(operator.summary) > 3
-
-
-@every_primitive
-def test_is_pure(operator: Primitive) -> None:
-    for _, _, arguments in cases(operator):
-        kept = [a.clone() for a in arguments]
-        first = call(operator, arguments).clone()
-        assert all(torch.equal(a, k) for a, k in zip(arguments, kept, strict=True))
-        torch.testing.assert_close(call(operator, arguments), first, rtol=0, atol=0, equal_nan=True)
-
-
-@every_primitive
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_keeps_dtype_and_device(operator: Primitive, dtype: torch.dtype) -> None:
-    for _, _, arguments in cases(operator, dtype):
-        result = call(operator, arguments)
-        assert result.dtype == dtype
-        assert result.device == arguments[0].device
-
-
-@every_primitive
-def test_result_has_the_shape_of_its_type(operator: Primitive) -> None:
-    for inputs, output, arguments in cases(operator):
-        result = call(operator, arguments)
-        n = LAYERS.n_networks if operator.is_aggregation else N
-        assert result.shape[0] == n
-        if output is not DYNAMIC:
-            assert result.ndim == 1 + len(SHAPES[output.sort]), (inputs, output)
-        if output.sort in {t.sort for t in inputs} - {Sort.DYNAMIC}:
-            assert tuple(result.shape[1:]) == SHAPES[output.sort]
-
-
-@every_primitive
-def test_kernels_are_symmetric(operator: Primitive) -> None:
-    for _, output, arguments in cases(operator):
-        if output.sort in (Sort.SAMPLE_KERNEL, Sort.CHANNEL_KERNEL):
-            result = call(operator, arguments)
-            if operator not in PAPER.primitives or operator in EXTENDED.primitives:
-                torch.testing.assert_close(result, result.mT, equal_nan=True)
+@pytest.mark.parametrize(
+    ("operator", "check"),
+    [
+        pytest.param(operator, check, id=f"{operator.name}-{check.__name__.removeprefix('check_')}")
+        for operator, check in itertools.product(PRIMITIVES.values(), CHECKS)
+        if not (operator in UNTYPED and check is check_symmetry)
+    ],
+)
+def test_keeps_its_promises(operator: Primitive, check: Callable[[Primitive], None]) -> None:
+    check(operator)
 
 
 @over(p for p in PRIMITIVES.values() if p.name not in NOT_ALWAYS_FINITE)
 def test_is_finite_on_ordinary_input(operator: Primitive) -> None:
-    layers = Layers(torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 0, 1]), 2)
-    for inputs, _, arguments in cases(operator):
-        assert call(operator, arguments, layers).isfinite().all(), inputs
+    layers = Layers.of_one_network(N_LAYERS)
+    for inputs, _, arguments in cases(operator, random_value):
+        last = (layers,) if operator.is_aggregation else ()
+        assert operator(*arguments, *last).isfinite().all(), inputs
 
 
-@per_layer_primitives
-def test_stack_of_layers_equals_a_loop_over_single_layers(operator: Primitive) -> None:
-    for _, _, arguments in cases(operator):
-        together = operator(*arguments)
-        one_by_one = torch.cat([operator(*(a[i : i + 1] for a in arguments)) for i in range(N)])
-        torch.testing.assert_close(together, one_by_one, rtol=0, atol=0, equal_nan=True)
-
-
-@per_layer_primitives
-@pytest.mark.parametrize("hole", [math.nan, math.inf], ids=str)
-def test_a_layer_that_is_not_finite_harms_no_other(operator: Primitive, hole: float) -> None:
-    for _, _, arguments in cases(operator):
-        spoilt = [a.clone() for a in arguments]
-        for argument in spoilt:
-            argument[2] = hole
-        expected, found = operator(*arguments), operator(*spoilt)
-        others = [i for i in range(N) if i != 2]
-        torch.testing.assert_close(found[others], expected[others], rtol=1e-5, atol=1e-6, equal_nan=True)
-
-
-@over(p for p in PRIMITIVES.values() if p.commutative)
-def test_commutes_if_it_says_so(operator: Primitive) -> None:
-    assert operator.arity == 2
-    for inputs, _, (x, y) in cases(operator):
-        torch.testing.assert_close(operator(x, y), operator(y, x), rtol=1e-6, atol=1e-6, equal_nan=True)
-        assert operator.signature.resolve(inputs, name="") == operator.signature.resolve(inputs[::-1], name="")
-
-
-BOUND = 40.0
-numbers = st.floats(-BOUND, BOUND) | st.sampled_from([0.0, 1e-3, -1e-3, 1e-8, -1e-8, 1e-13])
-
-
-@symbolic_primitives
-@settings(max_examples=40, deadline=None)
-@given(data=st.data())
-def test_torch_and_sympy_agree(operator: Primitive, data: st.DataObject) -> None:
-    values = [data.draw(numbers) for _ in range(operator.arity)]
-    symbols = sympy.symbols("x y", real=True)[: operator.arity]
-    form = operator.to_symbolic(*symbols)
-    exact = dict(zip(symbols, map(sympy.Float, values), strict=True))
-    exact |= {LOG_EPSILON: sympy.Float(LOG_FLOOR), DIVISION_EPSILON: sympy.Float(DIVISION_FLOOR)}
-    expected = float(form.subs(exact).evalf())
-    found = operator(*(torch.tensor([v], dtype=torch.float64) for v in values)).item()
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("text", "template"),
-    [(p.name, p.latex.format(*(rf"{{x^{{D}}_{i}}}" for i in range(p.arity)))) for p in PRIMITIVES.values()]
-    + [(s.name, s.latex) for s in STATISTICS.values()],
-)
-def test_latex_typesets(text: str, template: str) -> None:
-    width, height, *_ = MathTextParser("path").parse(f"${template}$")
-    assert min(width, height) > 0, text
-
-
-def test_names_say_what_texts_can_spell() -> None:
-    for name in (*PRIMITIVES, *STATISTICS):
-        assert name == name.lower(), name
-        assert not set(name) & set("() @"), name
-    assert not set(PRIMITIVES) & set(STATISTICS)
+def test_no_two_operators_merge_the_same_pair() -> None:
+    pairs = [operator.merges for operator in PRIMITIVES.values() if operator.merges]
+    assert len(set(pairs)) == len(pairs) > 0
 
 
 def test_a_table_refuses_two_of_one_name() -> None:
@@ -243,7 +114,7 @@ def test_division_is_exact_above_its_floor_and_zero_at_zero() -> None:
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6], ids=str)
 def test_scale_free_operators_are_scale_free(name: str, scale: float) -> None:
     operator = PRIMITIVES[name]
-    for inputs, _, arguments in cases(operator):
+    for inputs, _, arguments in cases(operator, random_value):
         if inputs[0].level is Level.LAYER:
             scaled = [a * scale for a in arguments]
             torch.testing.assert_close(operator(*scaled), operator(*arguments), rtol=1e-4, atol=1e-5)
@@ -285,7 +156,7 @@ PLAIN: dict[str, Callable[..., Tensor]] = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_reductions_and_kernels_equal_their_plain_definition(name: str) -> None:
-    for _, _, arguments in cases(PRIMITIVES[name], torch.float64):
+    for _, _, arguments in cases(PRIMITIVES[name], random_value, torch.float64):
         if name == "row_share_dead":
             arguments[0][:, 0] = 0.0
         found = PRIMITIVES[name](*arguments)

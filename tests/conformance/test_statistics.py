@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from eznas.errors import CaptureError
 from eznas.statistics import NetworkStatistics, capture, tracing
+from eznas.testing.values import SHAPES
 from primitives import (
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
@@ -23,7 +24,6 @@ from primitives import (
     Statistic,
 )
 from primitives.statistics import PAPER_PROBES
-from tests.strategies import SHAPES
 
 INPUTS = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.tensor([0, 1, 1, 2])

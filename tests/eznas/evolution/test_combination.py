@@ -118,6 +118,15 @@ def test_wholes_keep_the_limit_of_size(leaves: dict[str, np.ndarray]) -> None:
     assert list(combiner.joined(pool[-1].id, stream(1))) == []
 
 
+def test_a_partner_may_first_pass_through_a_power_that_changes_it(leaves: dict[str, np.ndarray]) -> None:
+    combiner = Combiner(GRAMMAR, promise)
+    pool = [candidate(name, values) for name, values in leaves.items()]
+    combiner.learn(pool)
+    names = {node.name for nodes, _ in combiner.joined(pool[0].id, stream(1)) for node in nodes}
+    joints = {p.operator.name for p in GRAMMAR.productions if p.operator.arity == 2}
+    assert names - joints - set(leaves) == {"sqrt", "square"}
+
+
 def test_an_untyped_language_has_no_wholes() -> None:
     grammar = Grammar(PAPER, max_size=25, max_height=8)
     program = Variation(grammar).initial(1, stream(1))[0].program
