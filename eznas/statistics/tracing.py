@@ -468,7 +468,7 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
     python_state = random.getstate()
     numpy_state = None if numpy_random is None else numpy_random.get_state()
-    kinds = (torch.Generator, random.Random)
+    kinds: tuple[Any, ...] = (torch.Generator, random.Random)
     if numpy_random is not None:
         kinds = (*kinds, numpy_random.Generator, numpy_random.RandomState)
     held = [value for module in network.modules() for value in vars(module).values() if isinstance(value, kinds)]
