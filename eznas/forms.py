@@ -91,7 +91,8 @@ def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
         return f"Unknown key {path!r} in {where}; {_hint(form, first['loc'])}{more}"
     message = one_line(first["msg"].removeprefix("Value error, "), 300)
     message = message[0].lower() + message[1:] if not message[:2].isupper() else message
-    given = "" if first["type"] in ("missing", "value_error") else f", got {shown(first['input'])}"
+    said = first["type"] in ("missing", "value_error", "union_tag_invalid")  # the message says what was given
+    given = "" if said else f", got {shown(first['input'])}"
     return f"Setting {path!r} in {where}: {message}{given}{more}" if path else f"{where}: {message}{given}{more}"
 
 

@@ -142,7 +142,8 @@ class RankAggregate:
         inputs, targets = as_inputs(inputs), as_targets(targets)
         for member in self.members:
             self._check_batch(member, inputs)
-        return self.of([member.outcome(network, inputs, targets) for member in self.members])
+        members = [m.bound(self.conditions) if isinstance(m, ProgramProxy) else m for m in self.members]
+        return self.of([member.outcome(network, inputs, targets) for member in members])
 
     def score(self, network: nn.Module, inputs: Any, targets: Any = None) -> float:
         """As `outcome`, for those who want a number.

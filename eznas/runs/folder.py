@@ -30,6 +30,7 @@ import filelock
 from eznas.digests import content_digest
 from eznas.errors import RunError
 from eznas.files import replace_file, why_not_written
+from eznas.names import shown
 from eznas.runs.config import RunConfig, changed_config, check_recorded, load_config
 
 FORMAT = "eznas-run"
@@ -67,7 +68,8 @@ class RunFolder:
         """
         folder = cls(path)
         if not (path / "manifest.json").is_file():
-            raise RunError(f"{path} is not a run folder: it has no manifest.json; eznas evolve makes one")
+            where = shown(path, 400)[1:-1]
+            raise RunError(f"{where} is not a run folder: it has no manifest.json; eznas evolve makes one")
         manifest = folder.read_json("manifest.json")
         if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
             raise RunError(

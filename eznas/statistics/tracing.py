@@ -468,7 +468,11 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
     python_state = random.getstate()
     numpy_state = None if numpy_random is None else numpy_random.get_state()
-    restored = [_restoring(value) for module in network.modules() for value in vars(module).values()]
+    kinds: tuple[Any, ...] = (torch.Generator, random.Random)
+    if numpy_random is not None:
+        kinds = (*kinds, numpy_random.Generator, numpy_random.RandomState)
+    held = [value for module in network.modules() for value in vars(module).values() if isinstance(value, kinds)]
+    restored = [_restoring(generator) for generator in held]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             random.seed(FORWARD_SEED)
@@ -487,23 +491,20 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
                 restore()
 
 
-def _restoring(value: Any) -> Callable[[], Any]:
-    """What puts a generator back to its present state; nothing, if `value` is none."""
-    numpy_random = getattr(sys.modules.get("numpy"), "random", None)
-    if isinstance(value, torch.Generator):
-        state = value.get_state()
-        return lambda: value.set_state(state)
-    if isinstance(value, random.Random):
-        held = value.getstate()
-        return lambda: value.setstate(held)
-    if numpy_random is not None and isinstance(value, numpy_random.Generator):
-        bits = value.bit_generator
-        inner = bits.state
-        return lambda: setattr(bits, "state", inner)
-    if numpy_random is not None and isinstance(value, numpy_random.RandomState):
-        legacy = value.get_state()
-        return lambda: value.set_state(legacy)
-    return lambda: None
+def _restoring(generator: Any) -> Callable[[], Any]:
+    """What puts a generator of torch, Python or NumPy back to its present state."""
+    if isinstance(generator, torch.Generator):
+        state = generator.get_state()
+        return lambda: generator.set_state(state)
+    if isinstance(generator, random.Random):
+        inner = generator.getstate()
+        return lambda: generator.setstate(inner)
+    if hasattr(generator, "bit_generator"):
+        bits = generator.bit_generator
+        position = bits.state
+        return lambda: setattr(bits, "state", position)
+    legacy = generator.get_state()
+    return lambda: generator.set_state(legacy)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 
 from eznas.errors import ArchitectureError, ConfigError
 from eznas.fitness.aggregation import Mode, sorted_reference
-from eznas.proxies import RankAggregate, Reference, aggregate_named
+from eznas.proxies import ProgramProxy, RankAggregate, Reference, aggregate_named
 from eznas.proxies.file import MAX_NETWORKS
 from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
 from eznas.scoring.resolve import own_hint
@@ -177,7 +177,7 @@ def make_aggregate(
     digest = hashlib.sha256("\n".join(arch.spec for arch in architectures).encode()).hexdigest()
     return RankAggregate(
         name=recipe.name,
-        members=request.proxies,
+        members=tuple(p.bound(request.conditions) if isinstance(p, ProgramProxy) else p for p in request.proxies),
         weights=tuple(weight for _, weight in recipe.terms),
         mode=recipe.mode,
         reference=Reference(
