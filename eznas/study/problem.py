@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from eznas.benchmarks import (
+    PARTS,
     Benchmark,
     Part,
     Partition,
@@ -24,7 +25,7 @@ from eznas.benchmarks import (
 )
 from eznas.conditions import Batch, Conditions, as_inputs, as_targets
 from eznas.errors import BenchmarkError, ConfigError, EznasError
-from eznas.fitness import Covariates, Labels
+from eznas.fitness import MIN_NETWORKS, Covariates, Labels
 from eznas.names import one_line, shown, unknown
 from eznas.runs.config import OWN, RunConfig, SampleSettings
 from eznas.scoring import counted, covariates_of, resolved_conditions
@@ -216,11 +217,21 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
             f"With {len(families[0].stored)} networks the report is cross-fitted: each network is reported by one of "
             f"{n_folds} searches that did not see it, and the delivered proxy is evolved on all of them."
         )
+        if set(families[0].parts.evolve) & set(families[0].parts.select):
+            notes.append("They are so few that programs are also chosen on the networks they evolved on.")
         if samples[0].n_evolve or samples[0].n_select or samples[0].n_report:
             notes.append(
                 "A cross-fitted report uses all networks, so that n_evolve, n_select and n_report say nothing; "
                 "benchmark.folds = 'none' divides the networks once, as they say."
             )
+    for family in families:
+        for part in PARTS:
+            n = len(family.networks(part))
+            if n < MIN_NETWORKS:
+                raise ConfigError(
+                    f"{family.name} has {n} network(s) to {part} on, and at least {MIN_NETWORKS} are needed; ask for "
+                    f"more with n_{part}, give more networks, or let folds be 'auto'"
+                )
     return Problem(config=config, families=tuple(families), folds=dealt, notes=tuple(notes))
 
 
@@ -409,7 +420,9 @@ def _cross_fitted(family: Family, n_folds: int, seed: int) -> tuple[list[Family]
 def _evolve_and_select(
     family: Family, networks: tuple[Architecture, ...], seed: int, number: int
 ) -> tuple[tuple[Architecture, ...], tuple[Architecture, ...]]:
-    """Two thirds of some networks to evolve on, a third to select on, alike in accuracy."""
+    """Two thirds of some networks to evolve on, a third to select on, alike in accuracy; few are used for both."""
+    if len(networks) < 3 * MIN_NETWORKS + 3:
+        return networks, networks
     first, *_ = folds(
         family.benchmark.of(networks),
         3,
