@@ -3,8 +3,8 @@
     python -m experiments.blocks                    writes every block of README.md and docs/*.md
     python -m experiments.blocks demo RUN_FOLDER    writes results/demo.json from a finished run of the quickstart
 
-A block stands between ``<!-- block:NAME -->`` and ``<!-- end -->``, and its numbers are in ``results/NAME.json``. To add
-one, add a row of `BLOCKS`.
+A block stands between ``<!-- block:NAME -->`` and ``<!-- end -->``, and its numbers are in ``results/NAME.json``.
+To add one, add a row of `BLOCKS`.
 """
 
 from __future__ import annotations
@@ -125,8 +125,8 @@ def demo_lines(result: Mapping[str, Any]) -> list[str]:
     training = f"after {epochs} epochs" if epochs else "after full training"
     found = (
         f"What `make demo` ends with (seed {result['seed']}): {result['n_programs']:,} programs evolved on "
-        f"{n['evolve']} networks, the best chosen on {n['select']} others, everything measured on {n['report']} networks that chose "
-        f"nothing ({result['dataset']}, {result['label']['split']} accuracy {training})."
+        f"{n['evolve']} networks, the best chosen on {n['select']} others, everything measured on {n['report']} "
+        f"networks that chose nothing ({result['dataset']}, {result['label']['split']} accuracy {training})."
     )
     lines = [
         *wrap(found, 120),
