@@ -10,7 +10,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets validate-estimators correlations estimator-costs search-tables aggregates clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets validate-estimators correlations estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -77,6 +77,9 @@ search-tables: setup  ## architecture searches beside the published tables; SCOR
 
 aggregates: setup  ## aggregates by rank beside their members, on 400 cells outside the reference (two minutes)
 	$(BIN)/python experiments/aggregates.py
+
+blocks: setup  ## the blocks of numbers in README and docs, from experiments/results
+	$(BIN)/python -m experiments.blocks
 
 three-datasets: setup  ## worst of three data sets, with the official accuracies in EZNAS_DATA
 	$(BIN)/eznas evolve experiments/three_datasets.toml --workers $(WORKERS)
