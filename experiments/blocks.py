@@ -73,11 +73,10 @@ def demo_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
         RunError: if the run is not finished, is damaged or has more samples.
     """
     front, manifest = load_front(folder), read_manifest(folder)
-    if len(front.samples) != 1 or front.pick is None:
+    if len(front.samples) != 1 or front.pick is None or manifest is None:
         raise RunError(f"The demo is a run of one sample with a pick, which {folder} is not; name another run")
     (sample,) = front.samples
     shown = [front.pick, *front.published]
-    versions = manifest.get("versions", {})
     return {
         "id": front.pick.id,
         "seed": front.run.seed,
@@ -89,8 +88,8 @@ def demo_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
             "evolution": round(float(read_history(folder).seconds.sum()), 1),
             "all": round(front.run.seconds, 1),
         },
-        "machine": machine or manifest.get("platform", ""),
-        "versions": {name: versions.get(name, "") for name in ("python", "torch")},
+        "machine": machine or manifest.platform,
+        "versions": {name: manifest.versions.get(name, "") for name in ("python", "torch")},
         "proxies": [_row(entry, sample.name) for entry in shown],
     }
 

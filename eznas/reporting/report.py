@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +110,8 @@ def _content(front: Front) -> dict[str, Any]:
         "failures": failures[:MAX_KINDS],
         "n_failures": sum(failed.n for failed in failures),
         "settings": records.read_settings(folder, manifest).strip(),
-        "manifest": records.flattened({key: value for key, value in manifest.items() if key != "settings"}),
-        "command": _command(manifest),
+        "manifest": records.flattened(manifest.model_dump(mode="json", exclude={"settings"})) if manifest else (),
+        "command": shlex.join(manifest.command) if manifest and manifest.command else "eznas evolve config.toml",
         "folder_name": folder.resolve().name,
         "words": words,
     }
@@ -177,15 +176,6 @@ def _lineage_note(n_ancestors: int) -> str:
     if n_ancestors <= MAX_LINEAGE:
         return f"The pick and its {n_ancestors - 1} recorded ancestor{'s' if n_ancestors != 2 else ''}, youngest first."
     return f"The pick and the youngest of its {n_ancestors - 1} recorded ancestors."
-
-
-def _command(manifest: Mapping[str, Any]) -> str:
-    recorded = manifest.get("command", manifest.get("argv"))
-    if isinstance(recorded, str):
-        return recorded
-    if isinstance(recorded, Sequence) and recorded:
-        return shlex.join(map(str, recorded))
-    return "eznas evolve config.toml"
 
 
 def _duration(seconds: float) -> str:

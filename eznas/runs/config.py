@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from eznas.benchmarks import BENCHMARKS
-from eznas.digests import content_digest, difference
-from eznas.errors import ArchitectureError, BenchmarkError, ConfigError, RunError
+from eznas.digests import content_digest
+from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
 from eznas.forms import Form, sentence
 from eznas.names import unknown
 from eznas.spaces import SpaceSettings, nb201, own, space_named
@@ -364,32 +364,6 @@ def changed_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
         ConfigError: unknown or ill-typed key.
     """
     return config_with(config.model_dump(mode="json", exclude_none=True), overrides)
-
-
-def check_recorded(config: RunConfig, manifest: Mapping[str, Any], run_dir: Path) -> None:
-    """Refuse settings other than those that a run was started with; layout and comments do not matter.
-
-    Args:
-        config: as ``config.toml`` says now.
-        manifest: of the run.
-        run_dir: of the run, for the message.
-
-    Raises:
-        RunError: if a setting was changed, which it names, or the manifest was.
-    """
-    recorded = manifest.get("settings")
-    if not isinstance(recorded, dict) or manifest.get("settings_digest") != content_digest(recorded):
-        raise RunError(
-            f"{run_dir / 'manifest.json'} was changed: its settings do not have the digest beside them; restore it, or "
-            f"evolve anew"
-        )
-    before = config_from(recorded, where=str(run_dir / "manifest.json"))
-    changed = difference(before.model_dump(mode="json"), config.model_dump(mode="json"))
-    if changed:
-        raise RunError(
-            f"{run_dir / 'config.toml'} was changed after the run was started: {changed}; put the old value back, or "
-            f"evolve anew with the new one"
-        )
 
 
 def to_toml(config: RunConfig) -> str:

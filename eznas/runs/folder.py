@@ -27,14 +27,11 @@ from typing import Any
 
 import filelock
 
-from eznas.digests import content_digest
 from eznas.errors import RunError
 from eznas.files import replace_file, why_not_written
-from eznas.names import shown
-from eznas.runs.config import RunConfig, changed_config, check_recorded, load_config
-
-FORMAT = "eznas-run"
-VERSION = 2
+from eznas.runs.checkpoint import Checkpoint
+from eznas.runs.config import RunConfig, changed_config, load_config
+from eznas.runs.manifest import MANIFEST, Binding, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,55 +63,39 @@ class RunFolder:
         Raises:
             RunError: if it is not one, or of another version.
         """
-        folder = cls(path)
-        if not (path / "manifest.json").is_file():
-            where = shown(path, 400)[1:-1]
-            raise RunError(f"{where} is not a run folder: it has no manifest.json; eznas evolve makes one")
-        manifest = folder.read_json("manifest.json")
-        if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
-            raise RunError(
-                f"Run folder {path} has format {manifest.get('format')!r} version {manifest.get('version')!r}; this "
-                f"release reads {FORMAT!r} version {VERSION}: use the release that wrote it, or evolve anew"
-            )
-        return folder
+        if not (path / MANIFEST).is_file():
+            raise RunError(f"{path} is not a run folder: it has no manifest.json; eznas evolve makes one")
+        Manifest.read(path)
+        return cls(path)
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """The manifest, known to be the one that the run went on with.
 
         Raises:
             RunError: if it is missing or damaged, or was changed since the last checkpoint.
         """
-        manifest = self.read_json("manifest.json")
+        manifest = Manifest.read(self.path)
         self.check_manifest(manifest)
         return manifest
 
-    def check_manifest(self, manifest: Mapping[str, Any]) -> None:
+    def check_manifest(self, manifest: Manifest | None) -> None:
         """Whether a manifest is the one of which the newest sound checkpoint, if there is any, holds the digest.
 
         Raises:
             RunError: if it is not.
         """
         recorded = self._recorded_manifest()
-        if recorded is None:
-            return
-        history = manifest.get("history", [])
-        n = recorded.get("n_history")
-        is_sound = isinstance(history, list) and isinstance(n, int)
-        if not is_sound or manifest_binding({**manifest, "history": history[:n]}) != recorded:
+        if recorded is not None and (manifest is None or manifest.binding(recorded.n_history) != recorded):
             raise RunError(
-                f"{self.path / 'manifest.json'} was changed after the run was started: it does not have the digest in "
+                f"{self.path / MANIFEST} was changed after the run was started: it does not have the digest in "
                 f"its checkpoints; restore it, or evolve anew"
             )
 
-    def _recorded_manifest(self) -> dict[str, Any] | None:
+    def _recorded_manifest(self) -> Binding | None:
         """What the newest sound checkpoint says of the manifest."""
         for name in self.checkpoints():
-            try:
-                checkpoint = self.read_json(name)
-            except RunError:
-                continue
-            if sealed(checkpoint) == checkpoint and isinstance(checkpoint.get("manifest"), dict):
-                return dict(checkpoint["manifest"])
+            with contextlib.suppress(RunError):
+                return Checkpoint.read(self.path / name).manifest
         return None
 
     def settings(self, overrides: Sequence[str] = ()) -> RunConfig:
@@ -124,8 +105,8 @@ class RunFolder:
             RunError: if ``config.toml`` says something else now, which it names, or the manifest was changed.
             ConfigError: if ``config.toml`` or an override cannot be read.
         """
-        manifest, config = self.read_json("manifest.json"), load_config(self.path / "config.toml")
-        check_recorded(config, manifest, self.path)
+        config = load_config(self.path / "config.toml")
+        Manifest.read(self.path).check_settings(config, self.path)
         self.manifest()
         return changed_config(config, overrides)
 
@@ -241,15 +222,3 @@ class RunFolder:
         path = self.path / name
         if path.exists() and path.stat().st_size > n_bytes:
             os.truncate(path, n_bytes)
-
-
-def manifest_binding(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint records of a manifest: its digest, and how much history that covers, for more may follow."""
-    history = list(manifest.get("history", []))
-    return {"digest": content_digest({**manifest, "history": history}), "n_history": len(history)}
-
-
-def sealed(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint with the digest of its content."""
-    content = {key: value for key, value in checkpoint.items() if key != "digest"}
-    return {**content, "digest": content_digest(content)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +17,11 @@ from eznas.digests import PrefixDigest
 from eznas.errors import ProgramError, RunError
 from eznas.programs import Invalid, Program
 from eznas.runs.candidate import Candidate, identified
-from eznas.runs.folder import RunFolder, manifest_binding, sealed
+from eznas.runs.checkpoint import Checkpoint
+from eznas.runs.folder import RunFolder
+from eznas.runs.manifest import MANIFEST, Binding, Manifest
 
 GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
-CHECKPOINT_FORMAT = "eznas-checkpoint"
-CHECKPOINT_VERSION = 2
 HALL_OF_FAME_SIZE = 100
 
 
@@ -63,7 +62,7 @@ class Journal:
     folder: RunFolder
     n_checkpoints: int
     _prefixes: dict[str, PrefixDigest] = field(default_factory=lambda: {name: PrefixDigest() for name in GROWING})
-    _manifest: dict[str, Any] = field(default_factory=dict)
+    _manifest: Binding | None = None
 
     def record(
         self,
@@ -84,23 +83,21 @@ class Journal:
 
     def _checkpoint(self, state: SearchState, sizes: Mapping[str, int]) -> None:
         self.folder.replace("hall_of_fame.csv", hall_of_fame_csv(state))
-        checkpoint = {
-            "format": CHECKPOINT_FORMAT,
-            "version": CHECKPOINT_VERSION,
-            "generation": state.generation,
-            "population": list(state.population),
-            "n_duplicates": state.n_duplicates,
-            "sizes": dict(sizes),
-            "digests": {name: self._prefixes[name].of(self.folder.path / name, sizes[name]) for name in GROWING},
-            "manifest": self._manifest or manifest_binding(self._read_manifest()),
-        }
-        self.folder.replace(f"checkpoints/{state.generation:06d}.json", json.dumps(sealed(checkpoint)))
+        checkpoint = Checkpoint(
+            generation=state.generation,
+            population=state.population,
+            n_duplicates=state.n_duplicates,
+            sizes=dict(sizes),
+            digests={name: self._prefixes[name].of(self.folder.path / name, sizes[name]) for name in GROWING},
+            manifest=self._manifest or _binding(self._read_manifest()),
+        )
+        self.folder.replace(f"checkpoints/{state.generation:06d}.json", checkpoint.sealed().model_dump_json())
         for old in self.folder.checkpoints()[self.n_checkpoints :]:
             (self.folder.path / old).unlink(missing_ok=True)
 
     def adopt(self, state: SearchState) -> None:
         """Make the state of another run, whose growing files were copied, the beginning of this one."""
-        self._manifest = manifest_binding(self._read_manifest())
+        self._manifest = _binding(self._read_manifest())
         sizes = {name: (self.folder.path / name).stat().st_size for name in GROWING}
         self._checkpoint(state, sizes)
 
@@ -113,7 +110,7 @@ class Journal:
         names = self.folder.checkpoints()
         manifest = self._read_manifest()
         self.folder.check_manifest(manifest)
-        self._manifest = manifest_binding(manifest)
+        self._manifest = _binding(manifest)
         if not names:
             for name in () if read_only else GROWING:
                 self.folder.truncate(name, 0)
@@ -128,18 +125,9 @@ class Journal:
         raise problem
 
     def _load(self, name: str, read_only: bool) -> SearchState:
-        checkpoint = self.folder.read_json(name)
-        if checkpoint.get("format") != CHECKPOINT_FORMAT or checkpoint.get("version") != CHECKPOINT_VERSION:
-            raise RunError(f"{self.folder.path / name} is not a checkpoint this release reads; evolve anew")
-        try:
-            sizes = {key: int(checkpoint["sizes"][key]) for key in GROWING}
-            digests = {key: str(checkpoint["digests"][key]) for key in GROWING}
-            population = tuple(map(str, checkpoint["population"]))
-            generation, n_duplicates = int(checkpoint["generation"]), int(checkpoint["n_duplicates"])
-            is_whole = sealed(checkpoint) == checkpoint
-        except (KeyError, TypeError, ValueError, OverflowError):
-            is_whole = False
-        if not is_whole:
+        checkpoint = Checkpoint.read(self.folder.path / name)
+        sizes, digests = checkpoint.sizes, checkpoint.digests
+        if not sizes.keys() == digests.keys() == set(GROWING):
             raise RunError(f"{self.folder.path / name} is damaged; delete it and resume from the one before")
         prefixes = {key: self._prefix(key, sizes[key], digests[key]) for key in GROWING}
         found = [Candidate.from_dict(r) for r in self.folder.read_lines("programs.jsonl", sizes["programs.jsonl"])]
@@ -152,14 +140,14 @@ class Journal:
             path = self.folder.path / "failures.jsonl"
             raise RunError(f"{path} holds a damaged record ({error}); evolve anew") from None
         state = SearchState(
-            generation=generation,
-            population=population,
+            generation=checkpoint.generation,
+            population=checkpoint.population,
             candidates={candidate.id: candidate for candidate in found},
             failed={str(record["id"]): None for record in failures},
-            n_duplicates=n_duplicates,
+            n_duplicates=checkpoint.n_duplicates,
             seconds=self._seconds(events),
         )
-        missing = [digest for digest in population if digest not in state.candidates]
+        missing = [digest for digest in checkpoint.population if digest not in state.candidates]
         if missing:
             raise RunError(f"Checkpoint {name} names program {missing[0]}, which programs.jsonl lacks; it is damaged")
         for key, size in () if read_only else sizes.items():
@@ -167,9 +155,9 @@ class Journal:
         self._prefixes = prefixes
         return state
 
-    def _read_manifest(self) -> dict[str, Any]:
-        """The manifest; empty for a search that has none."""
-        return self.folder.read_json("manifest.json") if (self.folder.path / "manifest.json").exists() else {}
+    def _read_manifest(self) -> Manifest | None:
+        """The manifest; None for a search that has none."""
+        return Manifest.read(self.folder.path) if (self.folder.path / MANIFEST).exists() else None
 
     def _prefix(self, name: str, n_bytes: int, recorded: str) -> PrefixDigest:
         """The digest of a growing file up to a size, known to be the one that was recorded."""
@@ -223,3 +211,7 @@ def _failure(program: Program, invalid: Invalid, generation: int) -> dict[str, A
         "node": invalid.at,
         "generation": generation,
     }
+
+
+def _binding(manifest: Manifest | None) -> Binding | None:
+    return manifest.binding() if manifest is not None else None

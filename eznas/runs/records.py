@@ -15,7 +15,8 @@ import numpy as np
 
 from eznas.errors import ProgramError, RunError
 from eznas.programs import Program, parse
-from eznas.runs.config import check_recorded, load_config
+from eznas.runs.config import load_config
+from eznas.runs.manifest import MANIFEST, Manifest
 
 ACCURACY = "accuracy:"
 MAX_ANCESTORS = 200
@@ -198,17 +199,16 @@ def read_lineage(run_dir: Path, program_id: str) -> tuple[Ancestor, ...]:
     return tuple(sorted(found.values(), key=lambda a: (-a.generation, a.id != program_id, a.id)))
 
 
-def read_manifest(run_dir: Path) -> Mapping[str, Any]:
-    """The manifest; empty if there is none.
+def read_manifest(run_dir: Path) -> Manifest | None:
+    """The manifest; None if there is none.
 
     Raises:
         RunError: if it is damaged.
     """
-    path = run_dir / "manifest.json"
-    return read_object(path) if path.is_file() else {}
+    return Manifest.read(run_dir) if (run_dir / MANIFEST).is_file() else None
 
 
-def read_settings(run_dir: Path, manifest: Mapping[str, Any]) -> str:
+def read_settings(run_dir: Path, manifest: Manifest | None) -> str:
     """The text of ``config.toml``; empty if there is none.
 
     Raises:
@@ -218,8 +218,8 @@ def read_settings(run_dir: Path, manifest: Mapping[str, Any]) -> str:
     path = run_dir / "config.toml"
     if not path.is_file():
         return ""
-    if manifest:
-        check_recorded(load_config(path), manifest, run_dir)
+    if manifest is not None:
+        manifest.check_settings(load_config(path), run_dir)
     return path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from eznas.benchmarks import PARTS
 from eznas.digests import content_digest
 from eznas.runs.config import recorded_settings
-from eznas.runs.folder import FORMAT, VERSION
+from eznas.runs.manifest import Extension, Manifest, RecordedSample, Session
 from eznas.study.problem import Family, Problem
 
 DECISIVE = ("eznas", "torch", "numpy", "scipy", "deap")
@@ -22,20 +21,23 @@ DATA = ("labels_digest", "networks_digest", "conditions")
 """Entries that must be the same when a run is gone on with."""
 
 
-def make_manifest(problem: Problem) -> dict[str, Any]:
-    """What a run is made with."""
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "created": _now(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": _versions(),
-        "history": [],
-        "platform": f"{platform.system()} {platform.machine()}",
+def make_manifest(problem: Problem, extends: Extension | None = None) -> Manifest:
+    """What a run is made with.
+
+    Args:
+        problem: of the run.
+        extends: the run it begins with, if it does.
+    """
+    return Manifest(
+        created=_now(),
+        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+        versions=_versions(),
+        platform=f"{platform.system()} {platform.machine()}",
         **recorded_settings(problem.config),
-        "samples": [_family(family) for family in problem.families],
+        samples=tuple(_family(family) for family in problem.families),
         **data_of(problem),
-    }
+        extends=extends,
+    )
 
 
 def data_of(problem: Problem) -> dict[str, Any]:
@@ -49,25 +51,25 @@ def data_of(problem: Problem) -> dict[str, Any]:
     return {
         "labels_digest": content_digest(labels),
         "networks_digest": content_digest([networks, [[arch.spec for arch in fold] for fold in problem.folds]]),
-        "conditions": [family.conditions.model_dump(mode="json") for family in problem.families],
+        "conditions": tuple(family.conditions.model_dump(mode="json") for family in problem.families),
     }
 
 
-def _family(family: Family) -> dict[str, Any]:
-    return {
-        "name": family.name,
-        "benchmark": family.benchmark.name,
-        "provenance": family.benchmark.provenance,
-        "datasets": list(family.datasets),
-        "splits": {part: split.value for part, split in family.splits.items()},
-        "networks": {part: [arch.spec for arch in family.networks(part)] for part in PARTS},
-    }
+def _family(family: Family) -> RecordedSample:
+    return RecordedSample(
+        name=family.name,
+        benchmark=family.benchmark.name,
+        provenance=family.benchmark.provenance,
+        datasets=tuple(family.datasets),
+        splits={part: split.value for part, split in family.splits.items()},
+        networks={part: tuple(arch.spec for arch in family.networks(part)) for part in PARTS},
+    )
 
 
-def version_changes(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def version_changes(manifest: Manifest) -> dict[str, tuple[str, str]]:
     """The packages that a run was last worked on with in another version than this one: both versions by name."""
-    history = manifest.get("history") or [manifest]
-    before, now = history[-1]["versions"], _versions()
+    before = manifest.history[-1].versions if manifest.history else manifest.versions
+    now = _versions()
     return {
         name: (before.get(name, "not installed"), now[name])
         for name in DECISIVE
@@ -75,10 +77,10 @@ def version_changes(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
-def with_versions_noted(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def with_versions_noted(manifest: Manifest) -> Manifest:
     """The manifest of a run that goes on with the versions of this machine."""
-    entry = {"resumed": _now(), "versions": _versions()}
-    return {**manifest, "history": [*manifest.get("history", []), entry]}
+    session = Session(resumed=_now(), versions=_versions())
+    return manifest.model_copy(update={"history": (*manifest.history, session)})
 
 
 def _now() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
-from eznas.runs.config import RunConfig, changed_config, check_recorded, config_from, load_config, to_toml
+from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
+from eznas.runs.manifest import MANIFEST, Extension, Manifest
 from eznas.study.evaluate import StoreScores, capture_stores, make_assessor, make_evaluator
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
@@ -68,7 +68,7 @@ def evolve(
     check_machine(machine)
     problem = _prepared(settings, given, observer)
     folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
-    return _begun(folder, problem, machine, observer, should_stop, {})
+    return _begun(folder, problem, machine, observer, should_stop, None)
 
 
 def resume(
@@ -102,16 +102,16 @@ def resume(
     machine = machine or Machine()
     check_machine(machine)
     folder = RunFolder.open(Path(run_dir))
-    recorded = folder.read_json("manifest.json")
+    recorded = Manifest.read(folder.path)
     changes = {} if _is_complete(folder) else _version_changes(folder, recorded, any_version)
     settings = load_config(folder.path / "config.toml")
-    check_recorded(settings, recorded, folder.path)
+    recorded.check_settings(settings, folder.path)
     settings, given = _with_given(settings, networks, accuracies, images)
     problem = prepare(settings, given)
     _check_data(folder, recorded, problem)
     with folder.writing():
         if changes:
-            folder.replace("manifest.json", json.dumps(with_versions_noted(folder.manifest()), indent=1))
+            folder.replace(MANIFEST, with_versions_noted(folder.manifest()).model_dump_json(indent=1))
         return _run(folder, problem, machine, observer or Silent(), should_stop)
 
 
@@ -149,7 +149,7 @@ def extend(
     load_front(old.path)  # a finished run has one
     recorded = old.manifest()
     before = load_config(old.path / "config.toml")
-    check_recorded(before, recorded, old.path)
+    recorded.check_settings(before, old.path)
     settings, given = _with_given(changed_config(before, overrides), networks, accuracies, images)
     problem = _prepared(settings, given, observer)
     state = Journal(old, before.checkpoints).load(read_only=True)
@@ -160,13 +160,13 @@ def extend(
             f"--set evolution.n_generations={2 * max(state.generation, 1)}"
         )
     archive = [] if goes_on else _fitting(settings, hall_of_fame(state))[:N_ARCHIVE]
-    extends = {
-        "run": old.path.resolve().name,
-        "settings_digest": recorded["settings_digest"],
-        "goes_on": goes_on,
-        "seeds": [program.text for program in archive],
-        "n_learnt_from": 0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
-    }
+    extends = Extension(
+        run=old.path.resolve().name,
+        settings_digest=recorded.settings_digest,
+        goes_on=goes_on,
+        seeds=tuple(program.text for program in archive),
+        n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
+    )
     folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
     if goes_on:
         for name in GROWING:
@@ -198,13 +198,13 @@ def _fitting(settings: RunConfig, archive: Sequence[Candidate]) -> list[Program]
     return found
 
 
-def _n_learnt_from(recorded: Mapping[str, Any], problem: Problem) -> int:
+def _n_learnt_from(recorded: Manifest, problem: Problem) -> int:
     """Networks to report on that the extended run evolved or selected on."""
     learnt = {
         spec
-        for sample in recorded.get("samples", [])
+        for sample in recorded.samples
         for part in ("evolve", "select")
-        for spec in sample["networks"][part]
+        for spec in sample.networks[part]
     }
     return sum(arch.spec in learnt for family in problem.families for arch in family.networks("report"))
 
@@ -215,17 +215,14 @@ def _begun(
     machine: Machine,
     observer: Observer | None,
     should_stop: ShouldStop,
-    extends: Mapping[str, Any],
+    extends: Extension | None,
     state: SearchState | None = None,
 ) -> Study:
     """A new run in its folder; nothing of it stays if it fails before its first generation."""
     with folder.writing():
         try:
             folder.replace("config.toml", to_toml(problem.config))
-            manifest = make_manifest(problem)
-            if extends:
-                manifest["extends"] = dict(extends)
-            folder.replace("manifest.json", json.dumps(manifest, indent=1))
+            folder.replace(MANIFEST, make_manifest(problem, extends).model_dump_json(indent=1))
             if state is not None:
                 Journal(folder, problem.config.checkpoints).adopt(state)
             return _run(folder, problem, machine, observer or Silent(), should_stop)
@@ -239,10 +236,10 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
     if _is_complete(folder):
         Journal(folder, config.checkpoints).load()  # refuses one that was changed
         return Study(folder.path)
-    extends = folder.read_json("manifest.json").get("extends", {})
+    extends = Manifest.read(folder.path).extends
     problem = _with_notes(problem, extends)
     named = [_seed(text) for text in config.evolution.seeds]
-    archive = [parse(text) for text in extends.get("seeds", [])]
+    archive = [parse(text) for text in (extends.seeds if extends else ())]
     with single_threaded(), _pool(machine, observer) as pool:
         job = _Job(problem, machine, observer, pool, should_stop, named)
         state = job.search(folder, problem, "Evolving", archive)
@@ -372,14 +369,13 @@ def _with_given(settings: RunConfig, networks: Any, accuracies: Any, images: Any
     )
 
 
-def _with_notes(problem: Problem, extends: Mapping[str, Any]) -> Problem:
+def _with_notes(problem: Problem, extends: Extension | None) -> Problem:
     """The problem, with what a reader must know of the run that this one extends."""
-    n_learnt_from = int(extends.get("n_learnt_from", 0))
-    if not n_learnt_from:
+    if extends is None or not extends.n_learnt_from:
         return problem
     note = (
-        f"Run {extends['run']}, whose best programs this run starts from, learnt from {n_learnt_from} of the networks "
-        "that are reported on."
+        f"Run {extends.run}, whose best programs this run starts from, learnt from {extends.n_learnt_from} of the "
+        "networks that are reported on."
     )
     return replace(problem, notes=(*problem.notes, note))
 
@@ -399,7 +395,7 @@ def _seed(text: str) -> Program:
     return proxy.program.canonical
 
 
-def _check_data(folder: RunFolder, recorded: Mapping[str, Any], problem: Problem) -> None:
+def _check_data(folder: RunFolder, recorded: Manifest, problem: Problem) -> None:
     different = _data_differences(recorded, problem)
     if different:
         raise RunError(
@@ -408,20 +404,15 @@ def _check_data(folder: RunFolder, recorded: Mapping[str, Any], problem: Problem
         )
 
 
-def _data_differences(recorded: Mapping[str, Any], problem: Problem) -> list[str]:
+def _data_differences(recorded: Manifest, problem: Problem) -> list[str]:
     """What of the data of a run is another now, in words."""
     now = data_of(problem)
-    return [key.removesuffix("_digest") for key in DATA if recorded.get(key) != now[key]]
+    return [key.removesuffix("_digest") for key in DATA if getattr(recorded, key) != now[key]]
 
 
-def _version_changes(
-    folder: RunFolder, manifest: Mapping[str, Any], any_version: bool
-) -> Mapping[str, tuple[str, str]]:
+def _version_changes(folder: RunFolder, manifest: Manifest, any_version: bool) -> Mapping[str, tuple[str, str]]:
     """The packages of other versions than before; an error unless they may be."""
-    try:
-        changes = version_changes(manifest)
-    except (AttributeError, IndexError, KeyError, TypeError):
-        raise RunError(f"{folder.path / 'manifest.json'} does not say the versions of packages; evolve anew") from None
+    changes = version_changes(manifest)
     if changes and not any_version:
         said = ", ".join(f"{name} {before} (now {now})" for name, (before, now) in changes.items())
         wanted = " ".join(f"{name}=={before}" for name, (before, _) in changes.items())

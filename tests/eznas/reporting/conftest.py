@@ -108,7 +108,7 @@ def _write_history(folder: Path) -> None:
         "format": "eznas-run", "version": 2, **recorded_settings(config), "history": [],
         "command": ["eznas", "evolve", "config.toml", "--set", "seed=7"],
         "versions": {"eznas": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6", "python": "3.11.9"},
-        "data": {"nb201.csv.gz": "blake2b:5f2c"},
+        "platform": "Linux x86_64",
     })  # fmt: skip
     _write_lines(folder / "events.jsonl", [
         {"event": "started", "generation": 0},

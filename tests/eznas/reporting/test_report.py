@@ -159,7 +159,8 @@ def test_text_from_files_is_shown_and_never_markup(finished_run: Path, tmp_path:
     with (run / "config.toml").open("a") as file:
         file.write(f"# {evil}\n")
     manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps({**manifest, evil: evil, "command": [evil]}))
+    manifest |= {"platform": evil, "versions": {evil: evil}, "command": [evil]}
+    (run / "manifest.json").write_text(json.dumps(manifest))
     odd = {"kind": evil, "reason": f"{evil}\x1b\u202e\ud800"}
     (run / "failures.jsonl").write_text(json.dumps(odd) + "\n")
     page = write_report(run).read_text()

@@ -14,7 +14,7 @@ import pytest
 
 from eznas.errors import RunError
 from eznas.runs import RunFolder
-from eznas.runs.folder import FORMAT, VERSION
+from eznas.runs.manifest import Manifest
 
 
 @pytest.fixture
@@ -56,11 +56,11 @@ def test_opening_asks_for_a_manifest_of_this_version(folder: RunFolder, tmp_path
     for path in (folder.path, tmp_path / "nowhere"):
         with pytest.raises(RunError, match=r"is not a run folder: it has no manifest\.json; eznas evolve makes one"):
             RunFolder.open(path)
-    folder.replace("manifest.json", json.dumps({"format": FORMAT, "version": VERSION}))
+    folder.replace("manifest.json", Manifest().model_dump_json())
     assert RunFolder.open(folder.path) == folder
-    for manifest in ({"format": FORMAT, "version": VERSION + 1}, {"format": "other", "version": VERSION}, {}):
+    for manifest in ({"format": "eznas-run", "version": 3}, {"format": "other", "version": 2}, {}):
         folder.replace("manifest.json", json.dumps(manifest))
-        with pytest.raises(RunError, match=f"this release reads 'eznas-run' version {VERSION}: use the release that"):
+        with pytest.raises(RunError, match="this release reads eznas-run version 2: use the release that"):
             RunFolder.open(folder.path)
 
 

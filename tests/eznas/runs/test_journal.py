@@ -7,14 +7,15 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from eznas.digests import PrefixDigest
+from eznas.digests import PrefixDigest, content_digest
 from eznas.errors import RunError
 from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame
-from eznas.runs.folder import FORMAT, VERSION, sealed
-from eznas.runs.journal import CHECKPOINT_VERSION, GROWING, HALL_OF_FAME_SIZE
+from eznas.runs.journal import GROWING, HALL_OF_FAME_SIZE
+from eznas.runs.manifest import Manifest
 from eznas.runs.records import read_history
 from tests.eznas.evolution.fakes import contents, make_search
 
@@ -43,6 +44,12 @@ def forge(path: Path) -> None:
         for name, size in document["sizes"].items():
             document["digests"][name] = PrefixDigest().of(path / name, size)
         checkpoint.write_text(json.dumps(sealed(document)))
+
+
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint with the digest of its content."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    return {**content, "digest": content_digest(content)}
 
 
 def checkpoints(path: Path) -> list[Path]:
@@ -86,7 +93,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(run: Path, fin
         case "not json":
             newest.write_bytes(b"\x00\xff")
         case "another format":
-            newest.write_text(json.dumps(sealed({**document, "version": CHECKPOINT_VERSION + 1})))
+            newest.write_text(json.dumps(sealed({**document, "version": 3})))
         case "a field lacks":
             newest.write_text(json.dumps(sealed({k: v for k, v in document.items() if k != "population"})))
         case "too far":
@@ -196,19 +203,19 @@ def test_a_manifest_that_was_changed_is_not_gone_on_with(tmp_path: Path) -> None
     """Apart from its layout, and from a history that grew."""
     path = tmp_path / "run"
     path.mkdir()
-    manifest = {"format": FORMAT, "version": VERSION, "seed": 3, "history": []}
+    manifest = json.loads(Manifest(platform="here").model_dump_json())
     (path / "manifest.json").write_text(json.dumps(manifest))
     search = make_search(path)
     search.run(should_stop=lambda: search.state.generation == 0)
     (path / "manifest.json").write_text(json.dumps(manifest, indent=3))
     assert load(path).generation == 0
-    assert RunFolder(path).manifest() == manifest
+    assert RunFolder(path).manifest() == Manifest.model_validate(manifest)
     grown = {**manifest, "history": [{"resumed": "today"}]}
     (path / "manifest.json").write_text(json.dumps(grown))
     search = make_search(path)
     search.run(should_stop=lambda: search.state.generation == 1)
-    assert RunFolder(path).manifest() == grown
-    for other in ({**grown, "seed": 4}, {**grown, "history": [{"resumed": "never"}]}):
+    assert RunFolder(path).manifest() == Manifest.model_validate(grown)
+    for other in ({**grown, "platform": "there"}, {**grown, "history": [{"resumed": "never"}]}):
         (path / "manifest.json").write_text(json.dumps(other))
         for read in (lambda: load(path), lambda: RunFolder(path).manifest()):
             with pytest.raises(RunError, match=r"manifest\.json was changed after the run was started"):
