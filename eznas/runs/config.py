@@ -282,9 +282,9 @@ class RunConfig(Section):
 
     def settings_of(self, sample: SampleSettings) -> SpaceSettings:
         """How the networks of a sample are built."""
-        space = space_of_benchmark(sample.name)
         if sample.settings is not None:
             return sample.settings
+        space = space_of_benchmark(sample.name)
         return self.networks if self.networks.space == space else space_named(space).settings()
 
     def probe_of(self, sample: SampleSettings) -> ProbeSettings:

@@ -395,7 +395,7 @@ def test_damage_is_one_sentence_with_a_remedy(tmp_path: Path) -> None:
 
     manifest.write_bytes(sound_manifest)
     rewrite_manifest(folder, format=99)
-    with pytest.raises(StoreError, match=rf"has format version 99, expected 2{remedy}"):
+    with pytest.raises(StoreError, match=rf"has format version 99, expected {store_module.FORMAT_VERSION}{remedy}"):
         StatisticsStore.open(folder)
 
     manifest.write_bytes(sound_manifest)
