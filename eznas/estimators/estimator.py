@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eznas.conditions import as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, UnfitError
+from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
@@ -84,7 +85,7 @@ class Estimator:
         except Exception as error:  # of torch outside a pass, or of what a foreign network shows
             raise CaptureError(
                 f"The estimator {self.name!r} could not score {type(network).__name__} from images of {inputs.dtype} "
-                f"and shape {tuple(inputs.shape)}: {error}"
+                f"and shape {tuple(inputs.shape)}: {one_line(error, 300)}"
             ) from error
 
     def outcome(self, network: nn.Module, inputs: Any, targets: Any = None) -> float | Invalid:

@@ -22,6 +22,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
+from eznas.names import one_line
 from eznas.statistics.tracing import DROPOUT, Rectifiers, Unfit, argument, own_draws, require_logits, without_dropout
 
 Function = Callable[..., Any]
@@ -271,7 +272,9 @@ def readable_errors() -> Iterator[None]:
     except EznasError:
         raise
     except Exception as error:
-        raise CaptureError(f"The network could not be scored, because a pass through it failed: {error}") from error
+        raise CaptureError(
+            f"The network could not be scored, because a pass through it failed: {one_line(error, 300)}"
+        ) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError, UnfitError
+from eznas.names import one_line
 from eznas.statistics import tracing
 
 
@@ -64,6 +65,6 @@ def capture(
         kind = UnfitError if isinstance(error, tracing.Unfit) else CaptureError
         raise kind(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
-            f"{tuple(inputs.shape)}: {error}"
+            f"{tuple(inputs.shape)}: {one_line(error, 300)}"
         ) from error
     return NetworkStatistics(tuple(layers), quantities)

@@ -124,8 +124,10 @@ def test_failures_are_values_and_sentences() -> None:
 
     infinite = fails("(exp (square (add mac_count 1000.0)))", convolutional())
     assert infinite.kind is FailureKind.NON_FINITE
-    assert fails("(sum_layers (mean weight))", nn.Sequential(nn.ReLU())).kind is FailureKind.NETWORK
+    assert fails("(sum_layers (mean weight))", nn.Sequential(nn.ReLU())).kind is FailureKind.UNFIT
+    assert fails("(sum_layers (mean weight))", Apply(lambda x: 1 / 0)).kind is FailureKind.NETWORK
     unfit = fails("(sum_layers (sum (abs weight_grad.labelled)))", convolutional(n_classes=2), labels(5))
+    assert unfit.kind is FailureKind.UNFIT
     assert "Class 2 is none of a network with 2 logits" in unfit.detail
 
 
