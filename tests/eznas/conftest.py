@@ -9,8 +9,14 @@ from pathlib import Path
 import filelock
 import pytest
 
-import eznas.reporting
-from tests.eznas.tiny import evolve, keep_simplified, simplify_once, take_simplified
+from tests.eznas.tiny import (
+    evolve,
+    keep_simplified,
+    leave_out_reports,
+    simplify_nothing,
+    simplify_once,
+    take_simplified,
+)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +69,12 @@ def tiny_run(session_folder: Path, cache: Path) -> Path:
 
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the report, which is drawn from what the tests compare, and simplifying nothing a second time."""
+    """Runs without a report, simplifying nothing a second time."""
     monkeypatch.setattr("eznas.study.measure.simplify", simplify_once)
-    for name in ("write_report", "write_figures"):
-        monkeypatch.setitem(vars(eznas.reporting), name, lambda *_: None)
+    leave_out_reports(monkeypatch)
+
+
+@pytest.fixture
+def nothing_simplified(no_report: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without a report and without simplification, whose process takes seconds to start."""
+    monkeypatch.setattr("eznas.study.measure.simplify", simplify_nothing)

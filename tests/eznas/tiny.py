@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import eznas.reporting
 from eznas.cli import main
 from eznas.programs import Program, parse
 from eznas.simplification import Outcome, Simplification, simplify
@@ -37,6 +41,23 @@ def evolve(run_dir: Path, *more: str, **changed: str) -> int:
     return main(["evolve", "--quiet", "--run-dir", str(run_dir), *options(**changed), *more])
 
 
+@contextmanager
+def bare_machine(cache: Path) -> Iterator[pytest.MonkeyPatch]:
+    """For the runs of fixtures: nothing but the packages is there, nothing is simplified and no report is written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EZNAS_DATA", raising=False)
+        patch.setenv("EZNAS_CACHE", str(cache))
+        patch.setattr("eznas.study.measure.simplify", simplify_nothing)
+        leave_out_reports(patch)
+        yield patch
+
+
+def leave_out_reports(patch: pytest.MonkeyPatch) -> None:
+    """Runs without a report, which is drawn from what the tests compare."""
+    for name in ("write_report", "write_figures"):
+        patch.setitem(vars(eznas.reporting), name, lambda *_: None)
+
+
 _SIMPLIFIED: dict[str, Simplification] = {}
 
 
@@ -47,6 +68,12 @@ def simplify_once(programs: Sequence[Program], *, seconds_per_program: float) ->
         found = simplify(missing, seconds_per_program=seconds_per_program)
         _SIMPLIFIED.update(zip((program.text for program in missing), found, strict=True))
     return [_SIMPLIFIED[program.text] for program in programs]
+
+
+def simplify_nothing(programs: Sequence[Program], *, seconds_per_program: float) -> list[Simplification]:
+    """In place of `eznas.simplification.simplify`: no program can be made smaller."""
+    del seconds_per_program
+    return [Simplification(program=p, candidate=None, outcome=Outcome.UNCHANGED, seconds=0.0) for p in programs]
 
 
 def keep_simplified(path: Path) -> None:

@@ -29,9 +29,9 @@ from eznas.spaces import own
 from eznas.study import Given, Problem, evolve, prepare, resume
 from eznas.study.measure import FoldResult
 from tests.eznas.small_zoo import network, networks, write_zoo
-from tests.eznas.tiny import result
+from tests.eznas.tiny import bare_machine, result
 
-pytestmark = pytest.mark.usefixtures("embedded_data", "no_report")
+pytestmark = pytest.mark.usefixtures("embedded_data", "nothing_simplified")
 FloatArray = npt.NDArray[np.float64]
 N = 26
 SETTINGS = {
@@ -97,11 +97,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[
         return found
 
     folder = tmp_path_factory.mktemp("own")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("EZNAS_DATA", raising=False)
-        patch.setenv("EZNAS_CACHE", str(cache))
-        patch.setitem(vars(eznas.reporting), "write_report", lambda *_: None)
-        patch.setitem(vars(eznas.reporting), "write_figures", lambda *_: None)
+    with bare_machine(cache) as patch:
         patch.setattr("eznas.study.run.pick_of_fold", recorded)
         evolve(load_config(None, OPTIONS[1::2]), networks=networks(N), accuracies=ROWS, run_dir=folder / "run")
     return folder / "run", said
