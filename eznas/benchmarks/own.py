@@ -368,7 +368,7 @@ def _names_column(sheet: _Sheet, called: Mapping[str, Architecture], notes: list
                     "it holds some of them."
                 )
             return position
-    here = _listed([_name(fields[usual[0] if usual else 0]) for _, fields in sheet.rows[: _N_NAMED + 1]])
+    here = _listed([_name(fields[usual[0] if usual else 0]) for _, fields in sheet.rows])
     ours = _listed([*_first_names(called).values()])
     raise BenchmarkError(
         f"No network is named in {sheet.where}: it names {here}, and the networks are {ours}; write the names of the "

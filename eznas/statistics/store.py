@@ -318,7 +318,8 @@ def ensure_store(
     except OSError as error:
         raise StoreError(
             f"Could not write the statistics store {folder}: {error}; free space (eznas data prune removes older "
-            f"stores) or make the folder writable, and run again: finished shards are kept."
+            f"stores) or make the folder writable, and run again: finished shards are kept. A smaller probe.batch_size "
+            f"takes less, probe.storage=float16 half."
         ) from error
     return StatisticsStore.open(folder, verify=False), n_captured > 0
 

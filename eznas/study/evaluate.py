@@ -43,13 +43,15 @@ def capture_stores(
     stores = []
     for family, key in zip(problem.families, problem.store_keys(), strict=True):
         observer.stage(f"Capturing statistics of {len(key.architectures)} {family.name} networks")
-        store, _ = ensure_store(
+        store, is_new = ensure_store(
             machine.stores,
             key,
             networks_per_shard=problem.config.evaluation.networks_per_shard,
             progress=observer.advance,
             spread=spread,
         )
+        if is_new:
+            observer.note(f"{store.nbytes / 1e9:.1f} GB of statistics are in {store.folder}")
         stores.append(store)
     return stores
 

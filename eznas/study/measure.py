@@ -171,18 +171,21 @@ def _score(
     problem: Problem, part: Any, proxies: Sequence[Proxy], pool: Pool, observer: Observer, device: str
 ) -> Scores:
     """Scores on the networks of a part, family after family."""
-    found = [
-        score_networks(
-            proxies, family.networks(part), family.conditions, pool, device=device, progress=observer.advance
-        )
-        for family in problem.families
-    ]
-    failures: dict[tuple[int, int], Invalid] = {}
-    offset = 0
-    for family, scores in zip(problem.families, found, strict=True):
-        failures |= {(row, offset + network): failure for (row, network), failure in scores.failures.items()}
-        offset += len(family.networks(part))
     n_networks = [len(family.networks(part)) for family in problem.families]
+    found: list[Scores] = []
+    failures: dict[tuple[int, int], Invalid] = {}
+    for family in problem.families:
+        offset = sum(n_networks[: len(found)])
+
+        def advance(done: int, total: int, before: int = offset) -> None:
+            del total  # of one family
+            observer.advance(before + done, sum(n_networks))
+
+        scores = score_networks(
+            proxies, family.networks(part), family.conditions, pool, device=device, progress=advance
+        )
+        failures |= {(row, offset + network): failure for (row, network), failure in scores.failures.items()}
+        found.append(scores)
     seconds = np.average([scores.seconds for scores in found], axis=0, weights=n_networks)
     return Scores(np.concatenate([scores.scores for scores in found], axis=1), failures, seconds)
 

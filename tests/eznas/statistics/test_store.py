@@ -38,7 +38,10 @@ from eznas.statistics import (
 from eznas.statistics import store as store_module
 from eznas.statistics.shard import columns
 
-FULL_DISK_REMEDY = r"; free space \(eznas data prune removes older stores\) or make the folder writable, and run again"
+FULL_DISK_REMEDY = (
+    r"; free space \(eznas data prune removes older stores\) or make the folder writable, and run again: "
+    r"finished shards are kept\. A smaller probe\.batch_size takes less, probe\.storage=float16 half\."
+)
 NETWORKS = nb201.Settings(channels=4)
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (11, 1651, 284, 0, 1462))

@@ -42,9 +42,13 @@ class Progress(Silent):
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []
+        self.notes: list[str] = []
 
     def advance(self, done: int, total: int) -> None:
         self.steps.append((done, total))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def captured(problem: Problem, machine: Machine, progress: Silent, pool: Pool | None = None) -> StatisticsStore:
@@ -67,6 +71,9 @@ def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stoppe
     assert there.folder.name == here.folder.name
     assert content(there.folder) == content(here.folder)
     assert progress.steps == [(1, 11), (3, 11), (5, 11), (7, 11), (9, 11), (11, 11)]
+    assert progress.notes == [f"0.0 GB of statistics are in {there.folder}"]
+    captured(problem, machine, progress, pool)
+    assert len(progress.notes) == 1, "nothing is said of what was there already"
 
     (there.folder / "manifest.json").unlink()
     for shard in sorted(there.folder.glob("*.safetensors"))[1:4]:

@@ -20,7 +20,7 @@ from eznas.runs import Candidate, Front, RunFolder, SearchState, load_front
 from eznas.runs.config import config_from
 from eznas.simplification import Outcome, Simplification
 from eznas.study import Given, Problem, Silent, prepare, single_threaded
-from eznas.study.measure import measure
+from eznas.study.measure import _score, measure
 from eznas.workers import open_pool
 from tests.eznas.small_zoo import networks
 
@@ -308,3 +308,23 @@ def test_networks_to_evolve_on_are_drawn_as_asked(case: Case, strategy: str) -> 
     assert drawn.networks("report") == family.networks("report")
 
 
+
+
+class Progress(Silent):
+    """Remembers how far it was."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+
+    def advance(self, done: int, total: int) -> None:
+        self.steps.append((done, total))
+
+
+def test_progress_goes_over_the_networks_of_all_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    sizes = [{"n_evolve": 5, "n_select": n, "n_report": 5} for n in (6, 5)]
+    problem = prepare(config_from({"samples": [{"name": "nb201", **size} for size in sizes]}))
+    progress, pool = Progress(), open_pool(0)
+    _score(problem, "select", [published_proxy("parameter_count")], pool, progress, "cpu")
+    pool.close()
+    assert progress.steps == [(n, 11) for n in range(1, 12)]
