@@ -50,8 +50,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ({"evolution": {"qqqq": 5}}, r"; known keys are primitive_set, regime, "),
         ({"evolution": {"operators": ["a"]}}, r"^Unknown key 'evolution\.operators' .*; known keys are primitive_"),
         ({"statistics": ["a"]}, r"^Unknown key 'statistics' in the settings; known keys are name, seed, "),
-        ({"networks": {"space": "a"}}, r"^Unknown key 'networks\.space' .*; known keys are cells_per_stage, "),
-        ({"evolution": {"seeds": 3}}, r"^Unknown key 'evolution\.seeds' in the settings; did you mean 'seed'\?$"),
+        ({"networks": {"space": "a"}}, r"^Unknown search space 'a'; known are nb201, nb101, .*, python \(in the"),
+        ({"evolution": {"seds": 3}}, r"^Unknown key 'evolution\.seds' in .*; did you mean 'evolution\.seeds'\?$"),
         (
             {"evolution": {"regime": "nsga3"}},
             r"^Setting 'evolution\.regime' in the settings: .*'nsga2'.*, got 'nsga3'$",
@@ -60,12 +60,11 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ({"name": "../up"}, r"^Setting 'name'"),
         ({"seed": -1}, r"^Setting 'seed' in the settings: .* 0, got -1$"),
         ({"seed": 1.5, "sed": 1}, r"\(and 1 more\)$"),
-        ({"benchmark": {"datasets": []}}, r"^Setting 'benchmark\.datasets'"),
-        ({"benchmark": {"datasets": ["cifar10", "cifar10"]}}, r"every name may occur once only, got \["),
+        ({"benchmark": {"datasets": ["cifar10", "cifar10"]}}, r"every name may occur once only$"),
         ({"report": {"baselines": ["naswot", "naswot"]}}, r"^Setting 'report\.baselines'.*once only"),
-        ({"probe": {"input_size": 18}}, r"multiple of 4, got 18$"),
+        ({"probe": {"input_size": 0}}, r"^Setting 'probe\.input_size"),
         ({"report": {"simplify_seconds": 0}}, r"greater than 0"),
-        ({"report": {"simplify_seconds": float("inf")}}, r"less than or equal to 3600, got inf$"),
+        ({"report": {"simplify_seconds": float("inf")}}, r"^Setting 'report\.simplify_seconds' .* got inf$"),
     ],
 )
 def test_a_mistake_is_one_sentence(table: dict[str, Any], message: str) -> None:

@@ -73,7 +73,7 @@ def test_what_is_not_json_is_damaged(folder: RunFolder, content: bytes) -> None:
 
 def test_json_of_another_kind_is_damaged(folder: RunFolder) -> None:
     folder.replace("manifest.json", "[]")
-    with pytest.raises(RunError, match="must hold a JSON object, got list"):
+    with pytest.raises(RunError, match=r"must hold a JSON object, got \[\]; the file is damaged"):
         RunFolder.open(folder.path)
 
 

@@ -18,6 +18,7 @@ from eznas.cli import main
 from eznas.digests import content_digest
 from eznas.errors import RunError
 from eznas.runs import Journal, RunFolder
+from eznas.runs.manifest import Manifest
 from eznas.spaces import build_network, nb201
 from eznas.study import Study
 from eznas.study.manifest import version_changes
@@ -267,16 +268,16 @@ def test_a_run_goes_on_with_another_version_only_if_asked_to(
     if package == "torch":  # once is enough: it takes seconds
         assert main(["resume", str(stopped), "--quiet", "--any-version"]) == 0
         noted = RunFolder(stopped).manifest()
-        assert [entry["versions"]["torch"] for entry in noted["history"]] == ["99.0", before]
-        assert {**noted, "history": []} == manifest
+        assert [session.versions["torch"] for session in noted.history] == ["99.0", before]
+        assert noted.model_copy(update={"history": ()}) == Manifest.model_validate(manifest)
         assert result(stopped) == result(tiny_run)
 
 
 def test_another_build_of_a_version_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eznas.study.manifest.version", lambda name: "2.0+cpu")
     packages = ["eznas", "torch", "numpy", "scipy", "deap"]
-    assert version_changes({"versions": dict.fromkeys(packages, "2.0+cu126"), "history": []}) == {}
-    assert version_changes({"versions": dict.fromkeys(packages, "2.1"), "history": []}).keys() == {*packages}
+    assert version_changes(Manifest(versions=dict.fromkeys(packages, "2.0+cu126"))) == {}
+    assert version_changes(Manifest(versions=dict.fromkeys(packages, "2.1"))).keys() == {*packages}
 
 
 def stop_here(*_: object, **__: object) -> None:
