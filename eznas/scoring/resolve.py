@@ -135,7 +135,8 @@ def _sizes(network: nn.Module) -> list[int]:
         card = getattr(network, name, None)
         said.append(card.get("input_size") if isinstance(card, dict) else None)
     found = [value[-1] if isinstance(value, tuple | list) and value else value for value in said]
-    return list(dict.fromkeys([*(v for v in found if isinstance(v, int) and 1 <= v <= 4096), *SIZES]))
+    sizes = [value for value in found if isinstance(value, int) and value is not True and 1 <= value <= 4096]
+    return list(dict.fromkeys([*sizes, *SIZES]))
 
 
 def _channels(network: nn.Module) -> list[int]:
