@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 WORKERS ?= 2
 
+# Tests of a module stay together, because they share what is made once.
+SPREAD := -n 2 --dist loadscope
+
 # One intra-op thread per process: on small tensors more are slower, many times so on a busy machine.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
@@ -44,9 +47,9 @@ types: setup  ## mypy
 imports: setup  ## import direction
 	$(BIN)/lint-imports
 
-unit: setup  ## pytest; over the language with every shape annotation enforced
-	$(BIN)/python -m pytest tests/conformance tests/primitives --jaxtyping-packages=primitives,beartype.beartype
-	$(BIN)/python -m pytest tests --ignore tests/conformance --ignore tests/primitives
+unit: setup  ## pytest on two cores; over the language with every shape annotation enforced
+	$(BIN)/python -m pytest $(SPREAD) tests/conformance tests/primitives --jaxtyping-packages=primitives,beartype.beartype
+	$(BIN)/python -m pytest $(SPREAD) tests --ignore tests/conformance --ignore tests/primitives
 
 bench: setup  ## speed and memory of the evaluation, in ratios of one run (about eight minutes)
 	$(BIN)/python experiments/bench.py

@@ -195,6 +195,8 @@ def load_proxy_file(path: Path, *, name: str | None = None) -> StoredProxy:
             return StoredProxy(ProgramProxy(name=name or path.stem, program=parse(text)))
         except EznasError as error:
             raise ProgramError(f"{path}: {error}") from None
+    if name is None and _format_of(text) == PROGRAM_FORMAT:  # which has no name of its own
+        name = path.stem
     return proxy_from_json(text, where=str(path), name=name)
 
 

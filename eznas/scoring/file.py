@@ -105,6 +105,7 @@ class ScoreFile:
                     f"--output {path} is no regular file, and scores are written so that a later command can go on; "
                     "give the name of a file, or leave out --output and redirect the output"
                 )
+            path = path.resolve() if path.is_symlink() else path  # what lies beside lies beside the file itself
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
             with lock.acquire(timeout=0):
