@@ -287,7 +287,7 @@ def _except(number: int, text: str) -> str:
         (_csv("network,val_acc,Val-Acc", lambda i: "5,6"), "the columns 'val_acc' and 'Val-Acc', which have"),
         (_csv("network,val_acc,validation", lambda i: "5,6"), "'val_acc' and 'validation' .* both are val"),
         (_csv("network,cifar10,cifar10_test", lambda i: "5,6"), "'cifar10' and 'cifar10_test' .* both are test"),
-        (_csv("network,val_acc").replace("n", "x"), "No network is named in zoo.csv: it names 'x0', .* 7 more, .* 'n0', 'n1'"),
+        (_csv("network,val_acc").replace("n", "x"), "No network .* zoo.csv: it names 'x0', .* 7 more, .* 'n0', 'n1'"),
         ("\n".join(_csv("").splitlines()[1:]), "The first line of zoo.csv is about a network, so there is no header"),
         ("\n".join(_csv("network,val_acc").splitlines()[:10]), "accuracies of 9 of the 12 .* .none for 'n9', 'n10'"),
         ("", "zoo.csv is empty; write a header and a row for each network"),
