@@ -35,6 +35,7 @@ class StderrObserver:
     def stage(self, text: str) -> None:
         self._stage = text
         self._stage_start = self._last_line = time.monotonic()
+        self._first_generation, self._evolved, self._evolve_seconds = None, 0, 0.0  # of this search, if it is one
         self._line(f"{text} ...")
 
     def advance(self, done: int, total: int) -> None:

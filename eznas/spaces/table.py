@@ -105,7 +105,7 @@ def networks_named(spec: str) -> tuple[Architecture, ...]:
         raise ArchitectureError(f"--networks: {shown(spec)}{known}")
     if colon and all(part.isidentifier() for part in (*name.split("."), rest)):
         raise ArchitectureError(
-            f"--networks: there is no search space {shown(name)}; of your own, write {own.NAME}:{spec}"
+            f"--networks: there is no search space {shown(name)}; of your own, write {shown(f'{own.NAME}:{spec}')}"
         )
     raise ArchitectureError(f"--networks takes {_forms(SPACES.values())}, or @FILE, got {shown(spec)}")
 

@@ -217,7 +217,7 @@ def test_records_of_nds_with_other_operations_are_refused_by_the_nearest_name() 
         (GENOTYPE.replace("reduce=", "other="), r"Expected the normal and the reduction"),
         ("nb202:all", r"Unknown search space 'nb202'; did you mean 'nb201'\?; write nb201:all, "),
         ("nb201:", r"nothing follows 'nb201:'; write nb201:all, "),
-        ("zoo.small:networks", r"there is no search space 'zoo.small'; of your own, write python:zoo.small:networks$"),
+        ("zoo.small:networks", r"no search space 'zoo.small'; of your own, write 'python:zoo.small:networks'$"),
         ("imagenet", r"--networks takes nb201:all, .*, got 'imagenet'$"),
         ("nb201:random", r"Expected nb201:random:N or nb201:random:N:SEED, got 'nb201:random'"),
         ("nb101:random:0", r"Of NAS-Bench-101 1 to 100,000 can be drawn, but 0 were asked for"),
