@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets validate-estimators correlations estimator-costs search-tables aggregates blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces pytorchcv validate-estimators correlations estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,6 +65,14 @@ validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton
 
 seeds: setup  ## the quickstart on five other seeds (a quarter of an hour)
 	$(BIN)/python experiments/seeds.py
+
+two-spaces: setup  ## one formula for NAS-Bench-201 and NAS-Bench-101, with EZNAS_DATA (a quarter of an hour)
+	$(BIN)/eznas evolve experiments/two_spaces.toml --workers $(WORKERS) $(OPTIONS)
+
+pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
+	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
+	$(BIN)/python experiments/pytorchcv_zoo.py --csv runs/pytorchcv/accuracies.csv
+	$(BIN)/eznas evolve experiments/pytorchcv.toml --run-dir runs/pytorchcv/run $(OPTIONS)
 
 validate-estimators: setup  ## published estimators beside the scores of their own code, with EZNAS_DATA (an hour)
 	$(BIN)/python experiments/validate_estimators.py --workers $(WORKERS) $(OPTIONS)

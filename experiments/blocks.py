@@ -1,10 +1,10 @@
 """The blocks of numbers in README and docs, each written from the file of results it comes from.
 
     python -m experiments.blocks                    writes every block of README.md and docs/*.md
-    python -m experiments.blocks demo RUN_FOLDER    writes results/demo.json from a finished run of the quickstart
+    python -m experiments.blocks NAME RUN_FOLDER    writes results/NAME.json from a finished run, NAME out of `RUNS`
 
 A block stands between ``<!-- block:NAME -->`` and ``<!-- end -->``, and its numbers are in ``results/NAME.json``.
-To add one, add a row of `BLOCKS`.
+To add one, add a row of `BLOCKS`, and of `RUNS` if it comes from a run.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def _row(entry: Entry, sample: str) -> dict[str, Any]:
         "top_tau": _criterion(found.top_tau),
         "n_failed": found.n_failed,
         "size": entry.size,
+        "direction": entry.direction,
         "formula": entry.formula.text if entry.kind == "discovered" and entry.formula is not None else None,
     }
 
@@ -145,10 +146,95 @@ def demo_lines(result: Mapping[str, Any]) -> list[str]:
     return [*lines, "", *wrap(took, 120), "", "```", *wrap(pick["formula"], 120, subsequent_indent="  "), "```"]
 
 
+# Runs of several samples, or cross-fitted -----------------------------------------------------------------------------
+
+
+def samples_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
+    """The figures of a finished run on each of its samples: of the pick, and of the published proxies beside it.
+
+    Args:
+        folder: of the run.
+        machine: what it ran on, for people; the platform of its manifest without.
+
+    Raises:
+        RunError: if the run is not finished or is damaged.
+    """
+    front, manifest = load_front(folder), read_manifest(folder)
+    if front.pick is None or manifest is None:
+        raise RunError(f"{folder} has no pick or no manifest; name a finished run")
+    return {
+        "id": front.pick.id,
+        "seed": front.run.seed,
+        "n_programs": front.run.n_programs,
+        "samples": {
+            sample.name: {"n": sample.report.n, "split": sample.report.split, "epochs": sample.report.epochs}
+            for sample in front.samples
+        },
+        "notes": list(front.run.notes),
+        "seconds": round(front.run.seconds, 1),
+        "machine": machine or manifest.platform,
+        "proxies": [
+            {sample.name: _row(entry, sample.name) for sample in front.samples}
+            for entry in (front.pick, *front.published)
+        ],
+        "pick_minus_this": [
+            {name: _criterion(found) for name, found in entry.versus_pick.items()} for entry in front.published
+        ],
+    }
+
+
+def samples_lines(result: Mapping[str, Any]) -> list[str]:
+    """One row for each proxy, the pick first; tau, and rho given size, on each sample."""
+    names = list(result["samples"])
+    pick, *published = result["proxies"]
+    labels = "; ".join(
+        f"{name}: {of['n']} networks, {of['split']} accuracy{_after(of['epochs'])}"
+        for name, of in result["samples"].items()
+    )
+    found = (
+        f"Seed {result['seed']}, {result['n_programs']:,} programs, {duration(result['seconds'])} on "
+        f"{result['machine']}. Held-out networks: {labels}. Kendall's tau-b with 95 % intervals; *given size* "
+        "is Spearman's rho given parameters and MACs; the difference is of tau, paired, the pick less this one."
+    )
+    header = [f"{title} {name}" for name in names for title in ("tau", "rho given size", "difference")]
+    lines = [*wrap(found, 120), "", f"| proxy | {' | '.join(header)} |", f"|---|{'---|' * len(header)}"]
+    differences = [{}, *result["pick_minus_this"]]
+    rows = dict(enumerate(result["proxies"]))
+    order = sorted(range(1, len(published) + 1), key=lambda i: -min(rows[i][name]["tau"]["value"] for name in names))
+    for i in (0, *order):
+        row = rows[i]
+        first = row[names[0]]
+        title = first["name"] if i else f"**evolved, `{first['name'][:8]}`**, {first['size']} nodes"
+        cells = [
+            cell
+            for name in names
+            for cell in (
+                interval(row[name]["tau"]),
+                number((row[name]["partial_rho"] or {}).get("value")),
+                interval(differences[i].get(name)),
+            )
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    formula, direction = pick[names[0]]["formula"], pick[names[0]]["direction"]
+    meaning = f"The formula, of which a {'higher' if direction == 1 else 'lower'} value predicts a higher accuracy:"
+    return [*lines, "", meaning, "", "```", *wrap(formula, 120, subsequent_indent="  "), "```"]
+
+
+def _after(epochs: int | None) -> str:
+    return f" after {epochs} epochs" if epochs else ""
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
-BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType({"demo": demo_lines})
+BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
+    {"demo": demo_lines, "two_spaces": samples_lines}
+)
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
+
+RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyType(
+    {"demo": demo_of_run, "two_spaces": samples_of_run}
+)
+"""By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""
 
 
 def documents(root: Path = ROOT) -> list[Path]:
@@ -180,15 +266,16 @@ def with_blocks(text: str, where: str, results: Path = RESULTS) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command")
-    demo = commands.add_parser("demo", help="write results/demo.json from a finished run")
-    demo.add_argument("run", type=Path, help="folder of the run")
-    demo.add_argument("--machine", default="", help="what it ran on, for people")
+    parser.add_argument("name", nargs="?", choices=[*RUNS], help="results to write from a finished run")
+    parser.add_argument("run", nargs="?", type=Path, help="folder of the run")
+    parser.add_argument("--machine", default="", help="what it ran on, for people")
     arguments = parser.parse_args(argv)
     try:
-        if arguments.command == "demo":
-            found = demo_of_run(arguments.run, arguments.machine)
-            write_output(RESULTS / "demo.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        if arguments.name is not None:
+            if arguments.run is None:
+                parser.error(f"name the folder of the run after {arguments.name}")
+            found = RUNS[arguments.name](arguments.run, arguments.machine)
+            write_output(RESULTS / f"{arguments.name}.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
             return 0
         for path in documents():
             before = path.read_text(encoding="utf-8")

@@ -268,8 +268,9 @@ class RunConfig(Section):
     def _one_form_only(self) -> RunConfig:
         if self.samples and self.benchmark != BenchmarkSettings():
             raise ValueError("a run has one [benchmark] or several [[samples]], got both; leave one out")
-        names = [sample.name for sample in self.samples if sample.is_own and not sample.networks]
-        if names:
+        for sample in self.samples:
+            space_of_benchmark(sample.name)  # raises for a name that is not known
+        if any(sample.is_own and not sample.networks for sample in self.samples):
             raise ValueError("a sample of your own networks needs networks = 'python:package.module:function'")
         return self
 
