@@ -29,6 +29,7 @@ import filelock
 
 from eznas.errors import RunError
 from eznas.files import replace_file, why_not_written
+from eznas.names import shown
 from eznas.runs.checkpoint import Checkpoint
 from eznas.runs.config import RunConfig, changed_config, load_config
 from eznas.runs.manifest import MANIFEST, Binding, Manifest
@@ -64,7 +65,8 @@ class RunFolder:
             RunError: if it is not one, or of another version.
         """
         if not (path / MANIFEST).is_file():
-            raise RunError(f"{path} is not a run folder: it has no manifest.json; eznas evolve makes one")
+            where = shown(path, 400)[1:-1]
+            raise RunError(f"{where} is not a run folder: it has no manifest.json; eznas evolve makes one")
         Manifest.read(path)
         return cls(path)
 

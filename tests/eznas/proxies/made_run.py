@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from eznas.conditions import Conditions
 from eznas.proxies import ProgramProxy, Proxy
 from eznas.runs import Entry, Front, PartCard, RunCard, SampleCard
+from eznas.runs.manifest import MANIFEST, Manifest
 from eznas.spaces import nb201
 
 CONDITIONS = Conditions(
@@ -50,7 +50,7 @@ def entry_of(proxy: Proxy, *, is_pick: bool = False, is_published: bool = False)
 def make_run(folder: Path, *entries: Entry, samples: tuple[SampleCard, ...] = ()) -> Path:
     """A folder that reads as that of a finished run."""
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"format": "eznas-run", "version": 2}))
+    (folder / MANIFEST).write_text(Manifest().model_dump_json())
     card = RunCard(name="made", seed=11, n_generations=0, n_programs=0, seconds=0, primitive_set="extended")
     front = Front(run=card, samples=samples or (sample(),), entries=entries)
     (folder / "front.json").write_text(front.model_dump_json())
