@@ -68,11 +68,13 @@ def test_every_state_answers_in_worker_order_and_stays(pool: Pool) -> None:
 
 
 def test_results_come_in_the_order_of_the_items(pool: Pool) -> None:
-    """The first item takes longest; the progress counts up whatever finishes first."""
-    done: list[int] = []
+    """The first item takes longest; the progress counts up, with the item and its result, whatever finishes first."""
+    done: list[tuple[int, int, int]] = []
     items = [(x, 0.3 if x == 0 else 0.0) for x in range(7)]
-    assert pool.map("square", items, done.append) == [0, 1, 4, 9, 16, 25, 36]
-    assert done == list(range(1, 8))
+    squares = [0, 1, 4, 9, 16, 25, 36]
+    assert pool.map("square", items, lambda *told: done.append(told)) == squares
+    assert [n_done for n_done, _, _ in done] == list(range(1, 8))
+    assert sorted((item, result) for _, item, result in done) == list(enumerate(squares))
     assert pool.map("square", []) == []
 
 
