@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from eznas.benchmarks import Part
 from eznas.fitness import Fitness, assess_population
 from eznas.programs import Invalid, Program, parse
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.runs import Candidate, Front, RunFolder, SearchState, load_front
 from eznas.runs.config import config_from
+from eznas.scoring import score_networks
 from eznas.simplification import Outcome, Simplification
 from eznas.study import Given, Problem, Silent, prepare, single_threaded
 from eznas.study.measure import _score, measure
@@ -56,6 +59,14 @@ def scores_of(problem: Problem, proxy: Proxy, part: str) -> FloatArray:
     return np.array([-np.inf if isinstance(one, Invalid) else one for one in found])
 
 
+def scores_of_all(problem: Problem, programs: Sequence[Program], part: Part) -> FloatArray:
+    """(n_programs, n_networks) scores, for what is no expected value."""
+    (family,) = problem.families
+    proxies = [ProgramProxy(name=f"p{number}", program=program) for number, program in enumerate(programs)]
+    pool = open_pool(0)
+    return score_networks(proxies, family.networks(part), family.conditions, pool).scores
+
+
 def settings(**benchmark: object) -> dict[str, Any]:
     return {
         "benchmark": {"name": "python", "networks": "given", "accuracies": "given", "folds": "none"} | benchmark,
@@ -91,11 +102,9 @@ def labels() -> dict[str, dict[str, float]]:
     """Validation accuracies that follow the best program, small networks last; test accuracies in another order."""
     everything = prepare(config_from(settings()), Given(networks=networks(N), accuracies=dict_of(np.linspace(1, 9, N))))
     (family,) = everything.families
-    architectures = family.benchmark.architectures
-    family = replace(family, parts=replace(family.parts, report=architectures))
-    everything = replace(everything, families=(family,))
-    best = scores_of(everything, ProgramProxy(name="a", program=parse(BEST)), "report")
-    size = scores_of(everything, ProgramProxy(name="b", program=parse("parameter_count")), "report")
+    parts = replace(family.parts, report=family.benchmark.architectures)
+    everything = replace(everything, families=(replace(family, parts=parts),))
+    best, size = scores_of_all(everything, [parse(BEST), parse("parameter_count")], "report")
     rng = np.random.default_rng(0)
     validation = np.where(size < SMALLEST, 1.0, 40 + 0.4 * best.argsort().argsort()) + rng.normal(scale=0.3, size=N)
     test = 50 + 0.2 * size.argsort().argsort() + rng.normal(scale=8.0, size=N)
@@ -112,8 +121,7 @@ def dict_of(values: FloatArray) -> dict[str, float]:
 def searched(problem: Problem) -> SearchState:
     """A search that found the programs above, each in the direction that ranks the networks to evolve on."""
     programs = [parse(text).canonical for text in PROGRAMS.values()]
-    raw = np.stack([scores_of(problem, ProgramProxy(name="p", program=p), "evolve") for p in programs])
-    found = assess_population(raw, problem.labels("evolve"), programs)
+    found = assess_population(scores_of_all(problem, programs, "evolve"), problem.labels("evolve"), programs)
     candidates = [
         Candidate(program=program, fitness=fitness, generation=0, operator="random", parents=())
         for program, fitness in zip(programs, found, strict=True)

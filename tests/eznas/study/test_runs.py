@@ -251,17 +251,17 @@ def test_a_run_goes_on_with_another_version_only_if_asked_to(
 ) -> None:
     manifest = json.loads((stopped / "manifest.json").read_text())
     before = manifest["versions"][package]
-    monkeypatch.setattr(
-        "eznas.study.manifest.version", lambda name: "99.0" if name == package else manifest["versions"][name]
-    )
-    line = refused(capsys, "resume", str(stopped))
-    assert f"was made with {package} {before} (now 99.0), and numbers of two versions must not mix; " in line
-    assert f"install {package}=={before}, evolve anew, or go on all the same with --any-version" in line
-    assert json.loads((stopped / "manifest.json").read_text()) == manifest
-    monkeypatch.setattr("eznas.study.run._run", stop_here)
-    with pytest.raises(StopHereError):
-        main(["resume", str(stopped), "--quiet", "--any-version", "--debug"])
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "eznas.study.manifest.version", lambda name: "99.0" if name == package else manifest["versions"][name]
+        )
+        line = refused(capsys, "resume", str(stopped))
+        assert f"was made with {package} {before} (now 99.0), and numbers of two versions must not mix; " in line
+        assert f"install {package}=={before}, evolve anew, or go on all the same with --any-version" in line
+        assert json.loads((stopped / "manifest.json").read_text()) == manifest
+        patch.setattr("eznas.study.run._run", stop_here)
+        with pytest.raises(StopHereError):
+            main(["resume", str(stopped), "--quiet", "--any-version", "--debug"])
     (entry,) = json.loads((stopped / "manifest.json").read_text())["history"]
     assert entry["versions"] == {**manifest["versions"], package: "99.0"}
     assert f"{package} 99.0 (now {before})" in refused(capsys, "resume", str(stopped))
