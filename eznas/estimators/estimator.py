@@ -14,6 +14,7 @@ from eznas.conditions import as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, UnfitError
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
+from eznas.statistics.tracing import own_draws
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
 """``(network, inputs, targets) -> score``: inputs (batch, channels, height, width), targets (batch,) or None."""
@@ -79,7 +80,8 @@ class Estimator:
             raise ConfigError(f"The estimator {self.name!r} needs the class of each image; pass targets of shape (n,).")
         _check_inputs(network, inputs)
         try:
-            return self.function(network, inputs, targets)
+            with own_draws(network, inputs.device):  # a backward pass may draw, too
+                return self.function(network, inputs, targets)
         except EznasError:
             raise
         except Exception as error:  # of torch outside a pass, or of what a foreign network shows

@@ -74,8 +74,7 @@ def measure(
     start = time.perf_counter()
     config = problem.config
     candidates = contenders(state)
-    n_select = len(problem.samples("select")[0].architectures)
-    observer.stage(f"Choosing among {len(candidates)} programs on {n_select} other networks")
+    observer.stage(f"Choosing among {len(candidates)} programs on {problem.n_networks('select')} other networks")
     programs = [candidate.program for candidate in candidates]
     if stored is not None:
         raw = stored.raw(programs)
@@ -90,8 +89,7 @@ def measure(
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
     proposals = [s.candidate for s in simplified]
 
-    n_report = len({arch for sample in problem.samples("report") for arch in sample.architectures})
-    observer.stage(f"Measuring on {n_report} held-out networks")
+    observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]
     extra = [_proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None]
     asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
@@ -179,7 +177,7 @@ def _score(
 
         def advance(done: int, total: int, before: int = offset) -> None:
             del total  # of one family
-            observer.advance(before + done, sum(n_networks))
+            observer.advance(before + done, problem.n_networks(part))
 
         scores = score_networks(
             proxies, family.networks(part), family.conditions, pool, device=device, progress=advance

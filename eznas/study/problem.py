@@ -155,6 +155,10 @@ class Problem:
             offset += len(held)
         return tuple(found)
 
+    def n_networks(self, part: Part) -> int:
+        """Networks of a part, over all families; the data sets of a family share theirs."""
+        return sum(len(family.networks(part)) for family in self.families)
+
     @property
     def weights(self) -> tuple[float, ...]:
         """Of the samples in a mean."""

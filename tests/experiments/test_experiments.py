@@ -22,7 +22,7 @@ from eznas.runs.config import load_config
 from eznas.spaces import nb201
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "benchmark" in tomllib.loads(p.read_text()))
+RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "evolution" in tomllib.loads(p.read_text()))
 SMALL = [
     "evolution.population_size=12", "evolution.initial_size=12", "evolution.n_generations=1",
     "benchmark.n_evolve=12", "benchmark.n_select=12",
@@ -61,7 +61,7 @@ def test_settings_load(path: Path) -> None:
 
 
 def test_there_are_settings_to_load() -> None:
-    assert {"quickstart", "three_datasets"} <= {path.stem for path in RUN_CONFIGS}
+    assert {"quickstart", "three_datasets", "two_spaces", "pytorchcv"} <= {path.stem for path in RUN_CONFIGS}
 
 
 def test_every_expected_value_names_its_source() -> None:
@@ -474,3 +474,66 @@ def test_every_published_figure_has_its_place() -> None:
         figures = [values for kind in ("tau", "rho") for values in row.get(kind, {}).values()]
         assert figures
         assert all(len(values) == 3 and np.nanmax(np.abs(values)) < 1 for values in figures)
+
+
+def test_disturbed_runs_are_compared_without_their_times(elsewhere: Path) -> None:
+    runs = []
+    for number, tau in enumerate((0.5, 0.5, 0.6)):
+        run = elsewhere / f"run-{number}"
+        run.mkdir()
+        (run / "events.jsonl").write_text("{}\n")
+        (run / "front.json").write_text(json.dumps({"entries": [{"id": "a", "seconds": number, "tau": tau}]}))
+        (run / "hall_of_fame.csv").write_text("a\n")
+        runs.append(run)
+    difference = script("chaos").difference
+    assert difference(runs[0], runs[1]) is None
+    assert difference(runs[0], runs[2]) == "another front"
+    (runs[1] / "hall_of_fame.csv").write_text("b\n")
+    assert difference(runs[0], runs[1]) == "another hall of fame"
+
+
+ZOO_TABLE = """"model_name","net_weights","error_value","test_dataset"
+"toy1_cifar10",400,0743,"cf"
+"toy2_cifar10",800,0500,"cf"
+"toy2_cifar100",800,2500,"cf"
+"toy3_cifar10",900,NA,"cf"
+"toy4_cifar10",9000000,0237,"cf"
+"""
+ZOO_MODULE = """
+import torch
+
+def toy2_cifar10():
+    return torch.nn.Conv2d(3, 10, 32)
+"""
+
+
+def test_the_zoo_is_what_the_table_of_the_package_says(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = elsewhere / "pytorchcv" / "models"
+    (models / "common").mkdir(parents=True)
+    (models / "common" / "model_metainfos.csv").write_text(ZOO_TABLE)
+    (models / "toy_cifar.py").write_text(ZOO_MODULE)
+    (models / "needs_more.py").write_text("import torchvision_that_is_not_there")
+    for folder in (models, models.parent):
+        (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(elsewhere)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pytorchcv"]:
+        monkeypatch.delitem(sys.modules, name)
+    module = script("pytorchcv_zoo")
+    assert module.main(["--csv", "zoo/accuracies.csv"]) == 0
+    text = (elsewhere / "zoo/accuracies.csv").read_text()
+    assert text == "name,cifar10_test\ntoy1_cifar10,92.57\ntoy2_cifar10,95.00\n"
+    said = capsys.readouterr().err
+    assert "1 of more than 5,000,000 parameters are left out: toy4_cifar10" in said
+    pairs = dict(module.networks())
+    assert list(pairs) == ["toy1_cifar10", "toy2_cifar10"]
+    assert pairs["toy2_cifar10"]().out_channels == 10
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pytorchcv"]:
+        del sys.modules[name]
+
+
+def test_the_run_on_the_zoo_names_its_script() -> None:
+    benchmark = load_config(EXPERIMENTS / "pytorchcv.toml").benchmark
+    where, _, function = (benchmark.networks or "").removeprefix("python:").partition(":")
+    assert hasattr(script(where.rpartition(".")[2]), function)

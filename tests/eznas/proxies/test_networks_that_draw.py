@@ -89,6 +89,18 @@ def bernoulli(x: Tensor) -> Tensor:
     return x * torch.empty(len(x), 1, 1, 1).bernoulli_(RATE) / RATE
 
 
+class Shake(torch.autograd.Function):
+    """Scales gradients at random on their way back."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return gradient * torch.rand(len(gradient), 1, 1, 1)
+
+
 def drop_path(x: Tensor) -> Tensor:
     return x / RATE * torch.floor(RATE + torch.rand((x.shape[0], 1, 1, 1), dtype=x.dtype, device=x.device))
 
@@ -99,6 +111,7 @@ DRAWS: dict[str, Callable[[], nn.Module]] = {
     "torch.rand": lambda: Deep(lambda x: x + torch.randn_like(x)),
     "Python": lambda: Deep(lambda x: x * random.random()),
     "NumPy": lambda: Deep(lambda x: x * float(np.random.rand())),  # noqa: NPY002
+    "shake": lambda: Deep(Shake.apply),
     "attention": lambda: Attention(0.5, functional=True),
     "module of attention": lambda: Attention(0.5, functional=False),
     "dropout of its own": lambda: Deep(nn.Dropout2d(0.5)),

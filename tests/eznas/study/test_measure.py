@@ -336,3 +336,4 @@ def test_progress_goes_over_the_networks_of_all_families(monkeypatch: pytest.Mon
     _score(problem, "select", [published_proxy("parameter_count")], pool, progress, "cpu")
     pool.close()
     assert progress.steps == [(n, 11) for n in range(1, 12)]
+    assert problem.n_networks("select") == 11
