@@ -16,14 +16,22 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.names import one_line
-from eznas.statistics.tracing import DROPOUT, Rectifiers, Unfit, argument, own_draws, require_logits, without_dropout
+from eznas.statistics.tracing import (
+    DROPOUT,
+    Rectifiers,
+    Unfit,
+    argument,
+    called_with,
+    own_draws,
+    require_logits,
+    without_dropout,
+)
 
 Function = Callable[..., Any]
 Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
@@ -161,7 +169,7 @@ def forward(
     """
     watch = Watch(identity, state.values(), on_relu, on_result)
     with readable_errors(), _mode(network, training), own_draws(network, inputs.device), watch:
-        logits = functional_call(network, dict(state), (inputs,))
+        logits = called_with(network, state, inputs)
     if not isinstance(logits, Tensor):
         raise UnfitError(
             f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; wrap "

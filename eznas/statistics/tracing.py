@@ -589,7 +589,7 @@ def run_probe(
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
         probe.requires_grad_(tracer.gradients)
         with tracer:
-            logits = functional_call(network, state, (probe,)) if linearised else network(probe)
+            logits = called_with(network, state, probe) if linearised else network(probe)
         logits = tracer.current(logits)
         if not isinstance(logits, Tensor):
             raise Unfit(
@@ -618,6 +618,22 @@ def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer by its absolute value, in double precision; counters as copies."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     return {name: t.detach().abs().double() if t.is_floating_point() else t.detach().clone() for name, t in tensors}
+
+
+def called_with(network: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Any:
+    """What `network` returns with the tensors of `state` in place of its own, by name, each of which it may share.
+
+    Left to find shared tensors by itself, ``functional_call`` would leave those of `state` in a module that a network
+    holds in several places.
+    """
+    named = {id(own): state[name] for name, own in (*network.named_parameters(), *network.named_buffers())}
+    places = {
+        f"{prefix}.{name}" if prefix else name: named[id(own)]
+        for prefix, module in network.named_modules()
+        for name, own in (*module._parameters.items(), *module._buffers.items())
+        if own is not None
+    }
+    return functional_call(network, places, (inputs,), tie_weights=False)
 
 
 def require_logits(network: nn.Module, logits: Tensor, n_images: int) -> None:

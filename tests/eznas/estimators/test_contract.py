@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import time
@@ -17,6 +18,7 @@ from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators import PUBLISHED, Estimator, by_name, estimators_table, score
 from eznas.programs import FailureKind, Invalid
 from eznas.spaces import build_network, nb201
+from eznas.statistics.tracing import called_with
 from eznas.testing import check_estimator
 from tests.eznas.estimators.small_networks import labels
 
@@ -185,6 +187,48 @@ def test_a_zero_network_is_a_value_not_an_error(estimator: Estimator, images: Te
         assert not math.isfinite(value)
     if estimator.name in ("grad_norm", "plain", "snip", "grasp", "fisher", "zico", "gradsign", "logsynflow"):
         assert value == 0
+
+
+class Sharing(nn.Module):
+    """A block that is held in two places, one convolution's weight that another has, and a buffer of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = nn.Sequential(nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6))
+        self.stem, self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), block, block
+        self.third, self.head = nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 4)
+        self.third.weight = block[1].weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.third(self.second(self.first(self.stem(x))))
+        out: Tensor = self.head(x.relu().mean((2, 3)))
+        return out
+
+
+@EACH
+def test_what_a_network_shares_is_seen_once_and_left_as_found(estimator: Estimator, images: Tensor) -> None:
+    network = draw(Sharing())
+    held = [(module, dict(module._parameters), dict(module._buffers)) for module in network.modules()]
+    values = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    first = estimator.outcome(network, images, TARGETS)
+    for module, parameters, buffers in held:
+        assert all(module._parameters[name] is parameter for name, parameter in parameters.items())
+        assert all(module._buffers[name] is buffer for name, buffer in buffers.items())
+    assert all(torch.equal(value, values[name]) for name, value in network.state_dict().items())
+    assert isinstance(first, float)
+
+
+def test_weights_in_place_of_shared_ones_are_used_wherever_they_are_shared(images: Tensor) -> None:
+    """One flow through all absolute weights, as a copy without sharing has it."""
+    network, apart = draw(Sharing()), draw(Sharing())
+    apart.second = copy.deepcopy(apart.first)
+    apart.third.weight = nn.Parameter(apart.first[1].weight.detach().clone())
+    apart.load_state_dict(network.state_dict())
+    state = {name: tensor.detach().abs() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    with torch.no_grad():
+        for tensor in apart.state_dict().values():
+            tensor.abs_()
+        torch.testing.assert_close(called_with(network, state, images), apart(images))
 
 
 def test_two_outputs_are_refused(images: Tensor) -> None:
