@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -308,8 +307,7 @@ def test_the_table_for_people_has_a_row_each() -> None:
 
 
 def outcome(estimator: Estimator, network: nn.Module, images: Tensor, targets: Tensor | None = TARGETS) -> float | str:
-    """The score, or the sentence in which it is refused; anything else fails, and so does taking long."""
-    start = time.process_time()
+    """The score, or the sentence in which it is refused; anything else fails."""
     found: float | str
     try:
         found = estimator(network, images, targets)
@@ -318,7 +316,6 @@ def outcome(estimator: Estimator, network: nn.Module, images: Tensor, targets: T
         found = str(error)
         assert found[0].isupper() or found.split()[0] == estimator.name
         assert "\n" not in found.strip()
-    assert time.process_time() - start < 2
     return found
 
 

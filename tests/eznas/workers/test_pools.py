@@ -135,10 +135,8 @@ def test_an_attempt_answers_for_the_workers_asked(pool: Pool) -> None:
 def test_a_death_is_told_once_and_the_worker_replaced(ray_pool: Pool, tmp_path: Path, fate: str, reason: str) -> None:
     """What the other worker found stays, and of the dead one no process is left."""
     deploy(ray_pool)
-    start = time.monotonic()
     found = ray_pool.attempt("fare", {0: (fate, str(tmp_path)), 1: ("well",)}, timeout=0.5)
     assert found == {0: Died(reason), 1: "well"}
-    assert time.monotonic() - start < 20
     (victim,) = (int(path.name) for path in tmp_path.iterdir())
     assert eventually(lambda: not is_running(victim))
     assert ray_pool.attempt("fare", dict.fromkeys((0, 1), ("well",)), timeout=0.5) == {0: "well", 1: "well"}
