@@ -168,7 +168,10 @@ def test_what_was_scored_before_a_kill_is_in_the_file(tmp_path: Path, sign: sign
     slow += "def forward(self, x):\n    time.sleep(.1)\n    return plain(self, x)\nNet.forward = forward\n"
     (tmp_path / "zoo_slow.py").write_text(f"{BASE}\ndef networks():\n    return {slow}")
     options = [word for setting in FAST for word in ("--set", setting)]
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from eznas.cli import main; sys.exit(main(sys.argv[1:]))"
+    start = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"  # ignored in the background
+        "sys.path.insert(0, sys.argv.pop(1)); from eznas.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     command = [sys.executable, "-c", start, str(Path(__file__).parents[3]), "score", "naswot", "--networks"]
     command += ["python:zoo_slow:networks", "-o", "o.csv", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
