@@ -151,15 +151,22 @@ def reading(network: nn.Module, inputs: Tensor, targets: Tensor | None) -> float
     return 0.0 if targets is None else 1.0
 
 
+@pytest.mark.parametrize("function", [drawing, drawing_of_numpy, seeding])
+def test_what_an_estimator_draws_is_its_own(function: Function) -> None:
+    """It cannot break the promise: its outcome draws from generators of its own, the same each time."""
+    made = replace(OWN, function=function)
+    before = torch.get_rng_state()
+    outcomes = [made.outcome(nn.Linear(3, 2), torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)) for _ in range(2)]
+    assert outcomes[0] == outcomes[1]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         (constant, "scores no network: .*total is nan"),
         (no_float, r"no finite float"),
         (refusing, r"says 'total: first\\nsecond' of a network with dropout .*, which is no printable line"),
-        (drawing, "draws from a global generator, or seeds one, on a network with dropout"),
-        (drawing_of_numpy, "draws from a global generator"),
-        (seeding, "draws from a global generator, or seeds one"),
         (counting, r"gives a network with dropout and a shortcut \d+\.0 and then \d+\.0"),
         (scaling, "leaves a network with dropout and a shortcut with another value of 'stem.weight'"),
         (replacing, "with another object under the name 'classifier.weight'"),
