@@ -154,9 +154,9 @@ def reading(network: nn.Module, inputs: Tensor, targets: Tensor | None) -> float
 @pytest.mark.parametrize("function", [drawing, drawing_of_numpy, seeding])
 def test_what_an_estimator_draws_is_its_own(function: Function) -> None:
     """It cannot break the promise: its outcome draws from generators of its own, the same each time."""
-    made = replace(OWN, function=function)
+    made, network = replace(OWN, function=function), nn.Linear(3, 2)
     before = torch.get_rng_state()
-    outcomes = [made.outcome(nn.Linear(3, 2), torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)) for _ in range(2)]
+    outcomes = [made.outcome(network, torch.zeros(2, 3), torch.zeros(2, dtype=torch.long)) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
     assert torch.equal(torch.get_rng_state(), before)
 
