@@ -22,7 +22,7 @@ from typing import Any, Final
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
-from eznas.runs.records import read_history, read_manifest
+from eznas.runs.history import read_history, read_manifest
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "experiments" / "results"

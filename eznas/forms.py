@@ -57,6 +57,35 @@ def read_form(form: type[F], path: Path, *, error: type[EznasError], remedy: str
     return form_of(form, content, where=str(path), error=error, remedy=remedy)
 
 
+def read_form_lines(
+    form: type[F], path: Path, *, error: type[EznasError], remedy: str, n_bytes: int | None = None
+) -> list[F]:
+    """The forms in a file that grows, one a line; a torn last line is left out, a missing file is empty.
+
+    Args:
+        form: what each line must hold.
+        path: of the file.
+        error: to raise.
+        remedy: what a user can do about a damaged file, as the end of a sentence.
+        n_bytes: up to which it is read; all of it without.
+
+    Raises:
+        EznasError: `error`, if the file cannot be read or is shorter, or another line is damaged; one sentence.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as problem:
+        raise error(f"Cannot read {path}: {problem.strerror or problem}") from None
+    if n_bytes is not None and len(content) < n_bytes:
+        raise error(f"{path} has {len(content)} bytes, expected {n_bytes}; {remedy}")
+    content = content[:n_bytes]
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    return [
+        form_of(form, line, where=f"{path}, line {number}", error=error, remedy=remedy)
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
 def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasError], remedy: str) -> F:
     """The form a JSON text describes.
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TextIO
 from eznas.study.observer import Silent
 
 if TYPE_CHECKING:
-    from eznas.evolution import GenerationSummary
     from eznas.runs import SearchState
     from eznas.runs.config import EvolutionSettings
+    from eznas.runs.records import GenerationSummary
     from eznas.study.observer import Observer
 
 LINE_SECONDS = 10.0

@@ -7,7 +7,7 @@ parts. DEAP stays behind `_deap`.
 from eznas.evolution.assessor import Assessor, check_objectives
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.search import GenerationSummary, Search, check_seeds, is_finished
+from eznas.evolution.search import Search, check_seeds, is_finished
 from eznas.evolution.selection import (
     hypervolume,
     niches,
@@ -19,7 +19,7 @@ from eznas.evolution.selection import (
 from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
-    "Assessor", "Combiner", "GenerationSummary", "Grammar", "Offspring", "Search", "Variation", "check_objectives",
+    "Assessor", "Combiner", "Grammar", "Offspring", "Search", "Variation", "check_objectives",
     "check_seeds", "hypervolume", "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors",
     "select_tournament",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,28 +22,11 @@ from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.journal import Journal, SearchState
+from eznas.runs.records import GenerationSummary
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50
 """Times newcomers are drawn again in one generation until enough are valid (paper regime)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationSummary:
-    """One generation in figures; also one line of the event log."""
-
-    generation: int
-    n_evaluated: int
-    n_valid: int
-    n_invalid: int
-    n_duplicates: int
-    best_correlation: float | None
-    best_values: tuple[float, ...]
-    best_size: int | None
-    best_id: str | None
-    front_size: int
-    hypervolume: float
-    seconds: float
 
 
 Observer = Callable[[GenerationSummary, SearchState], None]
@@ -123,7 +106,7 @@ class Search:
             )
         summary = self._summary(assessed, n_duplicates, time.perf_counter() - start)
         state.seconds += summary.seconds
-        self._journal.record(state, assessed.found, assessed.failures, asdict(summary))
+        self._journal.record(state, assessed.found, assessed.failures, summary)
         return summary
 
     # ------------------------------------------------------------------------------------------------- the regimes

@@ -10,16 +10,16 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from eznas.errors import RunError
 from eznas.fitness.criteria import Estimates
 from eznas.fitness.labels import FloatArray, Labels
 from eznas.fitness.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, lower_bound, objectives_named
 from eznas.fitness.ranks import batched_tau, scores_with_failures_last, spearman_batch, spearman_matrix
+from eznas.forms import Form
 from eznas.programs import Program, cost
 
 Aggregate = Literal["worst", "mean"]
@@ -29,8 +29,7 @@ MAX_FAILED_SHARE: Final = 0.05
 """Of a task's networks, the share on which a program may give no finite score and still be ranked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFitness:
+class TaskFitness(Form):
     """How a program orders the networks of one task; correlations are in the program's direction."""
 
     task: str
@@ -42,37 +41,15 @@ class TaskFitness:
     share_tied: float  # of all pairs of networks, those with equal scores
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitness:
+class Fitness(Form):
     """What selection compares, and what the ranking of each task is beside."""
 
     tasks: tuple[TaskFitness, ...]
-    direction: int  # +1: a higher score predicts a higher accuracy; -1: a lower one does
+    direction: Literal[1, -1]  # +1: a higher score predicts a higher accuracy; -1: a lower one does
     correlation: float  # the first objective aggregated over the tasks; tau-b unless the run says otherwise
     size: int  # nodes of the program
     cost: float
     values: tuple[float, ...]  # of the run's objectives, in their order; higher is better
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary that `from_dict` reads back."""
-        tasks = [dataclasses.asdict(task) for task in self.tasks]
-        return dataclasses.asdict(self) | {"tasks": tasks, "values": list(self.values)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Fitness:
-        """The fitness that `as_dict` described.
-
-        Raises:
-            RunError: if keys are missing or unknown, or a value has another type.
-        """
-        values = _checked(cls, data)
-        if not isinstance(values["tasks"], list | tuple):
-            raise RunError(f"A recorded Fitness has 'tasks' {values['tasks']!r}; expected a list of tasks.")
-        tasks = tuple(TaskFitness(**_checked(TaskFitness, task)) for task in values["tasks"])
-        objectives = values["values"]
-        if not isinstance(objectives, list | tuple) or not all(_is_finite(value) for value in objectives):
-            raise RunError(f"A recorded Fitness has values {objectives!r:.200}; expected a list of finite numbers.")
-        return cls(**(values | {"tasks": tasks, "values": tuple(map(float, objectives))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,28 +373,3 @@ def _check_arguments(
             )
         for objective in objectives:
             objective.check(task)
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _checked(kind: type[Fitness | TaskFitness], data: Any) -> dict[str, Any]:
-    """`data` as keyword arguments of `kind`, whose fields are tuples, strings, whole or real numbers."""
-    if not isinstance(data, Mapping):
-        raise RunError(f"A recorded {kind.__name__} must be a table of values, got {data!r}.")
-    expected = {field.name: field.type for field in dataclasses.fields(kind)}
-    if set(data) != set(expected):
-        raise RunError(
-            f"A recorded {kind.__name__} has keys {sorted(map(str, data))}; expected {sorted(expected)}: it was "
-            f"written by another version."
-        )
-    values = dict(data)
-    for name, declared in expected.items():
-        value = values[name]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if declared == "float" and is_number:
-            values[name] = float(value)
-        elif declared in ("float", "int", "str") and (isinstance(value, bool) or type(value).__name__ != declared):
-            raise RunError(f"A recorded {kind.__name__} has {name} {value!r}; expected a value of type {declared}.")
-    return values

@@ -18,7 +18,7 @@ import numpy as np
 from eznas.fitness import Criterion
 from eznas.reporting.words import short
 from eznas.runs.front import Entry, Front, SampleCard
-from eznas.runs.records import History, Scores
+from eznas.runs.history import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

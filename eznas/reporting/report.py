@@ -9,7 +9,7 @@ from typing import Any
 from eznas.files import write_output
 from eznas.programs import Program
 from eznas.reporting import figures, formulas, words
-from eznas.runs import records
+from eznas.runs import history
 from eznas.runs.front import Entry, Front, load_front
 from primitives import STATISTICS, Primitive
 
@@ -43,8 +43,8 @@ def write_figures(run_dir: Path) -> tuple[Path, ...]:
     front = load_front(run_dir)
     drawn = {
         "front": figures.front_figure(front),
-        "scatter": figures.scatter_figure(front, records.read_scores(run_dir)),
-        "history": figures.history_figure(records.read_history(run_dir)),
+        "scatter": figures.scatter_figure(front, history.read_scores(run_dir)),
+        "history": figures.history_figure(history.read_history(run_dir)),
     }
     targets = {run_dir / "figures" / f"{name}.svg": svg for name, svg in drawn.items() if svg}
     for target, svg in targets.items():
@@ -84,10 +84,10 @@ def render_report(run_dir: Path) -> str:
 def _content(front: Front) -> dict[str, Any]:
     """Everything the template shows; SVG is the only markup in it, and it is ours."""
     folder, pick = front.folder, front.pick
-    failures = records.read_failures(folder)
-    ancestors = records.read_lineage(folder, pick.id) if pick is not None else ()
-    manifest = records.read_manifest(folder)
-    scores, history = records.read_scores(folder), records.read_history(folder)
+    failures = history.read_failures(folder)
+    ancestors = history.read_lineage(folder, pick.id) if pick is not None else ()
+    manifest = history.read_manifest(folder)
+    scores, generations = history.read_scores(folder), history.read_history(folder)
     return {
         "front": front,
         "pick": pick,
@@ -103,14 +103,14 @@ def _content(front: Front) -> dict[str, Any]:
         "figures": {
             "front": _safe(figures.front_figure(front)),
             "scatter": _safe(figures.scatter_figure(front, scores)),
-            "history": _safe(figures.history_figure(history)),
+            "history": _safe(figures.history_figure(generations)),
         },
-        "lineage": [{"ancestor": a, "lines": _lines(a.program)} for a in ancestors[:MAX_LINEAGE]],
+        "lineage": [{"ancestor": a, "lines": _lines(a.parsed)} for a in ancestors[:MAX_LINEAGE]],
         "lineage_note": _lineage_note(len(ancestors)),
         "failures": failures[:MAX_KINDS],
         "n_failures": sum(failed.n for failed in failures),
-        "settings": records.read_settings(folder, manifest).strip(),
-        "manifest": records.flattened(manifest.model_dump(mode="json", exclude={"settings"})) if manifest else (),
+        "settings": history.read_settings(folder, manifest).strip(),
+        "manifest": history.flattened(manifest.model_dump(mode="json", exclude={"settings"})) if manifest else (),
         "command": shlex.join(manifest.command) if manifest and manifest.command else "eznas evolve config.toml",
         "folder_name": folder.resolve().name,
         "words": words,

@@ -3,7 +3,7 @@
 * `config`: the settings of a run.
 * `folder`: paths and safe writing.
 * `candidate`, `journal`: what each generation found.
-* `front`: what a run found; `records`: what it wrote along the way.
+* `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
 """
 
 from __future__ import annotations

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eznas.errors import ProgramError, RunError
 from eznas.fitness import Fitness
-from eznas.programs import Program, parse
-
-_STORED = np.dtype("<f4")
-"""How scores are written: base64 of little-endian float32."""
+from eznas.programs import Program
+from eznas.runs.records import ProgramRecord, packed_scores, unpacked_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,46 +49,26 @@ class Candidate:
         """What its ranking looks like from outside; programs of equal behaviour almost surely rank alike."""
         return tuple(round(value, 9) for t in self.fitness.tasks for value in (t.tau, t.rho, t.share_tied))
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready record that `from_dict` reads back."""
-        return {
-            "id": self.id,
-            "program": self.program.text,
-            "generation": self.generation,
-            "operator": self.operator,
-            "parents": list(self.parents),
-            "fitness": self.fitness.as_dict(),
-            "scores": base64.b64encode(self.scores.astype(_STORED).tobytes()).decode("ascii"),
-        }
+    def record(self) -> ProgramRecord:
+        """What is stored of it, which `of_record` reads back."""
+        return ProgramRecord(
+            id=self.id,
+            program=self.program.text,
+            generation=self.generation,
+            operator=self.operator,
+            parents=self.parents,
+            fitness=self.fitness,
+            scores=packed_scores(self.scores),
+        )
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Candidate:
-        """The candidate a record describes.
-
-        Raises:
-            RunError: if the record is damaged.
-        """
-        try:
-            return cls(
-                program=identified(data),
-                fitness=Fitness.from_dict(data["fitness"]),
-                generation=int(data["generation"]),
-                operator=str(data["operator"]),
-                parents=tuple(map(str, data["parents"])),
-                scores=np.frombuffer(base64.b64decode(data["scores"], validate=True), _STORED).astype(np.float32),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError, ProgramError) as error:
-            raise RunError(f"A recorded program is damaged ({error}); the run folder was changed by hand") from None
-
-
-def identified(data: Mapping[str, Any]) -> Program:
-    """The program of a record that names it by its digest.
-
-    Raises:
-        KeyError, ValueError: if the record has no program or id, or the id is that of another program.
-        ProgramError: if the program is none.
-    """
-    program = parse(str(data["program"]))
-    if data["id"] != program.digest:
-        raise ValueError(f"its id {data['id']!r:.40} is not the digest of its program, {program.digest}")
-    return program
+    def of_record(cls, record: ProgramRecord) -> Candidate:
+        """The candidate that was stored."""
+        return cls(
+            program=record.parsed,
+            fitness=record.fitness,
+            generation=record.generation,
+            operator=record.operator,
+            parents=record.parents,
+            scores=unpacked_scores(record.scores),
+        )

@@ -17,22 +17,24 @@ come at any time.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import filelock
 
 from eznas.errors import RunError
 from eznas.files import replace_file, why_not_written
+from eznas.forms import F, Form, read_form_lines
 from eznas.names import shown
 from eznas.runs.checkpoint import Checkpoint
 from eznas.runs.config import RunConfig, changed_config, load_config
 from eznas.runs.manifest import MANIFEST, Binding, Manifest
+
+REMEDY: Final = "restore the file, or evolve anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +141,6 @@ class RunFolder:
         finally:
             lock.release()
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON object of the folder.
-
-        Raises:
-            RunError: if it is missing or damaged.
-        """
-        path = self.path / name
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RunError(f"Cannot read {path}: {error.strerror or error}") from None
-        except (ValueError, RecursionError):
-            raise RunError(f"{path} is not valid JSON; the file is damaged") from None
-        if not isinstance(found, dict):
-            raise RunError(f"{path} must hold a JSON object, got {type(found).__name__}; the file is damaged")
-        return found
-
     def replace(self, name: str, text: str) -> Path:
         """Write a file as a whole: it is the old or the new one at any moment, never half of either.
 
@@ -169,14 +154,14 @@ class RunFolder:
             raise self._not_written(target, error) from None
         return target
 
-    def append(self, name: str, records: list[Mapping[str, Any]]) -> int:
+    def append(self, name: str, records: Sequence[Form]) -> int:
         """Append one line per record and return the size of the file in bytes.
 
         Raises:
             RunError: if the disk is full or the folder cannot be written; nothing is left half-written.
         """
         path = self.path / name
-        text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
+        text = "".join(record.model_dump_json() + "\n" for record in records)
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -189,26 +174,13 @@ class RunFolder:
             raise self._not_written(path, error) from None
         return size + len(text.encode())
 
-    def read_lines(self, name: str, n_bytes: int | None = None) -> list[dict[str, Any]]:
+    def read_lines(self, form: type[F], name: str, n_bytes: int | None = None) -> list[F]:
         """The records of a growing file, up to a size; a torn last line is left out.
 
         Raises:
             RunError: if the file is shorter than that, or a line is damaged.
         """
-        path = self.path / name
-        content = path.read_bytes() if path.exists() else b""
-        if n_bytes is not None:
-            if len(content) < n_bytes:
-                raise RunError(f"{path} has {len(content)} bytes, its checkpoint says {n_bytes}; the run is damaged")
-            content = content[:n_bytes]
-        content = content[: content.rfind(b"\n") + 1]
-        try:
-            records = [json.loads(line) for line in content.splitlines()]
-        except (ValueError, RecursionError):
-            raise RunError(f"{path} holds a line that is not JSON; the run folder is damaged") from None
-        if not all(isinstance(record, dict) for record in records):
-            raise RunError(f"{path} holds a line that is not a JSON object; the run folder is damaged")
-        return records
+        return read_form_lines(form, self.path / name, error=RunError, remedy=REMEDY, n_bytes=n_bytes)
 
     @property
     def _has_begun(self) -> bool:

@@ -11,15 +11,15 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from eznas.digests import PrefixDigest
-from eznas.errors import ProgramError, RunError
+from eznas.errors import RunError
 from eznas.programs import Invalid, Program
-from eznas.runs.candidate import Candidate, identified
+from eznas.runs.candidate import Candidate
 from eznas.runs.checkpoint import Checkpoint
 from eznas.runs.folder import RunFolder
 from eznas.runs.manifest import MANIFEST, Binding, Manifest
+from eznas.runs.records import FailureRecord, GenerationSummary, ProgramRecord
 
 GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
 HALL_OF_FAME_SIZE = 100
@@ -69,15 +69,15 @@ class Journal:
         state: SearchState,
         found: Sequence[Candidate],
         failures: Sequence[tuple[Program, Invalid]],
-        summary: Mapping[str, Any],
+        summary: GenerationSummary,
     ) -> None:
         """Write one finished generation; `state` already includes it."""
         sizes = {
-            "programs.jsonl": self.folder.append("programs.jsonl", [c.as_dict() for c in found]),
+            "programs.jsonl": self.folder.append("programs.jsonl", [c.record() for c in found]),
             "failures.jsonl": self.folder.append(
                 "failures.jsonl", [_failure(program, invalid, state.generation) for program, invalid in failures]
             ),
-            "events.jsonl": self.folder.append("events.jsonl", [{"event": "generation", **summary}]),
+            "events.jsonl": self.folder.append("events.jsonl", [summary]),
         }
         self._checkpoint(state, sizes)
 
@@ -130,22 +130,17 @@ class Journal:
         if not sizes.keys() == digests.keys() == set(GROWING):
             raise RunError(f"{self.folder.path / name} is damaged; delete it and resume from the one before")
         prefixes = {key: self._prefix(key, sizes[key], digests[key]) for key in GROWING}
-        found = [Candidate.from_dict(r) for r in self.folder.read_lines("programs.jsonl", sizes["programs.jsonl"])]
-        failures = self.folder.read_lines("failures.jsonl", sizes["failures.jsonl"])
-        events = self.folder.read_lines("events.jsonl", sizes["events.jsonl"])
-        try:
-            for record in failures:
-                identified(record)
-        except (KeyError, ValueError, ProgramError) as error:
-            path = self.folder.path / "failures.jsonl"
-            raise RunError(f"{path} holds a damaged record ({error}); evolve anew") from None
+        read = self.folder.read_lines
+        found = map(Candidate.of_record, read(ProgramRecord, "programs.jsonl", sizes["programs.jsonl"]))
+        failures = read(FailureRecord, "failures.jsonl", sizes["failures.jsonl"])
+        events = read(GenerationSummary, "events.jsonl", sizes["events.jsonl"])
         state = SearchState(
             generation=checkpoint.generation,
             population=checkpoint.population,
             candidates={candidate.id: candidate for candidate in found},
-            failed={str(record["id"]): None for record in failures},
+            failed={record.id: None for record in failures},
             n_duplicates=checkpoint.n_duplicates,
-            seconds=self._seconds(events),
+            seconds=sum(event.seconds for event in events),
         )
         missing = [digest for digest in checkpoint.population if digest not in state.candidates]
         if missing:
@@ -174,13 +169,6 @@ class Journal:
             )
         return prefix
 
-    def _seconds(self, events: Sequence[Mapping[str, Any]]) -> float:
-        try:
-            return sum(float(event.get("seconds", 0.0)) for event in events)
-        except (TypeError, ValueError, OverflowError):
-            path = self.folder.path / "events.jsonl"
-            raise RunError(f"{path} holds a generation without its seconds; evolve anew") from None
-
 
 def hall_of_fame(state: SearchState, size: int = HALL_OF_FAME_SIZE) -> list[Candidate]:
     """The best programs of a run, one of each behaviour: by the objectives in their order, then by text."""
@@ -202,15 +190,15 @@ def hall_of_fame_csv(state: SearchState) -> str:
     return out.getvalue()
 
 
-def _failure(program: Program, invalid: Invalid, generation: int) -> dict[str, Any]:
-    return {
-        "id": program.digest,
-        "program": program.text,
-        "kind": invalid.kind.value,
-        "reason": invalid.detail,
-        "node": invalid.at,
-        "generation": generation,
-    }
+def _failure(program: Program, invalid: Invalid, generation: int) -> FailureRecord:
+    return FailureRecord(
+        id=program.digest,
+        program=program.text,
+        generation=generation,
+        kind=invalid.kind,
+        reason=invalid.detail,
+        node=invalid.at,
+    )
 
 
 def _binding(manifest: Manifest | None) -> Binding | None:

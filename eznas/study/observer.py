@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from eznas.evolution import GenerationSummary
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
+from eznas.runs.records import GenerationSummary
 
 
 class Observer(Protocol):

@@ -12,6 +12,7 @@ from eznas.fitness import Fitness, TaskFitness
 from eznas.programs import Program, parse
 from eznas.randomness import stream
 from eznas.runs import Candidate
+from eznas.runs.records import ProgramRecord
 from primitives import EXTENDED, PAPER, Statistic
 
 N_NETWORKS = 40
@@ -154,6 +155,6 @@ def test_a_candidate_keeps_its_scores_on_disk() -> None:
     scores = stream(5).normal(size=N_NETWORKS).astype(np.float32)
     scores[2] = np.nan
     before = candidate("mac_count", scores)
-    after = Candidate.from_dict(before.as_dict())
+    after = Candidate.of_record(ProgramRecord.model_validate_json(before.record().model_dump_json()))
     assert after == before
     np.testing.assert_array_equal(after.scores, scores)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from eznas.errors import RunError
-from eznas.evolution import GenerationSummary, Search, is_finished
+from eznas.evolution import Search, is_finished
 from eznas.programs import FailureKind, Invalid
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
+from eznas.runs.records import GenerationSummary
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})

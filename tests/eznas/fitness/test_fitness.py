@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from eznas.fitness import (
     scores_with_failures_last,
     spearman,
 )
+from eznas.forms import form_of
 from eznas.programs import Program, parse
 from tests.eznas.calls import n_calls
 
@@ -136,23 +138,25 @@ def test_one_score_for_all_networks_is_unrankable(labels: list[Labels], n_failed
 def test_a_fitness_survives_json(labels: list[Labels]) -> None:
     fitness = assess(population(labels, 3), labels)[0]
     assert isinstance(fitness, Fitness)
-    assert Fitness.from_dict(json.loads(json.dumps(fitness.as_dict(), allow_nan=False))) == fitness
+    assert Fitness.model_validate_json(fitness.model_dump_json()) == fitness
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": "3"}, "Fitness has size '3'; expected a value of type int"),
-        ({"tasks": None}, "has 'tasks' None; expected a list"),
-        ({"tasks": [3]}, "TaskFitness must be a table of values, got 3"),
-        ({"colour": 1}, r"has keys \['colour', .*written by another version"),
+        ({"size": 3.5}, "Setting 'size' in f.json: input should be a valid integer"),
+        ({"tasks": None}, "Setting 'tasks' in f.json: input should be a valid tuple"),
+        ({"tasks": [3]}, "Setting 'tasks.0' in f.json: input should be a valid dictionary"),
+        ({"values": [math.inf]}, "Setting 'values.0' in f.json: input should be a finite number"),
+        ({"direction": 0}, "Setting 'direction' in f.json: input should be 1 or -1, got 0"),
+        ({"colour": 1}, "Unknown key 'colour' in f.json"),
     ],
 )
 def test_a_damaged_record_is_refused(labels: list[Labels], change: dict[str, Any], message: str) -> None:
     fitness = assess(population(labels, 1), labels)[0]
     assert isinstance(fitness, Fitness)
     with pytest.raises(RunError, match=message):
-        Fitness.from_dict(fitness.as_dict() | change)
+        form_of(Fitness, json.dumps(fitness.model_dump() | change), where="f.json", error=RunError, remedy="-")
 
 
 @pytest.mark.parametrize(

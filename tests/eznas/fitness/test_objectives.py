@@ -127,7 +127,7 @@ def test_a_run_may_select_by_any_of_them(labels: list[Labels], first: str, aggre
         ]  # fmt: skip
         assert fitness.values == pytest.approx(expected, abs=1e-12)
         assert fitness.correlation == fitness.values[0]
-        assert Fitness.from_dict(fitness.as_dict()) == fitness
+        assert Fitness.model_validate_json(fitness.model_dump_json()) == fitness
     assert directions == {1, -1}
 
 

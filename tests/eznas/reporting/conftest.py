@@ -13,10 +13,12 @@ import pytest
 
 from eznas.assessment import measure_many, paired_difference
 from eznas.conditions import Conditions
-from eznas.fitness import Covariates, Criterion, Labels, Measurement
-from eznas.programs import cost, parse
+from eznas.fitness import Covariates, Criterion, Fitness, Labels, Measurement
+from eznas.forms import Form
+from eznas.programs import FailureKind, cost, parse
 from eznas.runs import Entry, Front, PartCard, RunCard, SampleCard
 from eznas.runs.config import RunConfig, recorded_settings, to_toml
+from eznas.runs.records import FailureRecord, GenerationSummary, ProgramRecord
 from eznas.spaces import nb201
 
 PROGRAMS = (
@@ -85,9 +87,7 @@ def make_run(folder: Path, samples: Sequence[str] = SAMPLES, **card: Any) -> Pat
             writer.writerow([f"|nor_conv_3x3~0|{network}", *(one.accuracies[network] for one in named), *cells])
     _write_history(folder)
     discovered = [entry for entry in entries if entry.kind == "discovered"]
-    _write_lines(folder / "programs.jsonl", [
-        entry.model_dump(include={"id", "program", "generation", "operator", "parents"}) for entry in discovered
-    ])  # fmt: skip
+    _write_lines(folder / "programs.jsonl", [_record(entry) for entry in discovered])
     return folder
 
 
@@ -111,16 +111,11 @@ def _write_history(folder: Path) -> None:
         "platform": "Linux x86_64",
     })  # fmt: skip
     _write_lines(folder / "events.jsonl", [
-        {"event": "started", "generation": 0},
-        *(
-            {
-                "event": "generation", "generation": g, "n_evaluated": 200, "n_valid": 200 - 3 * g,
-                "n_duplicates": 4 * g, "n_invalid": 3 * g, "front_size": 5 + g,
-                "best_correlation": 0.5 + 0.25 * (1 - np.exp(-g / 3)),
-                "hypervolume": 2.0 + 0.8 * (1 - np.exp(-g / 4)), "seconds": 60.0 + g,
-            }
-            for g in range(12)
-        ),
+        generation(
+            g, n_valid=200 - 3 * g, n_invalid=3 * g, n_duplicates=4 * g, front_size=5 + g, seconds=60.0 + g,
+            best_correlation=0.5 + 0.25 * (1 - np.exp(-g / 3)), hypervolume=2.0 + 0.8 * (1 - np.exp(-g / 4)),
+        )
+        for g in range(12)
     ])  # fmt: skip
     with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"event":"generation","gener')
@@ -128,11 +123,32 @@ def _write_history(folder: Path) -> None:
         ("non-finite", "non-finite after 'exp'", 38), ("non-finite", "non-finite after 'log'", 3),
         ("constant", "all its scores are equal", 17), ("worker", "<b>odd</b> reason", 2),
     )  # fmt: skip
+    failed = parse("(mean_layers (mean weight))")
+    named = {"id": failed.digest, "program": failed.text, "node": 1}
     _write_lines(folder / "failures.jsonl", [
-        {"id": f"{i:016x}", "program": "(mean_layers (mean weight))", "kind": kind, "reason": reason, "node": 1,
-         "generation": i}
+        FailureRecord(**named, kind=FailureKind(kind), reason=reason, generation=i)
         for kind, reason, times in failures for i in range(times)
     ])  # fmt: skip
+
+
+def generation(index: int, **figures: Any) -> GenerationSummary:
+    """A line of ``events.jsonl``."""
+    given = {
+        "n_evaluated": 200, "n_valid": 200, "n_invalid": 0, "n_duplicates": 0, "best_correlation": 0.5,
+        "best_values": (0.5,), "best_size": 3, "best_id": "a", "front_size": 1, "hypervolume": 0.1, "seconds": 10.0,
+    }  # fmt: skip
+    return GenerationSummary(generation=index, **(given | figures))
+
+
+def _record(entry: Entry) -> ProgramRecord:
+    assert entry.program is not None
+    assert entry.generation is not None
+    assert entry.operator is not None
+    fitness = Fitness(tasks=(), direction=entry.direction, correlation=0.5, size=3, cost=1.0, values=(0.5,))
+    return ProgramRecord(
+        id=entry.id, program=entry.program, generation=entry.generation, operator=entry.operator,
+        parents=entry.parents, fitness=fitness, scores="",
+    )  # fmt: skip
 
 
 def _labels(rng: np.random.Generator) -> list[Labels]:
@@ -230,8 +246,8 @@ def _write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+def _write_lines(path: Path, records: Sequence[Form]) -> None:
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

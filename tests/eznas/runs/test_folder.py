@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from eznas.errors import RunError
+from eznas.forms import Form
 from eznas.runs import RunFolder
 from eznas.runs.manifest import Manifest
 
@@ -31,6 +32,12 @@ def full_disk(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Line(Form):
+    """What these files hold."""
+
+    text: str
 
 
 def files(folder: RunFolder) -> set[str]:
@@ -85,37 +92,37 @@ def test_one_writer_at_a_time(folder: RunFolder) -> None:
 
 
 def test_lines_are_appended_and_their_size_told(folder: RunFolder) -> None:
-    records = [{"a": 1}, {"b": "ö\n"}]
+    records = [Line(text="a"), Line(text="ö\n")]
     sizes = [folder.append("events.jsonl", [record]) for record in records]
     assert sizes[1] == (folder.path / "events.jsonl").stat().st_size == folder.append("events.jsonl", [])
-    assert folder.read_lines("events.jsonl") == records
-    assert folder.read_lines("events.jsonl", sizes[0]) == records[:1]
-    assert folder.read_lines("nothing.jsonl") == []
+    assert folder.read_lines(Line, "events.jsonl") == records
+    assert folder.read_lines(Line, "events.jsonl", sizes[0]) == records[:1]
+    assert folder.read_lines(Line, "nothing.jsonl") == []
 
 
 def test_a_torn_tail_is_left_out_and_cut_off(folder: RunFolder) -> None:
-    size = folder.append("events.jsonl", [{"a": 1}])
+    size = folder.append("events.jsonl", [Line(text="a")])
     with (folder.path / "events.jsonl").open("a") as file:
         file.write('{"b": ')
-    assert folder.read_lines("events.jsonl") == [{"a": 1}]
+    assert folder.read_lines(Line, "events.jsonl") == [Line(text="a")]
     folder.truncate("events.jsonl", size)
-    folder.append("events.jsonl", [{"c": 3}])
-    assert folder.read_lines("events.jsonl") == [{"a": 1}, {"c": 3}]
+    folder.append("events.jsonl", [Line(text="c")])
+    assert folder.read_lines(Line, "events.jsonl") == [Line(text="a"), Line(text="c")]
 
 
 @pytest.mark.parametrize("line", ["{", "5", "[" * 100_000])
 def test_a_damaged_line_is_an_error(folder: RunFolder, line: str) -> None:
-    (folder.path / "events.jsonl").write_text(f'{line}\n{{"a":1}}\n')
+    (folder.path / "events.jsonl").write_text(f'{line}\n{{"text":"a"}}\n')
     with pytest.raises(
-        RunError, match=r"events\.jsonl holds a line that is not (a )?JSON.*; the run folder is damaged"
+        RunError, match=r"events\.jsonl, line 1 (is not valid JSON|must hold a JSON object, got 5); the file is damaged"
     ):
-        folder.read_lines("events.jsonl")
+        folder.read_lines(Line, "events.jsonl")
 
 
 def test_a_file_shorter_than_its_checkpoint_says_is_an_error(folder: RunFolder) -> None:
-    size = folder.append("events.jsonl", [{"a": 1}])
-    with pytest.raises(RunError, match=f"has {size} bytes, its checkpoint says {size + 1}"):
-        folder.read_lines("events.jsonl", size + 1)
+    size = folder.append("events.jsonl", [Line(text="a")])
+    with pytest.raises(RunError, match=f"has {size} bytes, expected {size + 1}"):
+        folder.read_lines(Line, "events.jsonl", size + 1)
 
 
 def test_a_full_disk_leaves_a_rewritten_file_as_it_was(folder: RunFolder) -> None:
@@ -128,10 +135,10 @@ def test_a_full_disk_leaves_a_rewritten_file_as_it_was(folder: RunFolder) -> Non
 
 
 def test_a_full_disk_leaves_a_growing_file_as_it_was(folder: RunFolder) -> None:
-    folder.append("programs.jsonl", [{"a": 1}])
+    folder.append("programs.jsonl", [Line(text="a")])
     with full_disk(1000), pytest.raises(RunError, match=r"Cannot write .*programs\.jsonl: File too large; free space"):
-        folder.append("programs.jsonl", [{"b": "x" * 600}, {"c": "y" * 600}])
-    assert (folder.path / "programs.jsonl").read_text() == '{"a":1}\n'
+        folder.append("programs.jsonl", [Line(text="x" * 600), Line(text="y" * 600)])
+    assert (folder.path / "programs.jsonl").read_text() == '{"text":"a"}\n'
 
 
 def test_a_kill_before_the_new_name_leaves_the_old_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

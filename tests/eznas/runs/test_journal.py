@@ -14,9 +14,9 @@ import pytest
 from eznas.digests import PrefixDigest, content_digest
 from eznas.errors import RunError
 from eznas.runs import Journal, RunFolder, SearchState, hall_of_fame
+from eznas.runs.history import read_history
 from eznas.runs.journal import GROWING, HALL_OF_FAME_SIZE
 from eznas.runs.manifest import Manifest
-from eznas.runs.records import read_history
 from tests.eznas.evolution.fakes import contents, make_search
 
 
@@ -151,10 +151,10 @@ def test_when_every_checkpoint_is_damaged_the_run_is_refused(run: Path) -> None:
     ("name", "content", "message"),
     [
         ("programs.jsonl", b"", r"programs\.jsonl has 0 bytes, its checkpoint says \d+"),
-        ("programs.jsonl", b"{}\n", "A recorded program is damaged"),
-        ("failures.jsonl", b"{}\n", "holds a damaged record"),
-        ("failures.jsonl", b"7\n", "not a JSON object"),
-        ("events.jsonl", b'{"seconds":[]}\n', "holds a generation without its seconds"),
+        ("programs.jsonl", b"{}\n", r"Setting 'id' in .*programs\.jsonl, line 1: field required"),
+        ("failures.jsonl", b"{}\n", r"Setting 'id' in .*failures\.jsonl, line 1: field required"),
+        ("failures.jsonl", b"7\n", r"failures\.jsonl, line 1 must hold a JSON object, got 7"),
+        ("events.jsonl", b'{"seconds":1}\n', r"Setting 'generation' in .*events\.jsonl, line 1: field required"),
     ],
 )
 def test_damaged_records_are_one_sentence(run: Path, name: str, content: bytes, message: str) -> None:
