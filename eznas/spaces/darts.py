@@ -30,9 +30,7 @@ from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown
-from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.initialise import initialise_
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
 from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn, literal
 from eznas.spaces.settings import CellSettings, check_halved_twice
@@ -481,7 +479,7 @@ class Cell(nn.Module):
 class Network(nn.Module):
     """A DARTS network without auxiliary head: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
-    Its parameters are allocated but not drawn; use `build`.
+    Its parameters are allocated but not drawn; `SPACE.build` draws them.
     """
 
     def __init__(self, cells: CellPair, settings: CellSettings) -> None:
@@ -519,17 +517,6 @@ def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Count
     return Counts(parameter_count(arch, settings), mac_count(arch, settings, input_size))
 
 
-def build(arch: Architecture, settings: CellSettings, seed: int) -> nn.Module:
-    """The network of both cells at initialisation, see `eznas.spaces.SearchSpace.build`.
-
-    Raises:
-        ArchitectureError: if `arch` is not of this space.
-    """
-    network = allocate(arch, settings)
-    initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
-    return network
-
-
 SPACE: Final = SearchSpace(
     name=NAME,
     title="DARTS cells (NAS-Bench-301)",
@@ -541,7 +528,6 @@ SPACE: Final = SearchSpace(
     mutate=mutate,
     function=function,
     allocate=allocate,
-    build=build,
     digest=text_digest,
     counts=counts,
     level=level,

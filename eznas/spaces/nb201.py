@@ -25,12 +25,10 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import nearest, one_line, shown
-from eznas.randomness import torch_stream
+from eznas.names import nearest, shown
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.initialise import initialise_
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.notation import MAX_TEXT, check_sample_size, drawn, literal, whole_number
+from eznas.spaces.notation import MAX_TEXT, check_sample_size, drawn, indices, literal
 from eznas.spaces.settings import N_STAGES, CellSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
@@ -231,17 +229,7 @@ def _part(text: str) -> tuple[Architecture, ...]:
         return found
     if not re.fullmatch(r"[0-9\s,-]*", text) or _DIGITS.fullmatch(text):
         return (architecture(text),)
-    indices: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        low = whole_number(first, f"{NAME}:{text}")
-        high = whole_number(last, f"{NAME}:{text}") if last else low
-        if not 0 <= low <= high < N_CELLS:
-            raise ArchitectureError(
-                f"{NAME}:{one_line(text, 60)}: indices go from 0 to {N_CELLS - 1}, got {shown(part)}"
-            )
-        indices.extend(range(low, high + 1))
-    return tuple(from_index(index) for index in dict.fromkeys(indices))
+    return tuple(from_index(index) for index in indices(text, NAME, N_CELLS))
 
 
 def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
@@ -482,7 +470,7 @@ class Reduction(nn.Module):
 class Network(nn.Module):
     """A NAS-Bench-201 network: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
-    Its parameters are allocated but not drawn; use `build`.
+    Its parameters are allocated but not drawn; `SPACE.build` draws them.
     """
 
     def __init__(self, operations: Sequence[str], settings: CellSettings) -> None:
@@ -538,17 +526,6 @@ def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
     return Network(operations(arch), settings)
 
 
-def build(arch: Architecture, settings: CellSettings, seed: int) -> nn.Module:
-    """The network of a cell at initialisation, see `eznas.spaces.SearchSpace.build`.
-
-    Raises:
-        ArchitectureError: if `arch` is not a cell of this space.
-    """
-    network = allocate(arch, settings)
-    initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
-    return network
-
-
 SPACE: Final = SearchSpace(
     name=NAME,
     title="NAS-Bench-201",
@@ -560,7 +537,6 @@ SPACE: Final = SearchSpace(
     mutate=mutate,
     function=reduced_function,
     allocate=allocate,
-    build=build,
     digest=text_digest,
     counts=counts,
     level=level,

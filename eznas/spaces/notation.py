@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from eznas.errors import ArchitectureError
-from eznas.names import shown
+from eznas.names import one_line, shown
 from eznas.randomness import stream
 from eznas.spaces.architecture import Architecture
 
@@ -195,6 +195,28 @@ def drawn(
         raise ArchitectureError(f"Expected {space}:random:N or {space}:random:N:SEED, got {shown(f'{space}:{text}')}")
     n, seed = (whole_number(number, f"{space}:{text}") for number in (*numbers, "0")[:2])
     return sample(stream(seed, *purpose), n)
+
+
+def indices(text: str, space: str, n: int) -> tuple[int, ...]:
+    """The positions that ``INDEX,FROM-TO,...`` names, each once.
+
+    Args:
+        text: what follows the name of the space in a specification.
+        space: that name.
+        n: how many architectures its list has.
+
+    Raises:
+        ArchitectureError: if a part is no number or range of numbers below `n`.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        low = whole_number(first, f"{space}:{text}")
+        high = whole_number(last, f"{space}:{text}") if last else low
+        if not 0 <= low <= high < n:
+            raise ArchitectureError(f"{space}:{one_line(text, 60)}: indices go from 0 to {n - 1}, got {shown(part)}")
+        found.extend(range(low, high + 1))
+    return tuple(dict.fromkeys(found))
 
 
 def whole_number(text: str, spec: str) -> int:

@@ -55,8 +55,6 @@ class Settings(SpaceSettings):
     space: Literal["python"] = NAME
     n_classes: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Logits; None if they may differ from network to network."""
-    scheme: Literal["given"] = "given"
-    """Initialisation: the one they have."""
 
 
 Given = nn.Module | Callable[[], nn.Module]
@@ -142,11 +140,6 @@ class OwnNetworks:
         """The network, as it is: it has its parameters already."""
         del settings  # these networks bring their own
         return self.network(self.name_of(arch))
-
-    def build(self, arch: Architecture, settings: SpaceSettings, seed: int) -> nn.Module:
-        """The network, as it is: no seed changes its parameters."""
-        del seed
-        return self.allocate(arch, settings)
 
     def digest(self, arch: Architecture) -> str:
         """Of the content of the network, see `eznas.spaces.content`, as it was when it was first asked for."""
@@ -237,7 +230,7 @@ def space_of(networks: Any, where: str = "The networks given") -> SearchSpace[Se
     own = family(networks, where)
     return replace(
         SPACE, title="your own networks", forms="all or NAME[;...]", named=own.named, sample=own.sample,
-        function=own.digest, allocate=own.allocate, build=own.build, digest=own.digest,
+        function=own.digest, allocate=own.allocate, digest=own.digest,
     )  # fmt: skip
 
 
@@ -282,15 +275,6 @@ def allocate(arch: Architecture, settings: SpaceSettings) -> nn.Module:
         ArchitectureError: as `named`.
     """
     return _family_of(arch).allocate(arch, settings)
-
-
-def build(arch: Architecture, settings: SpaceSettings, seed: int) -> nn.Module:
-    """The network of that name, as it is.
-
-    Raises:
-        ArchitectureError: as `named`.
-    """
-    return _family_of(arch).build(arch, settings, seed)
 
 
 def digest(arch: Architecture) -> str:
@@ -464,6 +448,5 @@ SPACE: Final = SearchSpace(
     mutate=mutate,
     function=digest,
     allocate=allocate,
-    build=build,
     digest=digest,
 )

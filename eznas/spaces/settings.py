@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ class SpaceSettings(Form):
     """
 
     space: str
+    scheme: Scheme | Literal["given"] = "given"
+    """How parameters are drawn; ``"given"``: networks have them already."""
 
 
 class CellSettings(SpaceSettings):

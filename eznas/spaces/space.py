@@ -9,7 +9,9 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import nn
 
+from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture
+from eznas.spaces.initialise import initialise_
 from eznas.spaces.settings import SpaceSettings
 
 S = TypeVar("S", bound=SpaceSettings)
@@ -51,10 +53,8 @@ class SearchSpace(Generic[S]):
         sample: (rng, n) -> n architectures, distinct; the module says from which distribution.
         mutate: (arch, rng) -> an architecture one edit away.
         function: equal text for architectures that compute the same up to the values of their parameters.
-        allocate: the network, in train mode, its parameters not yet drawn.
-        build: (arch, settings, seed) -> the network at initialisation, on the CPU, float32, in train mode. Every
-            architecture draws from the same stream of a seed (common random numbers), which lowers the noise of
-            comparing architectures. No global generator is used or changed.
+        allocate: the network, on the CPU, float32, in train mode, its parameters not yet drawn unless the settings
+            have them as given.
         digest: 32 hexadecimal digits that name the architecture by its content, equal on every machine.
         counts: (arch, settings, input_size) -> closed-form sizes; None if networks must be built to be counted.
         level: level of complexity, a small integer; None without a natural one.
@@ -72,9 +72,22 @@ class SearchSpace(Generic[S]):
     mutate: Callable[[Architecture, np.random.Generator], Architecture]
     function: Callable[[Architecture], str]
     allocate: Callable[[Architecture, S], nn.Module]
-    build: Callable[[Architecture, S, int], nn.Module]
     digest: Callable[[Architecture], str]
     counts: Callable[[Architecture, S, int], Counts] | None = None
     level: Callable[[Architecture], int | None] = no_level
     index_of: Callable[[Architecture], int] | None = None
     begins: tuple[str, ...] = ()
+
+    def build(self, arch: Architecture, settings: S, seed: int) -> nn.Module:
+        """The network at initialisation.
+
+        Every architecture draws from the same stream of a seed (common random numbers), which lowers the noise of
+        comparing architectures. No global generator is used or changed.
+
+        Raises:
+            ArchitectureError: if `arch` is not of this space.
+        """
+        network = self.allocate(arch, settings)
+        if settings.scheme != "given":
+            initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
+        return network

@@ -16,13 +16,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from eznas.errors import ArchitectureError
-from eznas.names import one_line, shown
-from eznas.randomness import torch_stream
+from eznas.names import shown
 from eznas.spaces import nb201
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.initialise import Scheme, initialise_
+from eznas.spaces.initialise import Scheme
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.notation import check_sample_size, drawn, whole_number
+from eznas.spaces.notation import check_sample_size, drawn, indices
 from eznas.spaces.settings import Classes, SpaceSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
@@ -121,17 +120,7 @@ def _part(text: str) -> tuple[Architecture, ...]:
         return found
     if not _INDICES.fullmatch(text):
         return (architecture(text),)
-    indices: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        low = whole_number(first, f"{NAME}:{text}")
-        high = whole_number(last, f"{NAME}:{text}") if last else low
-        if not 0 <= low <= high < N_NETWORKS:
-            raise ArchitectureError(
-                f"{NAME}:{one_line(text, 60)}: indices go from 0 to {N_NETWORKS - 1}, got {shown(part)}"
-            )
-        indices.extend(range(low, high + 1))
-    return tuple(from_index(index) for index in dict.fromkeys(indices))
+    return tuple(from_index(index) for index in indices(text, NAME, N_NETWORKS))
 
 
 def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
@@ -222,7 +211,7 @@ class Cell(nn.Module):
 class Network(nn.Module):
     """A network of the size space: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
-    Its parameters are allocated but not drawn; use `build`.
+    Its parameters are allocated but not drawn; `SPACE.build` draws them.
     """
 
     def __init__(self, layers: tuple[int, ...], n_classes: int) -> None:
@@ -254,17 +243,6 @@ def allocate(arch: Architecture, settings: Settings) -> nn.Module:
     return Network(widths(arch), settings.n_classes)
 
 
-def build(arch: Architecture, settings: Settings, seed: int) -> nn.Module:
-    """The network at initialisation, see `eznas.spaces.SearchSpace.build`.
-
-    Raises:
-        ArchitectureError: if `arch` is not of this space.
-    """
-    network = allocate(arch, settings)
-    initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
-    return network
-
-
 SPACE: Final = SearchSpace(
     name=NAME,
     title="NATS-Bench size space",
@@ -276,7 +254,6 @@ SPACE: Final = SearchSpace(
     mutate=mutate,
     function=function,
     allocate=allocate,
-    build=build,
     digest=text_digest,
     counts=counts,
     index_of=index_of,

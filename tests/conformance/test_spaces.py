@@ -62,22 +62,18 @@ def test_random_networks_are_named_by_seed(space: SearchSpace[Any]) -> None:
 # The contract can fail ------------------------------------------------------------------------------------------------
 
 
-def _unseeded(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
-    network = nb201.build(arch, settings, seed)
+def _unseeded(arch: Architecture, settings: nb201.Settings) -> nn.Module:
+    network = nb201.allocate(arch, settings)
     nn.init.normal_(next(network.parameters()))
     return network
 
 
-def _seedless(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
-    return nb201.build(arch, settings, 0)
+def _evaluating(arch: Architecture, settings: nb201.Settings) -> nn.Module:
+    return nb201.allocate(arch, settings).eval()
 
 
-def _evaluating(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
-    return nb201.build(arch, settings, seed).eval()
-
-
-def _double(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
-    return nb201.build(arch, settings, seed).double()
+def _double(arch: Architecture, settings: nb201.Settings) -> nn.Module:
+    return nb201.allocate(arch, settings).double()
 
 
 def _same_sample(rng: Any, n: int) -> tuple[Architecture, ...]:
@@ -130,10 +126,9 @@ def _negative(arch: Architecture) -> int:
 @pytest.mark.parametrize(
     ("name", "broken", "message"),
     [
-        ("build", _unseeded, "from a global generator"),
-        ("build", _seedless, "equal from two seeds"),
-        ("build", _evaluating, "in evaluation mode"),
-        ("build", _double, "float64"),
+        ("allocate", _unseeded, "from a global generator"),
+        ("allocate", _evaluating, "in evaluation mode"),
+        ("allocate", _double, "float64"),
         ("sample", _same_sample, "from two seeds"),
         ("sample", _repeated_sample, "distinct architectures"),
         ("mutate", _no_edit, "changes nothing"),

@@ -51,7 +51,7 @@ def test_whole_numbers_are_read_as_real_ones(measurement: Measurement) -> None:
         ({"tau": {"value": 1.0, "low": "x", "high": 1.0}}, "Setting 'tau.low'"),
         ({"tau": 0.5}, "Setting 'tau'"),
         ({"colour": 1}, "Unknown key 'colour' in m.json"),
-        ({"failures": {f"kind {k}": 1 for k in range(101)}}, "'failures' in m.json: dictionary should have at most 100"),
+        ({"failures": dict.fromkeys(map(str, range(101)), 1)}, "'failures' in m.json: dictionary should have at most"),
         ({"failures": {"x" * 201: 1}}, "at most 200 characters"),
         ({"failures": {"x": -1}}, "Setting 'failures.x'"),
         ({"reason": "x" * 1001}, "'reason' in m.json: string should have at most 1000 characters"),

@@ -22,7 +22,7 @@ from torch import nn
 
 from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
-from eznas.spaces import Architecture, build_network, nb201
+from eznas.spaces import Architecture, nb201
 from eznas.spaces.own import space_of
 from eznas.statistics import (
     Shard,
@@ -59,16 +59,21 @@ class Builder:
         self.built: list[Architecture] = []
         self.stop_at, self.error = stop_at, error
 
-    def __call__(self, arch: Architecture, settings: nb201.Settings = NETWORKS, seed: int = SEED) -> nn.Module:
+    def __call__(self, arch: Architecture, settings: nb201.Settings) -> nn.Module:
         if arch == self.stop_at:
             raise self.error
         self.built.append(arch)
-        return build_network(arch, settings, seed=seed)
+        return nb201.allocate(arch, settings)
+
+
+def networks(arch: Architecture) -> nn.Module:
+    """A network of the store."""
+    return build_network(arch, NETWORKS, seed=SEED)
 
 
 def key_of(build: Callable[..., nn.Module], **changed: Any) -> StoreKey:
     """The key of the store, with networks that are built so."""
-    family = dataclasses.replace(nb201.SPACE, build=build)
+    family = dataclasses.replace(nb201.SPACE, allocate=build)
     return dataclasses.replace(KEY, conditions=CONDITIONS.of_family(family), **changed)
 
 
@@ -121,7 +126,7 @@ def test_what_is_read_is_what_was_captured(tmp_path: Path) -> None:
     for index in range(store.n_shards):
         expected = pack(
             [
-                capture(Builder()(ARCHITECTURES[n]), IMAGES, seed=SEED, statistics=STATISTICS)
+                capture(networks(ARCHITECTURES[n]), IMAGES, seed=SEED, statistics=STATISTICS)
                 for n in store.shard_networks(index)
             ]
         )
@@ -130,7 +135,7 @@ def test_what_is_read_is_what_was_captured(tmp_path: Path) -> None:
 
 def test_all_22_statistics_are_stored_by_default(tmp_path: Path) -> None:
     store, _ = ensure_store(tmp_path, key_of(Builder(), architectures=ARCHITECTURES[:1], statistics=None))
-    assert_same_shard(store.shard(0), pack([capture(Builder()(ARCHITECTURES[0]), IMAGES, seed=SEED)]))
+    assert_same_shard(store.shard(0), pack([capture(networks(ARCHITECTURES[0]), IMAGES, seed=SEED)]))
 
 
 def test_the_second_time_nothing_is_captured(tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def test_sizes_of_shards_change_no_value(tmp_path: Path, options: dict[str, int]
 
 def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_budget(tmp_path: Path) -> None:
     sizes = [
-        capture(Builder()(arch), IMAGES, seed=SEED, statistics=STATISTICS).nbytes for arch in ARCHITECTURES
+        capture(networks(arch), IMAGES, seed=SEED, statistics=STATISTICS).nbytes for arch in ARCHITECTURES
     ]
     assert sizes[0] > max(sizes[1:4])
     for budget, stops in {4 * sizes[0]: [2, 5], 4 * sizes[0] - 1: [1, 5]}.items():
@@ -163,7 +168,7 @@ def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_b
 
 def test_a_shard_file_is_one_the_library_reads(tmp_path: Path) -> None:
     store, _ = ensure(tmp_path, networks_per_shard=5)
-    captured = [capture(Builder()(arch), IMAGES, seed=SEED, statistics=STATISTICS) for arch in ARCHITECTURES]
+    captured = [capture(networks(arch), IMAGES, seed=SEED, statistics=STATISTICS) for arch in ARCHITECTURES]
     expected = {name: column.joined() for name, column in columns(captured).items()}
     (written,) = store.folder.glob("*.safetensors")
     found = load_file(written)
@@ -281,8 +286,8 @@ def test_an_error_on_a_worker_names_the_architecture_and_leaves_nothing_half_wri
     assert content(tmp_path) == {}
 
 
-def no_network(arch: Architecture, settings: nb201.Settings, seed: int) -> nn.Module:
-    return nn.ReLU()
+def no_network(arch: Architecture, settings: nb201.Settings) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(5, 2))
 
 
 MEMORY = """
