@@ -22,7 +22,7 @@ from torch import nn
 
 from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
-from eznas.spaces import Architecture, nb201
+from eznas.spaces import Architecture, build_network, nb201
 from eznas.spaces.own import space_of
 from eznas.statistics import (
     Shard,
