@@ -14,6 +14,7 @@ from eznas.errors import CaptureError, ConfigError, EznasError
 from eznas.estimators.passes import copied_state, forward
 from eznas.fitness import Covariates, quintiles
 from eznas.names import one_line
+from eznas.programs import FailureKind, Invalid
 from eznas.runs.config import OWN, RunConfig, SampleSettings
 from eznas.spaces import Architecture, SearchSpace
 from eznas.statistics.tracing import run_probe
@@ -116,16 +117,17 @@ def _fitted(
                         f"Only images of the first {n_classes} classes are used, as many as your networks have."
                     )
                 return int(trial), int(channel), n_classes
-    tried = "x".join(map(str, (channels, size))) if isinstance(size, int) else f"sizes {', '.join(map(str, SIZES))}"
+    tried = f"size {size} was" if isinstance(size, int) else f"sizes {', '.join(map(str, SIZES))} were"
     raise ConfigError(
-        f"No network can be run on images ({tried} were tried; the last problem: {one_line(problem)}); set "
+        f"No network can be run on images ({tried} tried; the last problem: {one_line(problem)}); set "
         "probe.input_size and probe.channels to what your networks take"
     )
 
 
-def own_hint(arch: Architecture) -> str:
-    """What else may be wrong with a network of a user's own that cannot be scored."""
-    return "; networks that take other images need probe.input_size and probe.channels set" if arch.space == OWN else ""
+def own_hint(arch: Architecture, failure: Invalid) -> str:
+    """What may be wrong where a network of a user's own cannot be run; nothing where it can."""
+    fits = arch.space != OWN or failure.kind is not FailureKind.NETWORK
+    return "" if fits else "; networks that take other images need probe.input_size and probe.channels set"
 
 
 def _sizes(network: nn.Module) -> list[int]:

@@ -242,5 +242,5 @@ def _why(columns: Sequence[str], architectures: Sequence[Architecture], scores: 
             network, failure = next(iter(sorted(failed.items())))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
             arch = architectures[network]
-            notes.append(f"{name} has no score for {arch.spec}: {failure.detail}{own_hint(arch)}{more}")
+            notes.append(f"{name} has no score for {arch.spec}: {failure.detail}{own_hint(arch, failure)}{more}")
     return notes

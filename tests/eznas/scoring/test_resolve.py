@@ -108,7 +108,7 @@ def test_a_setting_is_not_tried_again(zoo: Zoo) -> None:
     config = config_for("python", probe={"input_size": 20, "channels": 3})
     conditions, notes = resolved(networks_named(zoo("[('a', Sized())]")), config)
     assert (conditions.input_size, notes) == (20, ())
-    with pytest.raises(ConfigError, match=r"^No network can be run on images \(3x24 were tried; the last problem: "):
+    with pytest.raises(ConfigError, match=r"^No network can be run on images \(size 24 was tried; the last problem: "):
         resolved(networks_named(zoo("[('a', Sized())]")), config_for("python", probe={"input_size": 24, "channels": 3}))
 
 
