@@ -227,12 +227,12 @@ def _after(epochs: int | None) -> str:
 # All ------------------------------------------------------------------------------------------------------------------
 
 BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
-    {"demo": demo_lines, "two_spaces": samples_lines}
+    {"demo": demo_lines, "pytorchcv": samples_lines, "two_spaces": samples_lines}
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
 
 RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyType(
-    {"demo": demo_of_run, "two_spaces": samples_of_run}
+    {"demo": demo_of_run, "pytorchcv": samples_of_run, "two_spaces": samples_of_run}
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""
 
