@@ -32,7 +32,7 @@ from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown
 from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn, literal
+from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn_or_read, literal
 from eznas.spaces.settings import CellSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
@@ -229,9 +229,7 @@ def named(text: str) -> tuple[Architecture, ...]:
     Raises:
         ArchitectureError: if a part is neither.
     """
-    parts = [part.strip() for part in text.split(";")]
-    found = [drawn(part, NAME, sample, "networks", "random", NAME) or (architecture(part),) for part in parts]
-    return tuple(dict.fromkeys(arch for some in found for arch in some))
+    return drawn_or_read(text, NAME, sample, architecture)
 
 
 # Drawing and changing -------------------------------------------------------------------------------------------------

@@ -290,13 +290,14 @@ def test_data_is_read_as_python_and_json_write_it(value: object) -> None:
 
 
 def test_calls_are_data() -> None:
+    assert literal("[1.0, 0.25, -3.5, 2]") == [1.0, 0.25, -3.5, 2]
     assert literal("a.F(1, (2, 3), x = 'y',)") == Call("F", [1, [2, 3]], {"x": "y"})
     assert literal("range(4)") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 2", "[1", "(1, 2", "1.5", "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
+    ["", "1 2", "[1", "(1, 2", "1.", ".5", "1.5.2", "1.5e3", "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
      "'a", "a.b", "lambda: 0", "[" * 20, "9" * 10, "b'x'", "'\\n'", "1" * 5_000, "f()()"],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
