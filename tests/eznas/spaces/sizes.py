@@ -27,5 +27,5 @@ def check_sizes(space: ModuleType, arch: Architecture, settings: CellSettings, s
         for module in network.modules():
             module.register_forward_hook(count)
         assert network(torch.empty(2, 3, size, size)).shape == (2, settings.n_classes)
-    assert sum(parameter.numel() for parameter in network.parameters()) == space.parameter_count(arch, settings)
-    assert performed == space.mac_count(arch, settings, size)
+    counted = space.counts(arch, settings, size)
+    assert (counted.parameters, counted.macs) == (sum(p.numel() for p in network.parameters()), performed)

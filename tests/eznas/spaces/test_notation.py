@@ -297,7 +297,8 @@ def test_calls_are_data() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 2", "[1", "(1, 2", "1.", ".5", "1.5.2", "1.5e3", "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
+    ["", "1 2", "[1", "(1, 2", "1.", ".5", "1.5.2", "1.5e3",
+     "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
      "'a", "a.b", "lambda: 0", "[" * 20, "9" * 10, "b'x'", "'\\n'", "1" * 5_000, "f()()"],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
