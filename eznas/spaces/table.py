@@ -12,14 +12,19 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown, unknown
-from eznas.spaces import darts, nb101, nb201, own, sss
+from eznas.spaces import darts, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
 SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType(
-    {space.name: space for space in (nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, own.SPACE)}
-)
+    {
+        space.name: space
+        for space in (
+            nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, own.SPACE,
+        )
+    }
+)  # fmt: skip
 """Every search space by name."""
 
 if TYPE_CHECKING:
