@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from eznas.benchmarks import nb101, nb201, suite_zero
+from eznas.benchmarks import nb101, nb201, nds, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.errors import BenchmarkError
 from eznas.names import unknown
@@ -36,6 +37,17 @@ class BenchmarkSource:
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
     good_for: str
+
+
+def _nds(name: str, title: str, good_for: str) -> BenchmarkSource:
+    return BenchmarkSource(
+        name=name,
+        space=nds.TABLES[name].space,
+        title=title,
+        load=partial(nds.load_nds, name),
+        files=(nds.TABLE_FILE,),
+        good_for=good_for,
+    )
 
 
 BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
@@ -74,9 +86,17 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 files=(suite_zero.NB301_FILE,),
                 good_for="DARTS cells; accuracies predicted by a surrogate, not trained; validation only",
             ),
+            _nds("nds_darts_in", "DARTS cells of NDS", "ImageNet; width and depth differ too; test accuracies only"),
+            _nds("nds_amoeba_in", "Amoeba cells of NDS", "as nds_darts_in, with other operations"),
+            _nds("nds_enas_in", "ENAS cells of NDS", "as nds_darts_in, with few operations"),
+            _nds("nds_resnext_a_in", "ResNeXts of NDS", "ImageNet; residual networks of any width, depth and groups"),
+            _nds(
+                "nds_darts_fixed_in", "DARTS cells of NDS, one width and depth",
+                "ImageNet, cells alone, but after 5 epochs; parameters and MACs say nothing here",
+            ),
         )
     }
-)
+)  # fmt: skip
 """Every known benchmark by name."""
 
 

@@ -277,7 +277,7 @@ class Skeleton:
     Attributes:
         normal: the cell that keeps the resolution.
         reduce: the cell that halves it.
-        width: channels of the nodes of the first cell, before any reduction.
+        width: channels of the nodes of the first cell, before any reduction; at least 2, which a reduction halves.
         n_cells: of both kinds, at least 1.
         stem: what comes before them.
         n_classes: logits.
@@ -371,7 +371,7 @@ def _stem_convolutions(skeleton: Skeleton) -> tuple[tuple[int, int, int], ...]:
     width = skeleton.width
     if skeleton.stem == "cifar":
         return ((3, _CIFAR_STEM_FACTOR * width, 0),)
-    half = max(1, width // 2)
+    half = width // 2
     return ((3, half, 1), (half, width, 2), (width, width, 3))
 
 

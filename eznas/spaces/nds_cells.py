@@ -6,12 +6,13 @@ cell reads.
 
 The text form is width x depth and both cells, in the manner of NAS-Bench-201:
 ``32x14/|sep_conv_3x3~0|skip_connect~1|+|...|...|+.../|max_pool_3x3~0|...``. The official record of a network is read
-too, ``{"width": 32, "depth": 14, "genotype": {"normal": [["sep_conv_3x3", 0], ...], "normal_concat": [...], ...}}``, also
-with the keys ``aux`` and ``drop_prob``, which say how it was trained: there is no auxiliary head here.
+too, ``{"width": 32, "depth": 14, "genotype": {"normal": [["sep_conv_3x3", 0], ...], "normal_concat": [...], ...}}``;
+what else it says, ``aux`` and ``drop_prob``, is of the training: there is no auxiliary head here.
 
-The networks that were trained (`FULL` of each space) have 32 to 96 channels, up to 22 cells and 224x224 images of
-ImageNet. The default is a reduced network of the same cells with an eighth of the channels and half of the cells, so
-that widths and depths keep their proportions, and with the stem for CIFAR.
+The networks that were trained (``full`` of each space) have 32 to 96 channels, 6 to 22 cells and see 224x224 images of
+ImageNet. The default is a reduced network of the same cells: an eighth of the channels and half of the cells, so that
+widths and depths keep their proportions, about an eighth of the classes, so that the classifier keeps its share of the
+parameters, and the stem for CIFAR, so that images may be small.
 
 Source: `Radosavovic 2019 <https://arxiv.org/abs/1905.13214>`_, section 5.1 and appendix B, and the released code.
 """
@@ -55,14 +56,14 @@ class CellsSettings(SpaceSettings):
     """How the networks of an NDS cell space are built."""
 
     stem: Stem = "cifar"
-    """cifar: full resolution, halved twice by the cells. imagenet: an eighth of it, as the networks that were trained
-    on 224x224 images; images must then be a multiple of 32."""
+    """cifar: full resolution, which the cells halve twice. imagenet: an eighth of it, as in the networks that were
+    trained on 224x224 images; the size of the images must then be a multiple of 32."""
     width_divisor: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 8
-    """The channels of a network are its width divided by it, rounded, at least 1; 1 for the networks that were
+    """The channels of a network are its width divided by it, rounded, at least 2; 1 for the networks that were
     trained."""
     depth_divisor: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
     """The cells of a network are its depth divided by it, rounded up; 1 for the networks that were trained."""
-    n_classes: Classes = 10
+    n_classes: Classes = 120
     """Logits: 10 of CIFAR-10, 1000 of ImageNet."""
     scheme: Scheme = "eznas"
     """Initialisation: of the EZNAS release (Kaiming normal, fan out), or PyTorch's own."""
@@ -163,8 +164,8 @@ class CellSpace:
         one = f"|{self.operations[-1]}~0|{self.operations[0]}~1|"
         return ArchitectureError(
             f"Expected a network of {self.title} in the form '32x14/{one}+|...|...|+.../{one}+...' (width, depth, "
-            f"normal and reduction cell of {self.n_nodes} nodes), or its record with width, depth and genotype, but got "
-            f"{shown(text)}; give two operations for each node."
+            f"normal and reduction cell of {self.n_nodes} nodes), or its record with width, depth and genotype, but "
+            f"got {shown(text)}; give two operations for each node."
         )
 
     def _checked(self, network: Genotype) -> Genotype:
@@ -312,7 +313,7 @@ class CellSpace:
         network = self.genotype(arch)
         normal, reduce = (Cell(edges, self.outputs(edges)) for edges in (network.normal, network.reduce))
         return Skeleton(
-            normal=normal, reduce=reduce, width=max(1, round(network.width / settings.width_divisor)),
+            normal=normal, reduce=reduce, width=max(2, round(network.width / settings.width_divisor)),
             n_cells=-(-network.depth // settings.depth_divisor), stem=settings.stem, n_classes=settings.n_classes,
             affine=True,
         )  # fmt: skip
@@ -345,7 +346,9 @@ class CellSpace:
             title=self.title,
             forms=f"{self.name}:random:N[:SEED] or {self.name}:WIDTHxDEPTH/CELL/CELL[;...]",
             settings=self.settings,
-            full=self.settings(stem="imagenet", width_divisor=1, depth_divisor=1, n_classes=1000),
+            full=self.settings.model_validate(
+                {"stem": "imagenet", "width_divisor": 1, "depth_divisor": 1, "n_classes": 1000}
+            ),
             named=self.named,
             sample=self.sample,
             mutate=self.mutate,

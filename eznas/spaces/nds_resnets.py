@@ -1,14 +1,16 @@
 """The residual spaces of NDS: ResNet (basic blocks) and ResNeXt-A (bottlenecks with groups), three stages each.
 
-A network of `nds_resnet` is written by blocks x channels of its stages, ``2x32-3x128-3x160``; one of `nds_resnext_a` adds
-what its 3x3 convolutions have: a multiplier of the channels and the number of groups, ``1x256m0.25g1-2x16m1g4-8x64m0.5g2``.
-The official record is read too, ``{"ds": [1, 2, 3, 3], "ws": [16, 32, 128, 160], "ss": [1, 1, 2, 2], "bot_muls": [], ...}``,
-whose first entries are the stem's. The second and the third stage halve the resolution.
+A network of ``nds_resnet`` is written by blocks x channels of its stages, ``2x32-3x128-3x160``; one of
+``nds_resnext_a`` adds what its 3x3 convolutions have, a multiplier of the channels and the number of groups:
+``1x256m0.25g1-2x16m1g4-8x64m0.5g2``. The official record is read too, ``{"ds": [1, 2, 3, 3], "ws": [16, 32, 128, 160],
+"ss": [1, 1, 2, 2], "bot_muls": [], "num_gs": []}``, whose first entries are the stem's; num_gs are numbers of groups,
+not their widths. The second and the third stage halve the resolution.
 
-The networks that were trained (`SPACES` have them in ``full``) see CIFAR-10 images with a stem of one convolution to 16
-channels (ResNet), or 224x224 images of ImageNet with three to 64 (ResNeXt-A). The default has an eighth of the channels
-everywhere, so that widths keep their proportions, all blocks, and the stem for CIFAR; the channels between the 1x1
-convolutions are then rounded up to a multiple of the groups.
+The networks that were trained (``full`` of each space) see CIFAR-10 images, with a stem of one convolution to 16
+channels (ResNet), or 224x224 images of ImageNet, with three to 64 (ResNeXt-A). The default has an eighth of all
+channels, so that widths keep their proportions, all blocks, and the stem for CIFAR; inner channels are rounded up to a
+multiple of their groups. ResNeXts have about an eighth of the classes of ImageNet, so that the classifier keeps its
+share of the parameters.
 
 Source: `Radosavovic 2019 <https://arxiv.org/abs/1905.13214>`_, section 5.2 and appendix B, and the released code.
 """
@@ -70,6 +72,7 @@ class ResnextSettings(ResidualSettings):
     """Of ResNeXts."""
 
     space: Literal["nds_resnext_a"] = "nds_resnext_a"
+    n_classes: Classes = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +199,9 @@ class ResidualSpace:
     def _no_network(self, text: str) -> ArchitectureError:
         example = "1x256m0.25g1-2x16m1g4-8x64m0.5g2" if self.multipliers else "2x32-3x128-3x160"
         return ArchitectureError(
-            f"Expected a network of {self.title} in the form {example!r} (of each of {N_STAGES} stages blocks x channels"
-            f"{', the multiplier of the inner channels and groups' if self.multipliers else ''}), or its record with ds, "
-            f"ws, ss, bot_muls and num_gs, but got {shown(text)}; write it so."
+            f"Expected a network of {self.title} in the form {example!r} (of each of {N_STAGES} stages blocks x width"
+            f"{', multiplier of the inner channels, groups' if self.multipliers else ''}), or its record with ds, ws, "
+            f"ss, bot_muls and num_gs, but got {shown(text)}; write it so."
         )
 
     def _checked(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -212,8 +215,8 @@ class ResidualSpace:
                 continue
             if not 1 <= stage.groups <= MAX_GROUPS or not _is_divisible(stage):
                 raise ArchitectureError(
-                    f"The inner channels of a stage of {self.title}, its width times its multiplier, must be a multiple "
-                    f"of its groups, at most {MAX_GROUPS}, but one is {stage.spec}; correct that."
+                    f"The inner channels of a stage of {self.title}, its width times its multiplier, must be a "
+                    f"multiple of its groups, at most {MAX_GROUPS}, but one is {stage.spec}; correct that."
                 )
         return stages
 
@@ -230,23 +233,19 @@ class ResidualSpace:
     def _of_record(self, text: str) -> tuple[Stage, ...]:
         try:
             found: Any = literal(text)
-            depths, widths, strides, multipliers, groups = (
-                found[key] for key in ("ds", "ws", "ss", "bot_muls", "num_gs")
-            )
-            inner = [*zip(multipliers, groups, strict=True)] if self.multipliers else [(None, None)] * (N_STAGES + 1)
-            rows = [*zip(depths, widths, strides, inner, strict=True)]
+            columns = [found[key] for key in ("ds", "ws", "ss")]
+            if self.multipliers:
+                columns += [[float(m) for m in found["bot_muls"]], found["num_gs"]]
+            stem, *stages = zip(*columns, strict=True)
         except (ValueError, KeyError, TypeError):
             raise self._no_network(text) from None
-        are_numbers = all(
-            [type(d), type(w), type(s)] == [int] * 3 and type(m) in (int, float, type(None)) and type(g) in (int, type(None))
-            for d, w, s, (m, g) in rows
-        )
+        kinds = [int, int, int, float, int][: len(columns)]
         is_block = found.get("block_type", _BLOCKS[self.name]) == _BLOCKS[self.name]
-        if len(rows) != N_STAGES + 1 or not are_numbers or not is_block or tuple(row[2] for row in rows[1:]) != STRIDES:
+        if not is_block or [*map(type, stem)] != kinds or any([*map(type, stage)] != kinds for stage in stages):
             raise self._no_network(text)
-        return self._checked(
-            tuple(Stage(d, w, None if m is None else float(m), g) for d, w, _, (m, g) in rows[1:])
-        )
+        if tuple(stage[2] for stage in stages) != STRIDES:
+            raise self._no_network(text)
+        return self._checked(tuple(Stage(n, width, *inner) for n, width, _, *inner in stages))
 
     def named(self, text: str) -> tuple[Architecture, ...]:
         """The architectures of a specification.
@@ -380,7 +379,9 @@ class ResidualSpace:
             title=self.title,
             forms=f"{self.name}:random:N[:SEED] or {self.name}:{'-'.join([stage] * N_STAGES)}[;...]",
             settings=self.settings,
-            full=self.settings(stem=self.full_stem, width_divisor=1, n_classes=self.full_classes),
+            full=self.settings.model_validate(
+                {"stem": self.full_stem, "width_divisor": 1, "n_classes": self.full_classes}
+            ),
             named=self.named,
             sample=self.sample,
             mutate=self.mutate,

@@ -17,14 +17,10 @@ from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
-SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType(
-    {
-        space.name: space
-        for space in (
-            nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, own.SPACE,
-        )
-    }
+_ROWS: Final[tuple[SearchSpace[Any], ...]] = (
+    nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, own.SPACE,
 )  # fmt: skip
+SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType({space.name: space for space in _ROWS})
 """Every search space by name."""
 
 if TYPE_CHECKING:
