@@ -122,9 +122,10 @@ def _architecture(table: CsvTable, row: int, space: SearchSpace[Any], full: Any,
 
 def _notes(table: CsvTable, rows: Sequence[int]) -> tuple[str, ...]:
     """What is known of trainings that failed and of the noise of such labels."""
-    n_failed = int(np.count_nonzero(table.accuracies("final_test_err")[rows] == 100.0))
+    errors = table.accuracies("final_test_err")[rows]
+    n_failed = int(np.count_nonzero(errors == 100.0))
     noises = " and ".join(f"{noise:.2f}" for noise in rerun_noise(table))
-    failed = f"{n_failed} of the trainings failed (an error of 100 percent) and count as an accuracy of 0."
+    failed = f"Of the {len(rows)} trainings {n_failed} ended with an error of 100 percent, an accuracy of 0."
     noise = (
         "The noise between trainings of these networks is not known; CIFAR-10 ResNets that NDS trained again from many "
         f"seeds have a standard deviation of {noises} points."
