@@ -21,7 +21,6 @@ from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space
 from eznas.spaces.notation import check_sample_size, drawn, indices
 
-
 _POSITIONS: Final = re.compile(r"[0-9][0-9\s,-]*")
 
 

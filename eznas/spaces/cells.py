@@ -234,7 +234,8 @@ def function_of(edges: Sequence[Edge]) -> str:
         ready = {
             node: "".join(f"|{word}" for word in sorted(_word(edge, numbers, zero) for edge in pair))
             for node, pair in pairs.items()
-            if node not in numbers and all(source in numbers or source in zero for _, source in pair)
+            if node not in numbers
+            and all(_is_zero(edge, zero) or edge[1] in numbers or edge[1] in zero for edge in pair)
         }
         first = min(ready.values())
         for node, word in ready.items():

@@ -161,6 +161,7 @@ class ResidualSpace:
         groups: likewise.
         full_stem: of the networks whose accuracies are recorded.
         full_classes: likewise.
+        example: a text of a network.
     """
 
     name: str
@@ -172,6 +173,7 @@ class ResidualSpace:
     groups: tuple[int, ...] = ()
     full_stem: Stem
     full_classes: int
+    example: str
 
     # Description ------------------------------------------------------------------------------------------------------
 
@@ -197,11 +199,10 @@ class ResidualSpace:
         return self._checked(found)
 
     def _no_network(self, text: str) -> ArchitectureError:
-        example = "1x256m0.25g1-2x16m1g4-8x64m0.5g2" if self.multipliers else "2x32-3x128-3x160"
         return ArchitectureError(
-            f"Expected a network of {self.title} in the form {example!r} (of each of {N_STAGES} stages blocks x width"
-            f"{', multiplier of the inner channels, groups' if self.multipliers else ''}), or its record with ds, ws, "
-            f"ss, bot_muls and num_gs, but got {shown(text)}; write it so."
+            f"Expected a network of {self.title} in the form {self.example!r} (of each of {N_STAGES} stages blocks x "
+            f"width{', multiplier of the inner channels, groups' if self.multipliers else ''}), or its record with ds, "
+            f"ws, ss, bot_muls and num_gs, but got {shown(text)}; write it so."
         )
 
     def _checked(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -373,11 +374,10 @@ class ResidualSpace:
 
     def space(self) -> SearchSpace[ResidualSettings]:
         """The declaration that everything else reads."""
-        stage = "BLOCKSxWIDTHmMULTIPLIERgGROUPS" if self.multipliers else "BLOCKSxWIDTH"
         return SearchSpace(
             name=self.name,
             title=self.title,
-            forms=f"{self.name}:random:N[:SEED] or {self.name}:{'-'.join([stage] * N_STAGES)}[;...]",
+            forms=f"{self.name}:random:N[:SEED] or {self.name}:{self.example}[;...]",
             settings=self.settings,
             full=self.settings.model_validate(
                 {"stem": self.full_stem, "width_divisor": 1, "n_classes": self.full_classes}
@@ -460,12 +460,12 @@ RESIDUAL_SPACES: Final = MappingProxyType(
                 name="nds_resnet", title="ResNets of NDS", settings=ResnetSettings,
                 n_blocks=(1, 2, 3, 4, 6, 8, 12, 16, 24),
                 widths=(16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256),
-                full_stem="cifar", full_classes=10,
+                full_stem="cifar", full_classes=10, example="2x32-3x128-3x160",
             ),
             ResidualSpace(
                 name="nds_resnext_a", title="ResNeXts (A) of NDS", settings=ResnextSettings,
                 n_blocks=(1, 2, 4, 8, 16), widths=(16, 32, 64, 128, 256), multipliers=(0.25, 0.5, 1.0),
-                groups=(1, 2, 4), full_stem="imagenet", full_classes=1000,
+                groups=(1, 2, 4), full_stem="imagenet", full_classes=1000, example="1x256m0.25g1-2x16m1g4-8x64m0.5g2",
             ),
         )
     }

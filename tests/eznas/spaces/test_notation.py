@@ -165,12 +165,16 @@ def test_one_darts_network_in_every_form(text: str) -> None:
     assert networks_named(text) == (Architecture("darts", PAIR),)
 
 
-def test_the_order_of_the_two_operations_of_a_node_is_no_other_function() -> None:
+def test_the_order_of_nodes_and_of_their_two_operations_is_no_other_function() -> None:
     first, second = "|sep_conv_3x3~0|skip_connect~1|", "|skip_connect~1|sep_conv_3x3~0|"
     assert PAIR.count(first) == 1
     one, other = darts.architecture(PAIR), darts.architecture(PAIR.replace(first, second))
     assert one != other
     assert darts.function(one) == darts.function(other)
+    renumbered = PAIR.replace("+|dil_conv_5x5~2|max_pool_3x3~0|+|avg_pool_3x3~4|", "+|A|+|avg_pool_3x3~3|")
+    renumbered = renumbered.replace(f"+{first}+|A|", f"+|dil_conv_5x5~2|max_pool_3x3~0|+{first}", 1)
+    assert renumbered.count("avg_pool_3x3~3") == 1
+    assert darts.function(darts.architecture(renumbered)) == darts.function(one)
     changed = darts.architecture(PAIR.replace(first, "|skip_connect~1|sep_conv_5x5~0|"))
     assert darts.function(one) != darts.function(changed)
 
