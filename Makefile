@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces pytorchcv validate-estimators correlations estimator-costs search-tables aggregates blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces pytorchcv validate-estimators correlations estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -68,6 +68,9 @@ seeds: setup  ## the quickstart on five other seeds (a quarter of an hour)
 
 two-spaces: setup  ## one formula for NAS-Bench-201 and NAS-Bench-101, with EZNAS_DATA (a quarter of an hour)
 	$(BIN)/eznas evolve experiments/two_spaces.toml --workers $(WORKERS) $(OPTIONS)
+
+all-spaces: setup  ## one formula for all search spaces with accuracies, with EZNAS_DATA (hours)
+	$(BIN)/eznas evolve experiments/all_spaces.toml --workers $(WORKERS) $(OPTIONS)
 
 pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74

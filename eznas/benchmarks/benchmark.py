@@ -41,6 +41,7 @@ class Benchmark:
             architecture, in percent points.
         unstated_splits: data sets with one label whose source does not say which images it was measured on; they are
             filed under `Split.TEST` and reported as "split not stated".
+        predicted: data sets whose accuracies are predictions of a model, not trainings; reported as "predicted".
         functions: (n_architectures,) texts, equal for architectures that compute the same function, where the source
             records them; None where they must be worked out.
         notes: what was assumed when the accuracies were read, one sentence each, for people.
@@ -57,6 +58,7 @@ class Benchmark:
     seconds: Mapping[tuple[str, int | None], npt.NDArray[np.float64]] = field(default_factory=dict)
     label_noise: Mapping[str, float] = field(default_factory=dict)
     unstated_splits: frozenset[str] = frozenset()
+    predicted: frozenset[str] = frozenset()
     functions: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
@@ -198,12 +200,13 @@ class Benchmark:
             seconds={column: values[places] for column, values in self.seconds.items()},
             functions=None if self.functions is None else tuple(self.functions[place] for place in places),
         )
+
     def describe(self, column: Column) -> str:
         """A column in words: ``"cifar10 validation (200 epochs)"``, ``"own, split not stated (epochs not stated)"``."""
         dataset, split, epochs = column
         is_unstated = dataset in self.unstated_splits and split is Split.TEST
         of = ", split not stated" if is_unstated else f" {getattr(split, 'value', repr(split))}"
-        return f"{dataset}{of} ({_length(epochs)})"
+        return f"{dataset}{of} ({'predicted; ' if dataset in self.predicted else ''}{_length(epochs)})"
 
 
 def _length(epochs: int | None) -> str:

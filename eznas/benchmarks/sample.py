@@ -66,7 +66,9 @@ class Sample:
 
     @property
     def stated_split(self) -> str:
-        """The split in a word; of labels of which the source does not say it, that it is not stated."""
+        """The split in a word; of labels of which the source does not say it, or that no training gave, that."""
+        if self.dataset in self.benchmark.predicted:
+            return "predicted"
         is_unstated = self.dataset in self.benchmark.unstated_splits and self.split is Split.TEST
         return "unstated" if is_unstated else self.split.value
 

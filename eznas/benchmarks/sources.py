@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from eznas.benchmarks import nb101, nb201, suite_zero
+import numpy as np
+
+from eznas.benchmarks import nb101, nb201, nds, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
-from eznas.errors import BenchmarkError
-from eznas.names import unknown
-from eznas.spaces import darts
+from eznas.errors import ArchitectureError, BenchmarkError
+from eznas.names import shown, unknown
+from eznas.spaces import SPACES, Architecture, darts, networks_named
 from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space
+from eznas.spaces.notation import check_sample_size, drawn, indices
+
+_POSITIONS: Final = re.compile(r"[0-9][0-9\s,-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,17 @@ class BenchmarkSource:
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
     good_for: str
+
+
+def _nds(name: str, title: str, good_for: str) -> BenchmarkSource:
+    return BenchmarkSource(
+        name=name,
+        space=nds.TABLES[name].space,
+        title=title,
+        load=partial(nds.load_nds, name),
+        files=(nds.TABLE_FILE,),
+        good_for=good_for,
+    )
 
 
 BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
@@ -74,9 +92,17 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 files=(suite_zero.NB301_FILE,),
                 good_for="DARTS cells; accuracies predicted by a surrogate, not trained; validation only",
             ),
+            _nds("nds_darts_in", "DARTS cells of NDS", "ImageNet; width and depth differ too; test accuracies only"),
+            _nds("nds_amoeba_in", "Amoeba cells of NDS", "as nds_darts_in, with other operations"),
+            _nds("nds_enas_in", "ENAS cells of NDS", "as nds_darts_in, with few operations"),
+            _nds("nds_resnext_a_in", "ResNeXts of NDS", "ImageNet; residual networks of any width, depth and groups"),
+            _nds(
+                "nds_darts_fixed_in", "DARTS cells of NDS, one width and depth",
+                "ImageNet, cells alone, but after 5 epochs; parameters and MACs say nothing here",
+            ),
         )
     }
-)
+)  # fmt: skip
 """Every known benchmark by name."""
 
 
@@ -93,3 +119,37 @@ def load_benchmark(name: str, data_dir: Path | None = None) -> Benchmark:
     if name not in BENCHMARKS:
         raise BenchmarkError(unknown("benchmark", name, BENCHMARKS))
     return BENCHMARKS[name].load(data_dir)
+
+
+def networks_of(spec: str, data_dir: Path | None = None) -> tuple[Architecture, ...]:
+    """The architectures that a specification names, those of a benchmark among them.
+
+    Args:
+        spec: what `networks_named` takes; or the name of a benchmark that is not the name of a search space, with
+            ``:all``, ``:random:N[:SEED]`` (uniform, no replacement) or positions ``:3,10-12`` in its own order.
+        data_dir: the folder of data files; None means ``EZNAS_DATA`` of the environment.
+
+    Raises:
+        ArchitectureError: if it names none.
+        BenchmarkError: if the data of the benchmark are missing or damaged.
+    """
+    name, _, rest = (part.strip() for part in spec.partition(":"))
+    if name not in BENCHMARKS or name in SPACES:
+        return networks_named(spec)
+    known = load_benchmark(name, data_dir).architectures
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Architecture, ...]:
+        check_sample_size(n, len(known), f"benchmark {name}")
+        return tuple(known[place] for place in rng.choice(len(known), size=n, replace=False))
+
+    if rest == "all":
+        return known
+    found = drawn(rest, name, sample, "networks", "random", name)
+    if found is not None:
+        return found
+    if not _POSITIONS.fullmatch(rest):
+        raise ArchitectureError(
+            f"Networks of the benchmark {name} are named as {name}:all, {name}:random:N[:SEED] or by position, "
+            f"{name}:3,10-12, got {shown(spec)}; others as {BENCHMARKS[name].space}:..."
+        )
+    return tuple(known[place] for place in indices(rest, name, len(known)))

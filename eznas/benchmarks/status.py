@@ -116,7 +116,8 @@ def _describe_benchmark(benchmark: Benchmark) -> str:
         splits = dict.fromkeys(split.value for _, split, _ in columns)
         epochs = dict.fromkeys(str(n) for _, _, n in columns if n is not None)
         length = f"{' and '.join(epochs)} epochs" if epochs else "epochs not stated"
-        labels.append(f"{dataset} ({' and '.join(splits)}; {length})")
+        predicted = "; predicted" if dataset in benchmark.predicted else ""
+        labels.append(f"{dataset} ({' and '.join(splits)}; {length}{predicted})")
     times = "; training times" if benchmark.seconds else ""
     return f"{len(benchmark.architectures)} architectures: {', '.join(labels)}{times}"
 

@@ -69,6 +69,7 @@ def load_nb301(data_dir: Path | None = None) -> Benchmark:
         data_dir,
         darts.from_code,
         epochs=None,
+        are_predicted=True,
         provenance=(
             "CIFAR-10 validation accuracies of {n} DARTS cells read from {file} (NAS-Bench-Suite-Zero): predictions of "
             "the surrogate of NAS-Bench-301, not trainings; there are no test accuracies, so what is reported is on "
@@ -86,6 +87,7 @@ def _load(
     epochs: int | None,
     provenance: str,
     n_trainings: int = 1,
+    are_predicted: bool = False,
 ) -> Benchmark:
     path = file_of_folder(file, data_dir, f"Accuracies of {name}")
     table = read_csv_table(path, ("arch", "val_accuracy"), "put the table there")
@@ -103,6 +105,7 @@ def _load(
         architectures=tuple(architectures),
         tables={(DATASET, Split.VALIDATION, epochs): accuracies},
         label_noise={} if noise is None else {DATASET: noise},
+        predicted=frozenset([DATASET] if are_predicted else []),
     )
 
 

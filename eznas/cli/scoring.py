@@ -46,9 +46,10 @@ def score(
         typer.Option(
             "--networks",
             help="nb201:all, nb201:random:N[:SEED], nb201:INDEX,FROM-TO, a NAS-Bench-201 cell, nb101:CELL[;...], "
-            "darts:CELLS[;...], python:module:function[#name] for networks of your own, or @FILE with one of these per "
-            "line. Around a cell stands what networks.cells_per_stage and networks.channels say (1 and 16; the full "
-            "skeletons have 5 and 16, of nb101 3 and 128, of darts 2 and 32).",
+            "darts:CELLS[;...] or another search space (nds_darts:random:20), BENCHMARK:all, "
+            "python:module:function[#name] for networks of your own, or @FILE with one of these per line. Around a "
+            "cell stands what networks.cells_per_stage and networks.channels say (1 and 16; the full skeletons have 5 "
+            "and 16, of nb101 3 and 128, of darts 2 and 32).",
         ),
     ],
     form: TableFormat = Format.TABLE,

@@ -83,7 +83,8 @@ class BenchmarkSettings(Section):
     """Which networks and which trained accuracies."""
 
     name: Annotated[str, Field(min_length=1, max_length=1000)] = "nb201"
-    """A benchmark (nb201, nb101, nb101_zero, nb301), or python for networks of your own."""
+    """A benchmark (nb201, nb101, nb101_zero, nb301, nds_darts_in, nds_amoeba_in, nds_enas_in, nds_resnext_a_in,
+    nds_darts_fixed_in), or python for networks of your own."""
     networks: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
     """Of your own: python:package.module:function, which gives (name, module) pairs."""
     accuracies: Annotated[str, Field(min_length=1, max_length=4000)] | None = None

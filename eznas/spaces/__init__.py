@@ -1,14 +1,14 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
 `Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
-built, under settings of its own. One module per search space (`nb201`, `nb101`, `sss`, `darts`) ends with its
-declaration, and `own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a
-specification.
+built, under settings of its own. A module of a search space (`nb201`, `nb101`, `sss`, `darts`), or of several of a kind
+(`nds_cells`, `nds_resnets`), ends with the declaration, and `own` lets users bring theirs; `SPACES` lists them, and
+`networks_named` finds architectures by a specification.
 """
 
 from __future__ import annotations
 
-from eznas.spaces import darts, nb101, nb201, own, sss
+from eznas.spaces import darts, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
 from eznas.spaces.settings import CellSettings, SpaceSettings
@@ -39,6 +39,8 @@ __all__ = [
     "initialise_",
     "nb101",
     "nb201",
+    "nds_cells",
+    "nds_resnets",
     "networks_named",
     "own",
     "space_named",

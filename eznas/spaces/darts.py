@@ -18,22 +18,31 @@ Source: `Liu 2019 <https://arxiv.org/abs/1806.09055>`_, section 3.1 and the rele
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn, literal
-from eznas.spaces.settings import CellSettings, check_halved_twice
+from eznas.spaces.cells import (
+    Cell,
+    Edge,
+    Network,
+    Skeleton,
+    all_nodes,
+    cells_of,
+    edges_of,
+    function_of,
+    sizes,
+    text_of,
+)
+from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn_or_read, literal
+from eznas.spaces.settings import N_STAGES, CellSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
 NAME: Final = "darts"
@@ -46,9 +55,7 @@ NORMALISED: Final = MappingProxyType({name: f"{name}_bn" for name in CODES if "p
 OPERATIONS: Final = (*CODES, *NORMALISED.values())
 N_NODES: Final = 4
 MAX_SAMPLE: Final = 1_000_000  # of about 10**18
-_STEM_FACTOR: Final = 3
 
-_EDGE: Final = re.compile(r"([a-z0-9_]+)~([0-9])")
 _CODE: Final = re.compile(r"\((?:\((?:\([0-9],[0-9]\),?){8}\),?){2}\)")
 _PAIR: Final = re.compile(r"\(([0-9]),([0-9])\)")
 _EXAMPLE: Final = "|skip_connect~0|sep_conv_3x3~1|+|...|...|+|...|...|+|...|...|/|max_pool_3x3~0|skip_connect~1|+..."
@@ -63,10 +70,6 @@ class Settings(CellSettings):
 
 FULL: Final = Settings(cells_per_stage=2, channels=32)
 """NAS-Bench-301's CIFAR-10 networks."""
-
-Edge = tuple[str, int]
-"""An operation and the node it reads: 0 and 1 are the cell's inputs, node j of the four is j + 2."""
-
 
 @dataclass(frozen=True, slots=True)
 class CellPair:
@@ -106,16 +109,11 @@ class CellPair:
 
 @lru_cache(maxsize=4096)
 def _parse(spec: str) -> CellPair:
-    cells = spec.split("/")
-    found = []
-    for cell in cells if len(cells) == 2 and len(spec) < 1000 else ():
-        nodes = [node.strip("|").split("|") for node in cell.split("|+|")]
-        edges = [_EDGE.fullmatch(edge) for node in nodes for edge in node]
-        if [len(node) for node in nodes] == [2] * N_NODES and all(edges):
-            found.append(tuple((edge[1], int(edge[2])) for edge in edges if edge is not None))
-    if len(found) != 2:
+    found = [edges_of(text, N_NODES) for text in spec.split("/")] if len(spec) < 1000 else []
+    edges = [cell for cell in found if cell is not None]
+    if len(found) != 2 or len(edges) != 2:
         raise _not_cells(spec)
-    return CellPair(*found)
+    return CellPair(*edges)
 
 
 def _not_cells(text: str) -> ArchitectureError:
@@ -147,7 +145,7 @@ def architecture(cells: str | CellPair) -> Architecture:
         ArchitectureError: if the text is not two cells of this space.
     """
     found = _read(cells) if isinstance(cells, str) else cells
-    return Architecture(NAME, f"{_text(found.normal)}/{_text(found.reduce)}")
+    return Architecture(NAME, f"{text_of(found.normal)}/{text_of(found.reduce)}")
 
 
 def _read(text: str) -> CellPair:
@@ -170,26 +168,17 @@ def _from_genotype(text: str) -> CellPair:
         found = dict(zip(order, found.positional, strict=False)) | found.named
     if isinstance(found, dict) and isinstance(found.get("genotype"), dict):
         found = found["genotype"]  # of a record of NDS
-    cells = []
-    for kind in ("normal", "reduce"):
-        edges = found.get(kind) if isinstance(found, dict) else None
-        if not isinstance(edges, list) or not all(
-            isinstance(edge, list) and [type(part) for part in edge] == [str, int] for edge in edges
-        ):
-            raise _not_cells(text)
-        concatenated = found.get(f"{kind}_concat", [*range(2, N_NODES + 2)])
-        if len(edges) == 2 * N_NODES and concatenated != [*range(2, N_NODES + 2)]:
+    try:
+        normal, reduce = cells_of(found)
+    except ValueError:
+        raise _not_cells(text) from None
+    for kind, cell in (("normal", normal), ("reduce", reduce)):
+        if len(cell.edges) == 2 * N_NODES and cell.outputs != all_nodes(cell.edges):
             raise ArchitectureError(
                 f"The output of a cell of this space is the concatenation of its nodes 2 to {N_NODES + 1}, but "
-                f"{kind}_concat is {shown(concatenated)}; give a genotype whose cells concatenate them all."
+                f"{kind}_concat is {shown([*cell.outputs])}; give a genotype whose cells concatenate them all."
             )
-        cells.append(tuple((operation, source) for operation, source in edges))
-    return CellPair(*cells)
-
-
-def _text(cell: tuple[Edge, ...]) -> str:
-    edges = [f"{operation}~{source}" for operation, source in cell]
-    return "+".join(f"|{first}|{second}|" for first, second in zip(edges[::2], edges[1::2], strict=True))
+    return CellPair(normal.edges, reduce.edges)
 
 
 def from_code(code: str, *, normalised_pooling: bool = False) -> Architecture:
@@ -229,9 +218,7 @@ def named(text: str) -> tuple[Architecture, ...]:
     Raises:
         ArchitectureError: if a part is neither.
     """
-    parts = [part.strip() for part in text.split(";")]
-    found = [drawn(part, NAME, sample, "networks", "random", NAME) or (architecture(part),) for part in parts]
-    return tuple(dict.fromkeys(arch for some in found for arch in some))
+    return drawn_or_read(text, NAME, sample, architecture)
 
 
 # Drawing and changing -------------------------------------------------------------------------------------------------
@@ -292,19 +279,15 @@ def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:
 
 
 def function(arch: Architecture) -> str:
-    """The text of the architecture with the two operations of every node in one order: their sum has none.
+    """The text of both cells with their nodes, and the operations of every node, in the order that comes first.
 
     Raises:
         ArchitectureError: if `arch` is not of this space.
+
+    Source: `eznas.spaces.cells.function_of`.
     """
-    cells = cell_pair(arch)
-    return f"{_text(_ordered(cells.normal))}/{_text(_ordered(cells.reduce))}"
-
-
-def _ordered(cell: tuple[Edge, ...]) -> tuple[Edge, ...]:
-    """The edges of each node by the node they read, then by name."""
-    pairs = zip(cell[::2], cell[1::2], strict=True)
-    return tuple(edge for pair in pairs for edge in sorted(pair, key=lambda edge: (edge[1], edge[0])))
+    pair = cell_pair(arch)
+    return f"{function_of(pair.normal)}/{function_of(pair.reduce)}"
 
 
 def level(arch: Architecture) -> int:
@@ -317,186 +300,21 @@ def level(arch: Architecture) -> int:
     return sum("_conv_" in operation for operation, _ in (*cells.normal, *cells.reduce))
 
 
-# The sequence of cells ------------------------------------------------------------------------------------------------
+# Networks -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a cell stands.
-
-    Attributes:
-        stage: how often the images have been halved in its output.
-        first: channels of its input from the cell before the last.
-        second: channels of its input from the last cell.
-        width: channels of its nodes.
-        reduces: whether it halves the resolution.
-        after_reduction: whether the last cell did, so that its first input has twice the resolution of its second.
-    """
-
-    stage: int
-    first: int
-    second: int
-    width: int
-    reduces: bool
-    after_reduction: bool
-
-
-def _places(settings: CellSettings) -> Iterator[_Place]:
-    first = second = _STEM_FACTOR * settings.channels
-    after_reduction = False
-    for stage, width in enumerate(settings.stage_channels):
-        kinds = [True] * (stage > 0) + [False] * settings.cells_per_stage
-        for reduces in kinds:
-            yield _Place(stage, first, second, width, reduces, after_reduction)
-            first, second, after_reduction = second, N_NODES * width, reduces
-
-
-def parameter_count(arch: Architecture, settings: CellSettings = FULL) -> int:
-    """Trainable parameters of the network, batch normalisation included.
+def skeleton(arch: Architecture, settings: CellSettings) -> Skeleton:
+    """The sequence of cells of a network.
 
     Raises:
         ArchitectureError: if `arch` is not of this space.
     """
-    cells = cell_pair(arch)
-    stem, head = _STEM_FACTOR * settings.channels, N_NODES * settings.stage_channels[-1]
-    total = 27 * stem + 2 * stem + (head + 1) * settings.n_classes
-    for place in _places(settings):
-        total += (place.first + place.second) * place.width + 4 * place.width + _cell_weights(cells, place)
-    return total
-
-
-def mac_count(arch: Architecture, settings: CellSettings, input_size: int) -> int:
-    """Multiply-accumulates of one image: convolutions and the classifier with its bias, as in `nb201.mac_count`.
-
-    Raises:
-        ArchitectureError: if `arch` is not of this space, or `input_size` is not a positive multiple of 4.
-    """
-    check_halved_twice("a DARTS network", input_size)
-    cells = cell_pair(arch)
-    stem, head = _STEM_FACTOR * settings.channels, N_NODES * settings.stage_channels[-1]
-    total = 27 * stem * input_size**2 + (head + 1) * settings.n_classes
-    for place in _places(settings):
-        n_pixels = (input_size // 2**place.stage) ** 2  # at which every operation's convolutions give their outputs
-        n_read = 4 * n_pixels if place.reduces else n_pixels
-        total += n_read * (place.first + place.second) * place.width + n_pixels * _cell_weights(cells, place)
-    return total
-
-
-def _cell_weights(cells: CellPair, place: _Place) -> int:
-    """Weights of all convolutions in the operations of a cell."""
-    edges = cells.reduce if place.reduces else cells.normal
-    return sum(_weights(operation, place.width, strided=place.reduces and source < 2) for operation, source in edges)
-
-
-def _weights(operation: str, c: int, *, strided: bool) -> int:
-    kernel = 5 if operation.endswith("5x5") else 3
-    if operation.startswith("sep_conv"):
-        return 2 * (kernel**2 * c + c**2)
-    if operation.startswith("dil_conv"):
-        return kernel**2 * c + c**2
-    return c**2 if operation == "skip_connect" and strided else 0
-
-
-# Networks -------------------------------------------------------------------------------------------------------------
-
-
-class FactorizedReduce(nn.Module):
-    """(batch, before, height, width) -> (batch, channels, height / 2, width / 2) by two shifted 1x1 convolutions."""
-
-    def __init__(self, before: int, channels: int, *, affine: bool) -> None:
-        super().__init__()
-        self.relu = nn.ReLU(inplace=False)
-        self.here = Conv2d(before, channels // 2, 1, stride=2, bias=False)
-        self.shifted = Conv2d(before, channels - channels // 2, 1, stride=2, bias=False)
-        self.norm = BatchNorm2d(channels, affine=affine)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Even places by one convolution, odd places by the other."""
-        x = self.relu(x)
-        output: Tensor = self.norm(torch.cat([self.here(x), self.shifted(x[:, :, 1:, 1:])], dim=1))
-        return output
-
-
-def _relu_conv_norm(before: int, channels: int) -> nn.Module:
-    return nn.Sequential(nn.ReLU(inplace=False), Conv2d(before, channels, 1, bias=False), BatchNorm2d(channels))
-
-
-def _separable(c: int, kernel: int, *, stride: int, dilation: int = 1) -> list[nn.Module]:
-    """ReLU, depthwise and pointwise convolution, normalisation without affine parameters."""
-    padding = dilation * (kernel // 2)
-    return [
-        nn.ReLU(inplace=False),
-        Conv2d(c, c, kernel, stride=stride, padding=padding, dilation=dilation, groups=c, bias=False),
-        Conv2d(c, c, 1, bias=False),
-        BatchNorm2d(c, affine=False),
-    ]
-
-
-def _operation(name: str, c: int, stride: int) -> nn.Module:
-    kernel = 5 if name.endswith("5x5") else 3
-    match name:
-        case "max_pool_3x3":
-            return nn.MaxPool2d(3, stride=stride, padding=1)
-        case "avg_pool_3x3":
-            return nn.AvgPool2d(3, stride=stride, padding=1, count_include_pad=False)
-        case "max_pool_3x3_bn" | "avg_pool_3x3_bn":
-            return nn.Sequential(_operation(name.removesuffix("_bn"), c, stride), BatchNorm2d(c, affine=False))
-        case "skip_connect":
-            return nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine=False)
-        case "sep_conv_3x3" | "sep_conv_5x5":
-            return nn.Sequential(*_separable(c, kernel, stride=stride), *_separable(c, kernel, stride=1))
-        case _:
-            return nn.Sequential(*_separable(c, kernel, stride=stride, dilation=2))
-
-
-class Cell(nn.Module):
-    """One cell: two inputs -> (batch, 4 x width, height', width')."""
-
-    def __init__(self, cells: CellPair, place: _Place) -> None:
-        super().__init__()
-        width = place.width
-        self.first: nn.Module = (
-            FactorizedReduce(place.first, width, affine=True)
-            if place.after_reduction
-            else _relu_conv_norm(place.first, width)
-        )
-        self.second = _relu_conv_norm(place.second, width)
-        edges = cells.reduce if place.reduces else cells.normal
-        self.sources = [source for _, source in edges]
-        self.edges = nn.ModuleList(
-            _operation(name, width, 2 if place.reduces and source < 2 else 1) for name, source in edges
-        )
-
-    def forward(self, before: Tensor, last: Tensor) -> Tensor:
-        """The nodes in turn, then their concatenation."""
-        nodes = [self.first(before), self.second(last)]
-        values = iter(zip(self.edges, self.sources, strict=True))
-        for (one, source), (other, other_source) in zip(values, values, strict=True):
-            nodes.append(one(nodes[source]) + other(nodes[other_source]))
-        return torch.cat(nodes[2:], dim=1)
-
-
-class Network(nn.Module):
-    """A DARTS network without auxiliary head: (batch, 3, size, size) images -> (batch, n_classes) logits.
-
-    Its parameters are allocated but not drawn; `SPACE.build` draws them.
-    """
-
-    def __init__(self, cells: CellPair, settings: CellSettings) -> None:
-        super().__init__()
-        stem = _STEM_FACTOR * settings.channels
-        self.stem = nn.Sequential(Conv2d(3, stem, 3, padding=1, bias=False), BatchNorm2d(stem))
-        self.blocks = nn.ModuleList(Cell(cells, place) for place in _places(settings))
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = Linear(N_NODES * settings.stage_channels[-1], settings.n_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, size, size), size a multiple of 4 -> logits (batch, n_classes)."""
-        before = last = self.stem(images)
-        for block in self.blocks:
-            before, last = last, block(before, last)
-        logits: Tensor = self.classifier(self.head(last))
-        return logits
+    pair = cell_pair(arch)
+    normal, reduce = (Cell(edges, all_nodes(edges)) for edges in (pair.normal, pair.reduce))
+    return Skeleton(
+        normal=normal, reduce=reduce, width=settings.channels, n_cells=N_STAGES * settings.cells_per_stage + 2,
+        stem="cifar", n_classes=settings.n_classes, affine=False,
+    )  # fmt: skip
 
 
 def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
@@ -505,16 +323,17 @@ def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
     Raises:
         ArchitectureError: if `arch` is not of this space.
     """
-    return Network(cell_pair(arch), settings)
+    return Network(skeleton(arch, settings))
 
 
 def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Counts:
-    """`parameter_count` and `mac_count`.
+    """Closed-form sizes; multiply-accumulates of convolutions and the classifier with its bias, of one image.
 
     Raises:
-        ArchitectureError: as `mac_count`.
+        ArchitectureError: if `arch` is not of this space, or `input_size` is not a positive multiple of 4.
     """
-    return Counts(parameter_count(arch, settings), mac_count(arch, settings, input_size))
+    check_halved_twice("a DARTS network", input_size)
+    return sizes(skeleton(arch, settings), input_size)
 
 
 SPACE: Final = SearchSpace(

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
-from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn, literal
+from eznas.spaces.layers import Linear, conv_norm_relu
+from eznas.spaces.notation import MAX_TEXT, Call, check_sample_size, drawn_or_read, literal
 from eznas.spaces.settings import CellSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
 
@@ -285,9 +285,7 @@ def named(text: str) -> tuple[Architecture, ...]:
     Raises:
         ArchitectureError: if a part is neither.
     """
-    parts = [part.strip() for part in text.split(";")]
-    found = [drawn(part, NAME, sample, "networks", "random", NAME) or (architecture(part),) for part in parts]
-    return tuple(dict.fromkeys(arch for some in found for arch in some))
+    return drawn_or_read(text, NAME, sample, architecture)
 
 
 # Drawing and changing -------------------------------------------------------------------------------------------------
@@ -501,14 +499,6 @@ def _convolutions(cell: Graph, before: int, width: int) -> Iterator[tuple[int, i
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def _conv_norm_relu(before: int, channels: int, kernel: int) -> nn.Module:
-    return nn.Sequential(
-        Conv2d(before, channels, kernel, padding=kernel // 2, bias=False),
-        BatchNorm2d(channels),
-        nn.ReLU(inplace=False),
-    )
-
-
 class Cell(nn.Module):
     """The searched cell: (batch, before, height, width) -> (batch, width, height, width)."""
 
@@ -518,7 +508,7 @@ class Cell(nn.Module):
         self.channels = graph.channels(width)
         self.projections = nn.ModuleDict(
             {
-                str(vertex): _conv_norm_relu(before, channels, 1)
+                str(vertex): conv_norm_relu(before, channels, 1)
                 for vertex, channels in enumerate(self.channels, start=1)
                 if graph.matrix[0][vertex]
             }
@@ -526,7 +516,7 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(
             nn.MaxPool2d(3, stride=1, padding=1)
             if name == "maxpool3x3"
-            else _conv_norm_relu(channels, channels, 1 if name == "conv1x1" else 3)
+            else conv_norm_relu(channels, channels, 1 if name == "conv1x1" else 3)
             for name, channels in zip(graph.operations, self.channels, strict=False)
         )
 
@@ -562,7 +552,7 @@ class Network(nn.Module):
 
     def __init__(self, graph: Graph, settings: CellSettings) -> None:
         super().__init__()
-        self.stem = _conv_norm_relu(3, settings.channels, 3)
+        self.stem = conv_norm_relu(3, settings.channels, 3)
         blocks: list[nn.Module] = []
         last_stage = 0
         for before, width, stage in _places(settings):

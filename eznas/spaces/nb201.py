@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, shown
 from eznas.spaces.architecture import Architecture, check_space, text_digest
-from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
+from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear, Zero, conv_norm, relu_conv_norm
 from eznas.spaces.notation import MAX_TEXT, check_sample_size, drawn, indices, literal
 from eznas.spaces.settings import N_STAGES, CellSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
@@ -418,14 +418,6 @@ def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Count
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-class Zero(nn.Module):
-    """The operation ``none``: zero times its input, so the graph stays connected and its gradient is zero."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, height, width) -> zeros of that shape."""
-        return x * 0.0
-
-
 class Cell(nn.Module):
     """The searched cell: (batch, channels, height, width) -> the same shape.
 
@@ -457,8 +449,8 @@ class Reduction(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = relu_conv_norm(in_channels, out_channels, kernel=3, stride=2)
-        self.conv_b = relu_conv_norm(out_channels, out_channels, kernel=3, stride=1)
+        self.conv_a = relu_conv_norm(in_channels, out_channels, 3, stride=2)
+        self.conv_b = relu_conv_norm(out_channels, out_channels, 3)
         self.shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2), Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -476,10 +468,7 @@ class Network(nn.Module):
     def __init__(self, operations: Sequence[str], settings: CellSettings) -> None:
         super().__init__()
         channels = settings.stage_channels
-        self.stem = nn.Sequential(
-            Conv2d(3, channels[0], 3, padding=1, bias=False),
-            BatchNorm2d(channels[0]),
-        )
+        self.stem = conv_norm(3, channels[0], 3)
         blocks: list[nn.Module] = []
         for stage, width in enumerate(channels):
             if stage:
@@ -497,21 +486,12 @@ class Network(nn.Module):
         return logits
 
 
-def relu_conv_norm(in_channels: int, out_channels: int, *, kernel: int, stride: int = 1) -> nn.Module:
-    """ReLU, convolution and batch normalisation: (b, in_channels, h, w) -> (b, out_channels, h/stride, w/stride)."""
-    return nn.Sequential(
-        nn.ReLU(inplace=False),  # in place it would overwrite what the cell's other edges read
-        Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False),
-        BatchNorm2d(out_channels),
-    )
-
-
 _OPERATION_BUILDERS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType(
     {
         "none": lambda channels: Zero(),
         "skip_connect": lambda channels: nn.Identity(),
-        "nor_conv_1x1": lambda channels: relu_conv_norm(channels, channels, kernel=1, stride=1),
-        "nor_conv_3x3": lambda channels: relu_conv_norm(channels, channels, kernel=3, stride=1),
+        "nor_conv_1x1": lambda channels: relu_conv_norm(channels, channels, 1),
+        "nor_conv_3x3": lambda channels: relu_conv_norm(channels, channels, 3),
         "avg_pool_3x3": lambda channels: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
     }
 )

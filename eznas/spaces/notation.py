@@ -17,7 +17,7 @@ from eznas.spaces.architecture import Architecture
 MAX_TEXT: Final = 4_000
 _MAX_DEPTH: Final = 8
 _TOKEN: Final = re.compile(
-    r"\s*(?:(?P<number>-?[0-9]{1,9})(?![0-9])|'(?P<single>[^'\\\n]*)'|\"(?P<double>[^\"\\\n]*)\"|(?P<word>[A-Za-z_][A-Za-z0-9_.]*)"
+    r"\s*(?:(?P<number>-?[0-9]{1,9}(?:\.[0-9]{1,9})?)(?![0-9.])|'(?P<single>[^'\\\n]*)'|\"(?P<double>[^\"\\\n]*)\"|(?P<word>[A-Za-z_][A-Za-z0-9_.]*)"
     r"|(?P<sign>[()\[\]{},:=]))"
 )
 _WORDS: Final = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
@@ -40,7 +40,7 @@ class Call:
 
 
 def literal(text: str) -> Any:
-    """What a text in the manner of Python or JSON says: integers, texts, lists, mappings from texts, and `Call`.
+    """What a text in the manner of Python or JSON says: numbers, texts, lists, mappings from texts, and `Call`.
 
     Tuples are lists, and ``range(2, 6)`` is the list of its numbers.
 
@@ -91,7 +91,8 @@ def _value(tokens: _Tokens, depth: int) -> Any:
         raise ValueError("it is nested too deeply")
     kind, value = tokens.kind, tokens.value
     if kind == "number":
-        return int(tokens.advance())
+        number = tokens.advance()
+        return float(number) if "." in number else int(number)
     if kind in ("single", "double"):
         return tokens.advance()
     if kind == "word":
@@ -195,6 +196,29 @@ def drawn(
         raise ArchitectureError(f"Expected {space}:random:N or {space}:random:N:SEED, got {shown(f'{space}:{text}')}")
     n, seed = (whole_number(number, f"{space}:{text}") for number in (*numbers, "0")[:2])
     return sample(stream(seed, *purpose), n)
+
+
+def drawn_or_read(
+    text: str,
+    space: str,
+    sample: Callable[[np.random.Generator, int], tuple[Architecture, ...]],
+    read: Callable[[str], Architecture],
+) -> tuple[Architecture, ...]:
+    """The architectures of parts separated by semicolons, each once.
+
+    Args:
+        text: what follows the name of the space in a specification; each part is ``random:N[:SEED]`` or what `read`
+            takes.
+        space: that name.
+        sample: of that space.
+        read: an architecture of a text.
+
+    Raises:
+        ArchitectureError: if a part is neither.
+    """
+    parts = [part.strip() for part in text.split(";")]
+    found = [drawn(part, space, sample, "networks", "random", space) or (read(part),) for part in parts]
+    return tuple(dict.fromkeys(arch for some in found for arch in some))
 
 
 def indices(text: str, space: str, n: int) -> tuple[int, ...]:

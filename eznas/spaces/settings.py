@@ -57,9 +57,20 @@ def check_halved_twice(what: str, input_size: int) -> None:
     Raises:
         ArchitectureError: if `input_size` is not a positive multiple of 4.
     """
-    if isinstance(input_size, bool) or not isinstance(input_size, int) or input_size < 1 or input_size % 4:
-        remedy = input_size + 4 - input_size % 4 if isinstance(input_size, int) and input_size > 0 else 16
+    check_halved(what, input_size, 2)
+
+
+def check_halved(what: str, input_size: int, times: int) -> None:
+    """Refuse image sizes that cannot be halved exactly so often.
+
+    Raises:
+        ArchitectureError: if `input_size` is not a positive multiple of 2 to the power of `times`.
+    """
+    unit = 2**times
+    if isinstance(input_size, bool) or not isinstance(input_size, int) or input_size < 1 or input_size % unit:
+        remedy = input_size + unit - input_size % unit if isinstance(input_size, int) and input_size > 0 else 4 * unit
+        often = {1: "once", 2: "twice"}.get(times, f"{times} times")
         raise ArchitectureError(
-            f"The input size of {what} must be a multiple of 4, because it is halved twice, but it is "
+            f"The input size of {what} must be a multiple of {unit}, because it is halved {often}, but it is "
             f"{input_size!r}; use {remedy}."
         )

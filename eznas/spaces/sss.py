@@ -20,7 +20,7 @@ from eznas.names import shown
 from eznas.spaces import nb201
 from eznas.spaces.architecture import Architecture, check_space, text_digest
 from eznas.spaces.initialise import Scheme
-from eznas.spaces.layers import BatchNorm2d, Conv2d, Linear
+from eznas.spaces.layers import BatchNorm2d, Linear, conv_norm, relu_conv_norm
 from eznas.spaces.notation import check_sample_size, drawn, indices
 from eznas.spaces.settings import Classes, SpaceSettings, check_halved_twice
 from eznas.spaces.space import Counts, SearchSpace
@@ -189,16 +189,14 @@ class Cell(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.input_1 = nb201.relu_conv_norm(in_channels, out_channels, kernel=3)
-        self.input_2 = nb201.relu_conv_norm(in_channels, out_channels, kernel=3)
-        self.one_2 = nb201.relu_conv_norm(out_channels, out_channels, kernel=3)
+        self.input_1 = relu_conv_norm(in_channels, out_channels, 3)
+        self.input_2 = relu_conv_norm(in_channels, out_channels, 3)
+        self.one_2 = relu_conv_norm(out_channels, out_channels, 3)
         self.input_3: nn.Module = (
-            nn.Identity()
-            if in_channels == out_channels
-            else nn.Sequential(Conv2d(in_channels, out_channels, 1, bias=False), BatchNorm2d(out_channels))
+            nn.Identity() if in_channels == out_channels else conv_norm(in_channels, out_channels, 1)
         )
-        self.one_3 = nb201.relu_conv_norm(out_channels, out_channels, kernel=3)
-        self.two_3 = nb201.relu_conv_norm(out_channels, out_channels, kernel=3)
+        self.one_3 = relu_conv_norm(out_channels, out_channels, 3)
+        self.two_3 = relu_conv_norm(out_channels, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """The last node."""
@@ -216,7 +214,7 @@ class Network(nn.Module):
 
     def __init__(self, layers: tuple[int, ...], n_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(Conv2d(3, layers[0], 3, padding=1, bias=False), BatchNorm2d(layers[0]))
+        self.stem = conv_norm(3, layers[0], 3)
         self.blocks = nn.Sequential(
             *(
                 (nb201.Reduction if place % 2 else Cell)(before, after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union
@@ -12,14 +12,15 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown, unknown
-from eznas.spaces import darts, nb101, nb201, own, sss
+from eznas.spaces import darts, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
-SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType(
-    {space.name: space for space in (nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, own.SPACE)}
-)
+_ROWS: Final[tuple[SearchSpace[Any], ...]] = (
+    nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, own.SPACE,
+)  # fmt: skip
+SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType({space.name: space for space in _ROWS})
 """Every search space by name."""
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def networks_named(spec: str) -> tuple[Architecture, ...]:
 
     Args:
         spec: ``nb201:all``; ``nb201:random:N`` or ``nb201:random:N:SEED`` (distinct ones, as the space samples; so for
-            ``nb101``, ``sss`` and ``darts``); ``nb201:3,10-12`` (official indices; so for ``sss``); the name of a space
-            and texts separated by semicolons, in our form or one of those that other tools write; such a text alone
-            where no other space has one like it; ``python:package.module:function`` for networks of your own, or one of
+            every space but your own); ``nb201:3,10-12`` (official indices; so for ``sss``); the name of a space and
+            texts separated by semicolons, in our form or one of those that other tools write; such a text alone where
+            no other space has one like it; ``python:package.module:function`` for networks of your own, or one of
             them with ``#name``; or ``@FILE``, a text file with one of these per line (empty lines, and those that begin
             with ``#``, say nothing).
 
@@ -107,11 +108,11 @@ def networks_named(spec: str) -> tuple[Architecture, ...]:
         raise ArchitectureError(
             f"--networks: there is no search space {shown(name)}; of your own, write {shown(f'{own.NAME}:{spec}')}"
         )
-    raise ArchitectureError(f"--networks takes {_forms(SPACES.values())}, or @FILE, got {shown(spec)}")
-
-
-def _forms(spaces: Iterable[SearchSpace[Any]]) -> str:
-    return "; ".join(space.forms for space in spaces)
+    others = ", ".join(name for name in SPACES if name not in (nb201.NAME, own.NAME))
+    raise ArchitectureError(
+        f"--networks takes {nb201.SPACE.forms}; NAME:random:N[:SEED] or NAME:TEXT of another search space ({others}); "
+        f"{own.SPACE.forms}, or @FILE, got {shown(spec)}"
+    )
 
 
 def _lines(path: Path) -> list[str]:

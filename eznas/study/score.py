@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from eznas.benchmarks import networks_of
 from eznas.errors import ArchitectureError, ConfigError
 from eznas.fitness.aggregation import Mode, sorted_reference
 from eznas.proxies import ProgramProxy, RankAggregate, Reference, aggregate_named
 from eznas.proxies.file import MAX_NETWORKS
 from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
 from eznas.scoring.resolve import own_hint
-from eznas.spaces import Architecture, SearchSpace, networks_named, space_of
+from eznas.spaces import Architecture, SearchSpace, space_of
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
 from eznas.tables import render_table
@@ -53,7 +54,7 @@ def score(
     Args:
         proxies: see `eznas.proxies.proxy_named`, or sums of these such as ``jacob_cov+parameter_count``, which rank the
             networks among each other.
-        networks: see `networks_named`.
+        networks: see `eznas.benchmarks.networks_of`.
         overrides: settings; see `request_for`.
         machine: workers and device.
         observer: told how it goes on.
@@ -62,7 +63,7 @@ def score(
         EznasError: as `request_for`.
     """
     check_machine(machine)
-    architectures = networks_named(networks)
+    architectures = networks_of(networks)
     request = request_for(proxies, architectures, overrides)
     observer.stage(f"Scoring {len(architectures):,} networks")
     scores = _scores(request, architectures, machine, observer)
@@ -97,7 +98,7 @@ def score_into_file(
         EznasError: as `score`.
     """
     check_machine(machine)
-    architectures = networks_named(networks)
+    architectures = networks_of(networks)
     request = request_for(proxies, architectures, overrides)
     return write_scores(path, request, architectures, machine=machine, observer=observer)
 
@@ -151,7 +152,7 @@ def make_aggregate(
 
     Args:
         text: a published aggregate, or a sum of proxies; see `eznas.proxies.recipe_for`.
-        networks: the reference; see `networks_named`.
+        networks: the reference; see `eznas.benchmarks.networks_of`.
         mode: None is that of the published aggregate, and ``"log_rank"`` for a sum.
         overrides, machine, observer: as `score`.
 
@@ -160,7 +161,7 @@ def make_aggregate(
     """
     check_machine(machine)
     recipe, _ = aggregate_named(text, mode)
-    architectures = networks_named(networks)
+    architectures = networks_of(networks)
     request = request_for([name for name, _ in recipe.terms], architectures, overrides)
     if not 2 <= len(architectures) <= MAX_NETWORKS:
         raise ConfigError(

@@ -84,6 +84,7 @@ def _check_tables(benchmark: Benchmark) -> None:
     known = set(benchmark.datasets)
     _check(set(benchmark.label_noise) <= known, f"the label noise of {name} is of its data sets")
     unstated = {dataset for dataset, split, _ in benchmark.tables if split is Split.TEST}
+    _check(benchmark.predicted <= known, f"the predicted accuracies of {name} are of its data sets")
     _check(benchmark.unstated_splits <= unstated, f"labels of {name} whose split is not stated are filed under test")
 
 

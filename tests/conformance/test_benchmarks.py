@@ -91,6 +91,7 @@ def test_ones_own_benchmark() -> None:
         ({"tables": {("a", Split.TEST, 200): np.full(20, 9.0)}}, "accuracies that differ"),
         ({"unstated_splits": frozenset(["cifar100"])}, "whose split is not stated are filed under test"),
         ({"label_noise": {"cifar100": 0.2}}, "label noise of toy is of its data sets"),
+        ({"predicted": frozenset(["cifar100"])}, "predicted accuracies of toy are of its data sets"),
     ],
 )
 def test_broken_promises(changes: dict[str, Any], message: str) -> None:

@@ -19,14 +19,17 @@ DRAWN = [space for space in SPACES.values() if space.full is not None]
 
 def small_settings(space: SearchSpace[Any]) -> list[SpaceSettings]:
     """Under which networks are small, two ways."""
-    ways = [{"channels": 8, "n_classes": 3}, {"cells_per_stage": 2, "channels": 10, "scheme": "default"}]
+    ways = [
+        {"channels": 8, "width_divisor": 24, "depth_divisor": 7, "n_classes": 3},
+        {"cells_per_stage": 2, "channels": 10, "width_divisor": 16, "depth_divisor": 5, "scheme": "default"},
+    ]
     known = space.settings.model_fields
     return [space.settings(**{name: value for name, value in way.items() if name in known}) for way in ways]
 
 
 @pytest.mark.parametrize("space", DRAWN, ids=lambda space: space.name)
 def test_the_contract_of_a_search_space(space: SearchSpace[Any]) -> None:
-    check_space(space, small_settings(space))
+    check_space(space, small_settings(space), n=3 if space.name.startswith("nds") else 6)
 
 
 def test_the_contract_holds_for_networks_in_memory() -> None:

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from eznas.estimators import PUBLISHED
-from eznas.runs.config import load_config
+from eznas.runs.config import config_from, load_config
 from eznas.spaces import nb201
+from eznas.study import prepare
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 RUN_CONFIGS = sorted(p for p in EXPERIMENTS.glob("*.toml") if "evolution" in tomllib.loads(p.read_text()))
@@ -61,7 +62,27 @@ def test_settings_load(path: Path) -> None:
 
 
 def test_there_are_settings_to_load() -> None:
-    assert {"quickstart", "three_datasets", "two_spaces", "pytorchcv"} <= {path.stem for path in RUN_CONFIGS}
+    names = {path.stem for path in RUN_CONFIGS}
+    assert {"quickstart", "three_datasets", "two_spaces", "all_spaces", "pytorchcv"} <= names
+
+
+@pytest.mark.skipif("EZNAS_DATA" not in os.environ, reason="EZNAS_DATA is not set")
+def test_all_spaces_are_samples_with_labels_that_cannot_be_mistaken() -> None:
+    """All but the two large tables, which take seconds to read."""
+    table = tomllib.loads((EXPERIMENTS / "all_spaces.toml").read_text())
+    names = [sample["name"] for sample in table["samples"]]
+    assert names == ["nb201", "nb101", "nds_darts_in", "nds_amoeba_in", "nds_enas_in", "nds_resnext_a_in", "nb301"]
+    problem = prepare(config_from({**table, "samples": table["samples"][2:]}))
+    samples = problem.samples("report")
+    assert [sample.name for sample in samples] == [*(f"{name}/imagenet" for name in names[2:6]), "nb301/cifar10"]
+    assert [sample.stated_split for sample in samples] == ["test"] * 4 + ["predicted"]
+    assert [sample.stated_epochs for sample in samples] == [50] * 4 + [None]
+    assert [len(family.stored) for family in problem.families] == [49, 50, 47, 52, 60]
+    for sample, evolved in zip(samples[:4], problem.samples("evolve"), strict=False):
+        assert (sample.conditions.images, sample.conditions.settings.width_divisor) == ("imagenet16", 8)
+        assert not set(sample.architectures) & set(evolved.architectures)
+        logits = sample.conditions.network(sample.architectures[0])(sample.conditions.batch(4)[0])
+        assert logits.shape == (4, 120)
 
 
 def test_every_expected_value_names_its_source() -> None:

@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eznas.benchmarks import BENCHMARKS, Benchmark, Split, learning_split, load_benchmark, reporting_split
-from eznas.errors import BenchmarkError
-from eznas.spaces import Architecture, nb101
+from eznas.benchmarks import (
+    BENCHMARKS,
+    Benchmark,
+    Sample,
+    Split,
+    learning_split,
+    load_benchmark,
+    networks_of,
+    reporting_split,
+)
+from eznas.conditions import Conditions
+from eznas.errors import ArchitectureError, BenchmarkError
+from eznas.spaces import Architecture, darts, nb101, networks_named
 
 VALIDATION = Split.VALIDATION
 ROWS = [
@@ -87,6 +97,39 @@ def test_nb301_is_said_to_be_predicted(data_dir: Path) -> None:
     assert "predictions of the surrogate of NAS-Bench-301, not trainings" in benchmark.provenance
     assert benchmark.accuracies(benchmark.architectures[:1], "cifar10", VALIDATION) == pytest.approx([92.18582975])
     assert not any("_bn" in arch.spec for arch in benchmark.architectures)
+    assert benchmark.describe(("cifar10", VALIDATION, None)) == "cifar10 validation (predicted; epochs not stated)"
+    sample = Sample(
+        name="nb301", benchmark=benchmark, dataset="cifar10", part="report", split=VALIDATION, epochs=None,
+        architectures=benchmark.architectures[:9], conditions=Conditions(settings=darts.Settings()),
+    )  # fmt: skip
+    assert sample.stated_split == "predicted"
+
+
+def test_networks_of_a_benchmark_by_its_name(data_dir: Path) -> None:
+    known = load_benchmark("nb301", data_dir).architectures
+    assert networks_of("nb301:all", data_dir) == known
+    assert networks_of(" nb301 : 3, 10-11", data_dir) == (known[3], *known[10:12])
+    drawn, again, other = (networks_of(f"nb301:random:20:{seed}", data_dir) for seed in (1, 1, 2))
+    assert drawn == again != other
+    assert len(set(drawn)) == 20
+    assert set(drawn) <= set(known)
+    assert networks_of("nb101:random:3", None) == networks_named("nb101:random:3")  # of the space, where both have it
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nb301:609", "nb301:609: indices go from 0 to 608, got '609'"),
+        ("nb301:random:610", "Of benchmark nb301 1 to 609 can be drawn, but 610"),
+        ("nb301:", "as nb301:all, nb301:random:N.* or by position, nb301:3,10-12, got 'nb301:'; others as darts:..."),
+        ("nb301:|x~0|", "are named as nb301:all"),
+        ("nb302:all", "Unknown search space|no search space|takes nb201:all"),
+    ],
+)
+def test_what_is_no_network_of_a_benchmark(spec: str, message: str, data_dir: Path) -> None:
+    with pytest.raises(ArchitectureError, match=message) as caught:
+        networks_of(spec, data_dir)
+    assert str(caught.value).isprintable()
 
 
 def test_both_splits_where_they_are(official: Benchmark, embedded: Benchmark) -> None:

@@ -43,7 +43,9 @@ def test_benchmarks_of_other_spaces(data_dir: Path) -> None:
         "20001 architectures: cifar10 (validation; 4 and 12 and 36 and 108 epochs); training times; another space"
     )
     assert details["nb101_zero"].startswith("250 architectures: cifar10 (validation; 108 epochs); ")
-    assert details["nb301"].startswith("609 architectures: cifar10 (validation; epochs not stated); ")
+    assert details["nb301"].startswith("609 architectures: cifar10 (validation; epochs not stated; predicted); ")
+    assert details["nds_darts_in"].startswith("121 architectures: imagenet (test; 50 epochs); ImageNet; ")
+    assert details["nds_darts_fixed_in"].startswith("499 architectures: imagenet (test; 5 epochs); ")
     assert "predicted by a surrogate, not trained" in details["nb301"]
 
 

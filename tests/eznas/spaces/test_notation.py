@@ -165,12 +165,16 @@ def test_one_darts_network_in_every_form(text: str) -> None:
     assert networks_named(text) == (Architecture("darts", PAIR),)
 
 
-def test_the_order_of_the_two_operations_of_a_node_is_no_other_function() -> None:
+def test_the_order_of_nodes_and_of_their_two_operations_is_no_other_function() -> None:
     first, second = "|sep_conv_3x3~0|skip_connect~1|", "|skip_connect~1|sep_conv_3x3~0|"
     assert PAIR.count(first) == 1
     one, other = darts.architecture(PAIR), darts.architecture(PAIR.replace(first, second))
     assert one != other
     assert darts.function(one) == darts.function(other)
+    renumbered = PAIR.replace("+|dil_conv_5x5~2|max_pool_3x3~0|+|avg_pool_3x3~4|", "+|A|+|avg_pool_3x3~3|")
+    renumbered = renumbered.replace(f"+{first}+|A|", f"+|dil_conv_5x5~2|max_pool_3x3~0|+{first}", 1)
+    assert renumbered.count("avg_pool_3x3~3") == 1
+    assert darts.function(darts.architecture(renumbered)) == darts.function(one)
     changed = darts.architecture(PAIR.replace(first, "|skip_connect~1|sep_conv_5x5~0|"))
     assert darts.function(one) != darts.function(changed)
 
@@ -290,13 +294,15 @@ def test_data_is_read_as_python_and_json_write_it(value: object) -> None:
 
 
 def test_calls_are_data() -> None:
+    assert literal("[1.0, 0.25, -3.5, 2]") == [1.0, 0.25, -3.5, 2]
     assert literal("a.F(1, (2, 3), x = 'y',)") == Call("F", [1, [2, 3]], {"x": "y"})
     assert literal("range(4)") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 2", "[1", "(1, 2", "1.5", "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
+    ["", "1 2", "[1", "(1, 2", "1.", ".5", "1.5.2", "1.5e3",
+     "x", "[,]", "f(", "{1: 2}", "{'a' 1}", "range(10**9)", "range('a')", "f(x)",
      "'a", "a.b", "lambda: 0", "[" * 20, "9" * 10, "b'x'", "'\\n'", "1" * 5_000, "f()()"],
 )  # fmt: skip
 def test_anything_else_is_refused(text: str) -> None:
