@@ -1,4 +1,4 @@
-"""The benchmarks that are known by name, one row each."""
+"""The benchmarks that are known by name, one row each, and those that were imported into the data folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Final
 
 from eznas.benchmarks import nb101, nb201, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
+from eznas.benchmarks.imported import SUFFIX, TableHeader, load_table, read_header, table_file, tables_in
 from eznas.errors import BenchmarkError
+from eznas.location import data_folder
 from eznas.names import unknown
 from eznas.spaces import darts
 from eznas.spaces import nb101 as nb101_space
@@ -80,16 +82,62 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
 """Every known benchmark by name."""
 
 
+def source_named(name: str, data_dir: Path | None = None) -> BenchmarkSource:
+    """The benchmark of a name: a row of `BENCHMARKS`, or an imported table of the data folder.
+
+    Args:
+        name: of a row, or of a table that ``eznas data import`` made.
+        data_dir: the folder of data files; None means ``EZNAS_DATA`` of the environment.
+
+    Raises:
+        BenchmarkError: if there is no such benchmark, or the table is damaged.
+    """
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    folder = data_folder(data_dir)
+    imported = [] if folder is None else [path.name.removesuffix(SUFFIX) for path in tables_in(folder)]
+    if folder is None or name not in imported:
+        raise BenchmarkError(unknown("benchmark", name, (*BENCHMARKS, *imported, "python")))
+    return imported_source(read_header(table_file(folder, name), is_whole=False))
+
+
+def imported_source(header: TableHeader) -> BenchmarkSource:
+    """The source of an imported table."""
+    splits = {column.split for column in header.columns}
+    parts = [
+        "several data sets" if len({column.dataset for column in header.columns}) > 1 else "",
+        "one label, split not stated" if splits == {"unstated"} else "",
+        "test accuracies only" if splits == {"test"} else "",
+        "validation accuracies only" if splits == {"validation"} else "",
+        "validation to learn from and test to report on" if splits >= {"test", "validation"} else "",
+        "label noise known" if any(column.noise for column in header.columns) else "",
+        "" if header.is_buildable else "this release cannot build these networks",
+    ]
+    return BenchmarkSource(
+        name=header.name,
+        space=header.space,
+        title=header.title,
+        load=lambda data_dir: load_table(_file_of(header.name, data_dir)),
+        files=(f"{header.name}{SUFFIX}",),
+        good_for=", ".join(filter(None, parts)),
+    )
+
+
+def _file_of(name: str, data_dir: Path | None) -> Path:
+    folder = data_folder(data_dir)
+    if folder is None:
+        raise BenchmarkError(f"The imported table {name!r} is read from a data folder, but none is named.")
+    return table_file(folder, name)
+
+
 def load_benchmark(name: str, data_dir: Path | None = None) -> Benchmark:
     """A benchmark by name.
 
     Args:
-        name: of a row of `BENCHMARKS`.
+        name: of a row of `BENCHMARKS`, or of an imported table.
         data_dir: the folder of data files; None means ``EZNAS_DATA`` of the environment.
 
     Raises:
         BenchmarkError: if there is no such benchmark, or its data are missing or damaged.
     """
-    if name not in BENCHMARKS:
-        raise BenchmarkError(unknown("benchmark", name, BENCHMARKS))
-    return BENCHMARKS[name].load(data_dir)
+    return source_named(name, data_dir).load(data_dir)
