@@ -1,11 +1,11 @@
 """Tables made by ``eznas data import``: one compressed file each, which says what it holds and whether it is whole.
 
-``NAME.table.gz`` is gzip of UTF-8 text. Its first line is a `TableHeader` as JSON: what the table is of, where it was made
-from, every column of accuracies with split, epochs, seeds and label noise, and the SHA-256 of all that follows. That is a
-CSV table with a header and one row for each network: ``arch`` (its text), ``function`` (equal for equal networks) where the
-source says it, ``params`` where it does; for each column of accuracies ``DATASET_SPLIT_EPOCHSep`` the accuracy in percent
-and, where there were several trainings, ``..._n`` (how many) and ``..._std`` (their standard deviation);
-``DATASET_seconds_EPOCHSep``; and ``score_DATASET_PROXY`` for published scores.
+``NAME.table.gz`` is gzip of UTF-8 text. Its first line is a `TableHeader` as JSON: what the table is of, where it was
+made from, every column of accuracies with split, epochs, seeds and label noise, and the SHA-256 of all that follows.
+That is a CSV table with a header and one row for each network: ``arch`` (its text), ``function`` (equal for equal
+networks) where the source says it, ``params`` where it does; for each column of accuracies ``DATASET_SPLIT_EPOCHSep``
+the accuracy in percent and, where there were several trainings, ``..._n`` (how many) and ``..._std`` (their standard
+deviation); ``DATASET_seconds_EPOCHSep``; and ``score_DATASET_PROXY`` for published scores.
 """
 
 from __future__ import annotations
@@ -113,6 +113,23 @@ class TableHeader(Form):
     """SHA-256 of what follows the first line."""
 
     @property
+    def longest(self) -> tuple[LabelColumn, ...]:
+        """Columns of the longest training: what a benchmark means by full."""
+        most = max(column.epochs or 0 for column in self.columns)
+        return tuple(column for column in self.columns if (column.epochs or 0) == most)
+
+    @property
+    def noise(self) -> dict[str, LabelColumn]:
+        """By data set the column of full trainings whose label noise is known; validation where both are."""
+        known = (column for column in self.longest if column.noise is not None)
+        return {c.dataset: c for c in sorted(known, key=lambda c: c.split == "validation")}
+
+    @property
+    def unstated(self) -> frozenset[str]:
+        """Data sets whose split the source does not state."""
+        return frozenset(column.dataset for column in self.columns if column.split == "unstated")
+
+    @property
     def is_buildable(self) -> bool:
         """Whether this release builds these networks."""
         return self.space in SPACES
@@ -198,20 +215,14 @@ def load_table(path: Path) -> Benchmark:
     table = csv_rows(path, body.decode("utf-8"), needed)
     if len(table.rows) != header.n_networks:
         raise BenchmarkError(f"{path} must have {header.n_networks} rows, but it has {len(table.rows)}; {_REMEDY}.")
-    unstated = {column.dataset for column in header.columns if column.split == "unstated"}
-    longest = max((column.epochs or 0 for column in header.columns), default=0)
-    noise: dict[str, float] = {}
-    for column in sorted(header.columns, key=lambda c: (c.epochs or 0, c.split == "validation")):
-        if column.noise is not None and (column.epochs or 0) == longest:
-            noise[column.dataset] = column.noise
     return Benchmark(
         name=header.name,
         provenance=header.provenance,
         architectures=_architectures(table, header),
         tables={column.column: table.accuracies(column.name) for column in header.columns},
         seconds={(column.dataset, column.epochs): table.seconds(column.name) for column in header.times},
-        label_noise=noise,
-        unstated_splits=frozenset(unstated),
+        label_noise={dataset: column.noise or 0.0 for dataset, column in header.noise.items()},
+        unstated_splits=header.unstated,
         functions=tuple(table.texts("function")) if "function" in table.header else None,
         notes=header.notes,
     )
@@ -228,9 +239,13 @@ def _read(path: Path, max_bytes: int) -> tuple[TableHeader, bytes]:
             first = stream.readline(MAX_HEADER + 1)
             body = stream.read(max_bytes + 1) if max_bytes > MAX_HEADER else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise BenchmarkError(f"{path} cannot be read as an imported table ({one_line(error)}); {_REMEDY}.") from None
+        raise BenchmarkError(
+            f"{path} cannot be read as an imported table ({one_line(error)}); {_REMEDY}."
+        ) from None
     if not first.endswith(b"\n") or len(first) > MAX_HEADER:
-        raise BenchmarkError(f"{path} must begin with a line of at most {MAX_HEADER} bytes, but it does not; {_REMEDY}.")
+        raise BenchmarkError(
+            f"{path} must begin with a line of at most {MAX_HEADER} bytes, but it does not; {_REMEDY}."
+        )
     header = form_of(TableHeader, first, where=str(path), error=BenchmarkError, remedy=_REMEDY)
     if header.name != path.name.removesuffix(SUFFIX):
         raise BenchmarkError(f"{path} holds the table {header.name!r}; call it {header.name}{SUFFIX} again.")

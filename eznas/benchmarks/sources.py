@@ -29,6 +29,7 @@ class BenchmarkSource:
         title: for people.
         load: reads it from a data folder (None: that of the environment).
         files: that it reads there.
+        seeds: how many trainings of a network its labels are of.
         good_for: what it can answer, and what not.
     """
 
@@ -37,6 +38,7 @@ class BenchmarkSource:
     title: str
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
+    seeds: str
     good_for: str
 
 
@@ -50,6 +52,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="NAS-Bench-201 (NATS-Bench TSS)",
                 load=nb201.load_nb201,
                 files=(nb201.TABLE_FILE,),
+                seeds="validation 1, test the mean of 1 to 3",
                 good_for="three data sets, validation and test accuracies of every cell; embedded for CIFAR-10 test",
             ),
             BenchmarkSource(
@@ -58,6 +61,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="NAS-Bench-101",
                 load=nb101.load_nb101,
                 files=(nb101.TABLE_FILE,),
+                seeds="the maximum of 3",
                 good_for="another space, many networks, four lengths of training; validation accuracies only",
             ),
             BenchmarkSource(
@@ -66,6 +70,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="NAS-Bench-101 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb101_zero,
                 files=(suite_zero.NB101_FILE,),
+                seeds="1 of 3",
                 good_for="the graphs whose published scores are known, many of them twice; validation accuracies only",
             ),
             BenchmarkSource(
@@ -74,6 +79,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 title="DARTS cells of NAS-Bench-301 in NAS-Bench-Suite-Zero",
                 load=suite_zero.load_nb301,
                 files=(suite_zero.NB301_FILE,),
+                seeds="none, a surrogate",
                 good_for="DARTS cells; accuracies predicted by a surrogate, not trained; validation only",
             ),
         )
@@ -110,7 +116,7 @@ def imported_source(header: TableHeader) -> BenchmarkSource:
         "test accuracies only" if splits == {"test"} else "",
         "validation accuracies only" if splits == {"validation"} else "",
         "validation to learn from and test to report on" if splits >= {"test", "validation"} else "",
-        "label noise known" if any(column.noise for column in header.columns) else "",
+        "label noise known" if header.noise else "",
         "" if header.is_buildable else "this release cannot build these networks",
     ]
     return BenchmarkSource(
@@ -119,8 +125,21 @@ def imported_source(header: TableHeader) -> BenchmarkSource:
         title=header.title,
         load=lambda data_dir: load_table(_file_of(header.name, data_dir)),
         files=(f"{header.name}{SUFFIX}",),
+        seeds=seeds_in_words(header),
         good_for=", ".join(filter(None, parts)),
     )
+
+
+def seeds_in_words(header: TableHeader) -> str:
+    """Trainings of a network by what its labels are, of the longest training: ``validation the mean of 3, test 1``."""
+    said: dict[str, str] = {}
+    for column in header.longest:
+        fewest, most = column.trainings
+        n = str(most) if fewest == most else f"{fewest} to {most}"
+        said.setdefault(column.split, n if column.label == "recorded" else f"the {column.label} of {n}")
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return ", ".join(f"{split} {words}" for split, words in sorted(said.items(), reverse=True))
 
 
 def _file_of(name: str, data_dir: Path | None) -> Path:

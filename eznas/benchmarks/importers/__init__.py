@@ -77,7 +77,9 @@ def import_files(
     found = importer.files(files)
     groups = [found] if importer.is_one_table else [(path,) for path in found]
     if name is not None and len(groups) > 1:
-        raise BenchmarkError(f"{len(groups)} files of kind {kind} make a table each, and one name was given; leave it out.")
+        raise BenchmarkError(
+            f"{len(groups)} files of kind {kind} make a table each, and one name was given; leave it out."
+        )
     drafts = [(importer.read(group, request or Request()), group) for group in groups]
     named: dict[str, tuple[Draft, Table, tuple[Path, ...]]] = {}
     for draft, group in drafts:

@@ -134,7 +134,8 @@ class Gathering:
         """
         n = len(self._positions)
         if n == 0 or not self._labels:
-            raise refuse(where, "trained networks", f"it holds {n} networks with {len(self._labels)} kinds of accuracies")
+            got = f"it holds {n} networks with {len(self._labels)} kinds of accuracies"
+            raise refuse(where, "trained networks", got)
         notes: list[str] = []
         found = {column: _Trainings(values, n) for column, values in self._labels.items()}
         for column, trainings in found.items():
@@ -143,8 +144,8 @@ class Gathering:
                 raise refuse(
                     where,
                     f"at most {max_trainings} trainings of a network, each of another seed",
-                    f"{text} has {int(trainings.counts.max())} of {column[0]} ({column[1]}, {column[2]} epochs), or one "
-                    "twice",
+                    f"{text} has {int(trainings.counts.max())} of {column[0]} ({column[1]}, {column[2]} epochs), or "
+                    "one twice",
                     "give each file once",
                 )
         kept = {c: t for c, t in found.items() if 2 * np.count_nonzero(t.counts) >= n}
@@ -178,7 +179,7 @@ class Gathering:
                 names.append(name)
                 fields.append([facts[int(row)] for row in rows])
         columns, times = [], []
-        for column, trainings in sorted(kept.items(), key=lambda item: (item[0][0], -(item[0][2] or 0), item[0][1])):
+        for column, trainings in sorted(kept.items(), key=_place):
             counts = trainings.counts[rows]
             several = bool(counts.max() > 1)
             noise, retest = trainings.noise(rows) if several else (None, None)
@@ -261,6 +262,12 @@ class _Trainings:
         if first.size >= _MIN_RETESTED:
             tau = float(kendalltau(self._values[first], self._values[first + 1]).statistic)
         return round(pooled, 6) or None, None if math.isnan(tau) else round(tau, 6)
+
+
+def _place(item: tuple[_Column, _Trainings]) -> tuple[str, int, bool]:
+    """Of a column in a table: by data set, the longest training first, validation before test."""
+    (dataset, split, epochs), _ = item
+    return dataset, -(epochs or 0), split != "validation"
 
 
 def _append(values: _Values, network: int, value: float, seed: int) -> None:

@@ -1,15 +1,15 @@
 """NATS-Bench: its two official forms, topology space (TSS, NAS-Bench-201) and size space (SSS).
 
-Both are pickles compressed by bzip2: one file of all networks (``meta_archs``, ``arch2infos``: number, hyper-parameters,
-results), or a folder with a file for each network (``000011.pickle.pbz2``) and one that lists them all
-(``meta.pickle.pbz2``). The result of a training is reduced to its final accuracies as soon as it is read, so that
+Both are pickles compressed by bzip2: one file of all networks (``meta_archs``, ``arch2infos``: number,
+hyper-parameters, results), or a folder with a file for each network (``000011.pickle.pbz2``) and one that lists them
+all (``meta.pickle.pbz2``). The result of a training is reduced to its final accuracies as soon as it is read, so that
 gigabytes take the memory of what is kept.
 
-**What is taken, and what not.** Hyper-parameters ``200``, ``90``, ``12``, ``01`` are trainings of that many epochs: each is
-a column of its own, and the longest is what a benchmark means by full training. CIFAR-10 validation is ``x-valid`` of
-``cifar10-valid`` (trained on half of the images), CIFAR-10 test ``ori-test`` of ``cifar10``; the test accuracy of the
-half-data networks is not taken. CIFAR-100 and ImageNet16-120 are ``x-valid`` and ``x-test``. Seconds are all epochs and
-one evaluation of the validation images, of ``cifar10-valid`` for CIFAR-10.
+**What is taken, and what not.** Hyper-parameters ``200``, ``90``, ``12``, ``01`` are trainings of that many epochs:
+each is a column of its own, and the longest is what a benchmark means by full training. CIFAR-10 validation is
+``x-valid`` of ``cifar10-valid`` (trained on half of the images), CIFAR-10 test ``ori-test`` of ``cifar10``; the test
+accuracy of the half-data networks is not taken. CIFAR-100 and ImageNet16-120 are ``x-valid`` and ``x-test``. Seconds
+are all epochs and one evaluation of the validation images, of ``cifar10-valid`` for CIFAR-10.
 
 Source: `Dong 2021 <https://arxiv.org/abs/2009.00437>`_ and the released files of August 2020.
 """
@@ -55,8 +55,8 @@ def _condense(mapping: dict[Any, Any]) -> int:
     left["final"] = left["seconds"] = None
     if isinstance(epochs, int) and isinstance(accuracies, dict):
         last = f"@{epochs - 1}"
-        final = {name: accuracies[name + last] for name in ("x-valid", "x-test", "ori-test") if name + last in accuracies}
-        left["final"] = {name: value for name, value in final.items() if number_of(value) is not None}
+        found = ((name, accuracies.get(name + last)) for name in ("x-valid", "x-test", "ori-test"))
+        left["final"] = {name: value for name, value in found if number_of(value) is not None}
         if isinstance(times, dict) and isinstance(spent, dict) and len(spent) == epochs:
             parts = [number_of(value) for value in (*spent.values(), times.get("x-valid" + last))]
             left["seconds"] = None if None in parts else sum(part for part in parts if part is not None)
@@ -109,8 +109,8 @@ def _read(
         is_read=True,
         provenance=(
             f"Accuracies of {{n}} networks of {title} from its official files, after {lengths} epochs, each the "
-            f"{request.label} over all recorded seeds; CIFAR-10 validation is of networks trained on half of the training images "
-            "(cifar10-valid), CIFAR-10 test of networks trained on all."
+            f"{request.label} over all recorded seeds; CIFAR-10 validation is of networks trained on half of the "
+            "training images (cifar10-valid), CIFAR-10 test of networks trained on all."
         ),
         gathered=gathered,
         max_trainings=20,
@@ -119,7 +119,7 @@ def _read(
             "The test accuracy of the networks trained on half of CIFAR-10 is not taken, as it is not that of the "
             "networks that are reported.",
         ),
-    )  # fmt: skip
+    )
 
 
 def _add_network(gathered: Gathering, arch: Architecture, by_epochs: object, where: str) -> None:

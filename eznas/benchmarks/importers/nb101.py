@@ -1,12 +1,12 @@
 """NAS-Bench-101: its official TFRecord files, and the JSON and CSV files that people export from them.
 
-A record of ``nasbench_full.tfrecord`` or ``nasbench_only108.tfrecord`` is one training as JSON: hash of the cell, epochs,
-adjacency matrix row by row, operations, and metrics as a base64 protocol buffer, whose last of three evaluations is the
-final one. Every cell was trained three times for each number of epochs; accuracies are fractions.
+A record of ``nasbench_full.tfrecord`` or ``nasbench_only108.tfrecord`` is one training as JSON: hash of the cell,
+epochs, adjacency matrix row by row, operations, and metrics as a base64 protocol buffer, whose last of three
+evaluations is the final one. Every cell was trained three times for each number of epochs; accuracies are fractions.
 
-An export is JSON, ``{hash: [fixed, computed]}`` as the released code's ``get_metrics_from_hash`` gives them, or a list (or
-lines) of rows, or a CSV table of rows. A row has an adjacency matrix, operations, ``epochs`` and final accuracies of one
-training; or, of each number of epochs, ``val_acc_108ep`` and so on.
+An export is JSON, ``{hash: [fixed, computed]}`` as the released code's ``get_metrics_from_hash`` gives them, or a list
+of rows, or a CSV table of rows. A row has an adjacency matrix, operations, ``epochs`` and final accuracies
+of one training; or, of each number of epochs, ``val_acc_108ep`` and so on.
 
 Source: `Ying 2019 <https://arxiv.org/abs/1902.09635>`_, released code (``model_metrics.proto``).
 """
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eznas.benchmarks.importers.gathering import Gathering, number_of
+from eznas.benchmarks.importers.gathering import Gathering, Split_, number_of
 from eznas.benchmarks.importers.importer import Draft, Importer, Request, text_of
 from eznas.benchmarks.importers.streams import JsonStream, Stream, csv_lines, framed_records, masked_crcs, refuse
 from eznas.names import shown
@@ -46,7 +46,6 @@ _SPELLINGS: Final = {
 }
 _WIDE: Final = re.compile(r"(val|valid|validation|test)_acc(?:uracy)?_(\d{1,3})ep")
 _DIGITS: Final = ("conv3x3", "conv1x1", "maxpool3x3")
-_N_DOUBLES: Final = 5
 
 
 def _read(files: Sequence[Path], request: Request) -> Draft:
@@ -114,15 +113,16 @@ class _Reading:
         wide = [(match, value) for key, value in row.items() if (match := _WIDE.fullmatch(str(key).lower()))]
         for match, value in wide:
             self.is_wide = True
-            split, epochs = ("test" if match[1] == "test" else "validation"), int(match[2])
+            split: Split_ = "test" if match[1] == "test" else "validation"
+            epochs = int(match[2])
             if value not in (None, ""):
                 self.gathered.add(number, (_DATASET, split, epochs), _percent(_number(value), where), where)
                 seconds = _number(row.get(f"train_time_{epochs}ep_s"))
                 if split == "validation":
                     self.gathered.add_seconds(number, _DATASET, epochs, seconds)
         if found["validation"] is not None or found["test"] is not None:
-            numbers = (_number(found[what]) for what in ("validation", "test", "seconds"))
-            self._add(number, _integer(row.get("epochs", row.get("epoch"))), *numbers, where)
+            validation, test, seconds = (_number(found[what]) for what in ("validation", "test", "seconds"))
+            self._add(number, _integer(row.get("epochs", row.get("epoch"))), validation, test, seconds, where)
         elif not wide:
             got = f"it has {', '.join(map(shown, list(row)[:8]))}"
             raise refuse(where, "final accuracies, final_validation_accuracy or val_acc_108ep", got)
@@ -152,10 +152,10 @@ class _Reading:
             raise refuse(where, f"epochs, one of {', '.join(map(str, EPOCHS))}", f"it says {shown(epochs)}")
         repeat = self._n_trainings.get((number, epochs), 0)
         self._n_trainings[number, epochs] = repeat + 1
-        for split, value in (("validation", validation), ("test", test)):
+        splits: tuple[tuple[Split_, object], ...] = (("validation", validation), ("test", test))
+        for split, value in splits:
             if value is not None:
-                column = (_DATASET, "test" if split == "test" else "validation", epochs)
-                self.gathered.add(number, column, _percent(value, where), where, seed=repeat)  # type: ignore[arg-type]
+                self.gathered.add(number, (_DATASET, split, epochs), _percent(value, where), where, seed=repeat)
         self.gathered.add_seconds(number, _DATASET, epochs, seconds, seed=repeat)
 
 
@@ -165,16 +165,11 @@ def _json_rows(stream: Stream) -> Iterator[tuple[str, Mapping[str, Any]]]:
     is_list = content.peek() == "["
     for (key, *_), value in content.items(1):
         where = f"{stream.where}, {'row' if is_list else 'cell'} {shown(key)}"
-        match value:
-            case [{**fixed}, {**computed}]:
-                trainings = computed
-            case {"fixed": {**fixed}, "computed": {**computed}}:
-                trainings = computed
-            case {**fixed}:
-                trainings = {}
-            case _:
-                raise refuse(where, "a cell and its trainings", f"it holds {shown(value)}")
-        cell = fixed if is_list else {"hash": key, **fixed}
+        parts: list[Any] = [value, {}] if isinstance(value, dict) else value if isinstance(value, list) else []
+        if len(parts) != 2 or not all(isinstance(part, dict) for part in parts):
+            raise refuse(where, "a cell and its trainings", f"it holds {shown(value)}")
+        fixed, trainings = parts
+        cell: dict[str, Any] = fixed if is_list else {"hash": key, **fixed}
         if not trainings:
             yield where, cell
         for epochs, repeats in trainings.items():

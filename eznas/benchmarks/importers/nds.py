@@ -1,12 +1,13 @@
-"""NDS: the official JSON files, a list of jobs, or for sweeps on ImageNet two of them, ``{"top": [...], "mid": [...]}``.
+"""NDS: the official JSON files, a list of jobs, or for sweeps on ImageNet two of them, ``{"top": [...], "mid":
+[...]}``.
 
 A job is one training of one network: ``net`` (its record), ``optim`` (its recipe), ``rng_seed``, ``params``, and
 ``test_ep_top1``, the **error** on the test images after each epoch. The accuracy is 100 minus the last of them; the
-smallest (``min_test_top1``), which other readers take, is chosen on the test images and is not used. What the files call test
-is CIFAR-10 test or, with ``_in`` in the name of the file, ImageNet validation.
+smallest (``min_test_top1``), which other readers take, is chosen on the test images and is not used. What the files
+call test is CIFAR-10 test or, with ``_in`` in the name of the file, ImageNet validation.
 
-Trainings of one network under one recipe with several seeds are averaged. Trainings of a network under another recipe than
-its first are left out and counted.
+Trainings of one network under one recipe with several seeds are averaged. Trainings of a network under another recipe
+than its first are left out and counted.
 
 Source: `Radosavovic 2019 <https://arxiv.org/abs/1905.13214>`_ and the released data.
 """
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from eznas.benchmarks.importers.gathering import Gathering, number_of
+from eznas.benchmarks.importers.gathering import Gathering, Split_, number_of
 from eznas.benchmarks.importers.importer import Draft, Importer, Request, text_of
 from eznas.benchmarks.importers.streams import JsonStream, Stream, refuse
 from eznas.names import nearest, shown
@@ -29,6 +30,7 @@ _SPACES: Final = {
     "amoeba": "nds_amoeba", "darts": "nds_darts", "enas": "nds_enas", "nasnet": "nds_nasnet", "pnas": "nds_pnas",
     "resnet": "nds_resnet", "resnext-a": "nds_resnext_a", "resnext-b": "nds_resnext_b", "vanilla": "nds_vanilla",
 }  # fmt: skip
+_TEST: Final[Split_] = "test"
 _TRAINED_WITH: Final = ("aux", "drop_prob")
 """Keys of a network's record that say how it was trained, not what it is."""
 
@@ -39,9 +41,8 @@ def _space(path: Path) -> str:
     if family not in _SPACES:
         near = nearest(family, _SPACES)
         hint = f"did you mean {near}" if near else "give it its official name"
-        raise refuse(
-            str(path), f"the networks of one of {', '.join(_SPACES)}, by its name", f"it is called {shown(path.name)}", hint
-        )
+        expected = f"networks of one of {', '.join(_SPACES)}, by its name"
+        raise refuse(str(path), expected, f"it is called {shown(path.name)}", hint)
     return _SPACES[family]
 
 
@@ -100,7 +101,8 @@ class _Reading:
         if not isinstance(errors, list) or final is None or not 0.0 <= final <= 100.0:
             got = f"they are {shown(errors)}" if not isinstance(errors, list) else f"the last is {final}"
             raise refuse(where, "errors in percent after each epoch under 'test_ep_top1'", got)
-        recipe = job.get("optim") if isinstance(job.get("optim"), dict) else {}
+        optim = job.get("optim")
+        recipe: dict[str, Any] = optim if isinstance(optim, dict) else {}
         said = next((recipe[key] for key in ("max_ep", "max_epoch", "max_epochs") if key in recipe), len(errors))
         if said != len(errors):
             self._n_unfinished += 1
@@ -118,8 +120,8 @@ class _Reading:
         self._n_seeds[number, seed] += 1
         again = self._n_seeds[number, seed] - 1
         self.has_seeds &= again == 0 and "rng_seed" in job
-        column = (self._dataset, "test", len(errors))
-        self.gathered.add(number, column, 100.0 - final, where, seed=seed + again * 2**32)  # type: ignore[arg-type]
+        column = (self._dataset, _TEST, len(errors))
+        self.gathered.add(number, column, 100.0 - final, where, seed=seed + again * 2**32)
 
     def _text(self, net: dict[str, Any], where: str) -> str:
         record = {key: value for key, value in net.items() if key not in _TRAINED_WITH}
@@ -136,8 +138,8 @@ class _Reading:
             notes.append(f"{self._n_unfinished} trainings that ended before their last epoch are left out.")
         if self._n_other:
             notes.append(
-                f"{self._n_other} trainings of networks under another recipe than their first are left out, as they are "
-                "no repeats."
+                f"{self._n_other} trainings of networks under another recipe than their first are left out, as they "
+                "are no repeats."
             )
         if n_recipes > 1:
             notes.append(

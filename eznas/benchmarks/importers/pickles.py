@@ -1,9 +1,10 @@
 """Pickles read as data: numbers, texts, containers, NumPy scalars and arrays. No class is ever looked up or called.
 
-A pickle is a program for a small machine with a stack. `read_pickle` is such a machine that knows the instructions which
-build data, and a handful of names that stand for data (`OrderedDict`, NumPy's scalar, dtype and array): everything else is
-refused by name. It reads as it goes, so that a file of gigabytes takes the memory of what is kept, and what is kept is
-chosen by whoever reads: `condense` is called with every mapping that was filled, and may empty what it holds.
+A pickle is a program for a small machine with a stack. `read_pickle` is such a machine that knows the instructions
+which build data, and a handful of names that stand for data (`OrderedDict`, NumPy's scalar, dtype and array):
+everything else is refused by name. It reads as it goes, so that a file of gigabytes takes the memory of what is kept,
+and what is kept is chosen by whoever reads: `condense` is called with every mapping that was filled, and may empty what
+it holds.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ class _Dtype:
         self.code = code
 
 
-def read_pickle(  # noqa: PLR0912, PLR0915 (one machine, one loop: calls for each instruction would take twice the time)
+def read_pickle(
     read: Callable[[int], bytes], condense: Callable[[dict[Any, Any]], int] | None = None
-) -> Any:
-    """What a pickle describes: ``None``, numbers, texts, bytes, lists (of sets too), tuples, dictionaries, NumPy arrays.
+) -> Any:  # one machine, one loop: a call for each instruction would take twice the time
+    """What a pickle describes: ``None``, numbers, texts, bytes, lists (of sets too), tuples, dictionaries, arrays.
 
     Args:
         read: gives the next so many bytes, fewer at the end.
@@ -363,6 +364,7 @@ def _built(made: Any, state: Any) -> Any:
             n_bytes = math.prod(sizes) * kind.itemsize
             if sizes != shape or min(sizes, default=1) < 0 or n_bytes != len(content):
                 raise PickleError(f"it holds an array of shape {shown(shape)} in {len(content)} bytes")
-            made.__setstate__((1, sizes, kind, is_fortran, content))  # in place: what is remembered is this object
+            state = (1, sizes, kind, is_fortran, content)
+            made.__setstate__(state)  # type: ignore[arg-type]  # in place: what is remembered is this object
             return made
     raise PickleError(f"it gives a state to a {type(made).__name__}, which data do not need")

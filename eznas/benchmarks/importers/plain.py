@@ -22,7 +22,10 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
     (path,) = files
     space = request.space
     if space is None:
-        raise BenchmarkError(f"A CSV table does not say of which space its networks are; name it with --space, one of {', '.join(_KNOWN)}.")
+        raise BenchmarkError(
+            "A CSV table does not say of which space its networks are; name it with --space, one of "
+            f"{', '.join(_KNOWN)}."
+        )
     if space == own.NAME:
         raise BenchmarkError(
             "Accuracies of your own networks need no import; run eznas evolve --networks python:module:function "

@@ -1,7 +1,7 @@
 """Files of strangers, read piece by piece within stated limits: compressed bytes, JSON, framed records.
 
-Nothing here takes more memory than a few pieces, whatever a file says of itself; whoever keeps what is read has limits of
-their own.
+Nothing here takes more memory than a few pieces, whatever a file says of itself; whoever keeps what is read has limits
+of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import codecs
 import csv
 import gzip
 import json
-import lzma
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ INTACT: Final = "replace it by an intact copy"
 _PIECE: Final = 2**18
 _RATIO_FROM: Final = 16 * 2**20
 _RECORDS_AT_ONCE: Final = 2048
-_DAMAGED: Final = (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
+_DAMAGED: Final = (OSError, EOFError, zlib.error, ValueError)
 Path_ = tuple[str | int, ...]
 
 
@@ -132,7 +131,7 @@ class JsonStream:
             yield path, self._value(path)
             return
         opening = self.peek()
-        if opening not in ("[", "{") or not opening:
+        if opening not in ("[", "{"):
             raise self._wrong(path, "a list or an object", f"it holds {shown(self._text[self._at : self._at + 20])}")
         self._at += 1
         closing = "]" if opening == "[" else "}"
@@ -152,13 +151,6 @@ class JsonStream:
             if self._mark(f",{closing}", path) == closing:
                 return
         self._at += 1
-
-    def lines(self) -> Iterator[tuple[Path_, Any]]:
-        """Values one after another, as files of JSON lines have them."""
-        number = 0
-        while self.peek():
-            yield (number,), self._value((number,))
-            number += 1
 
     def end(self) -> None:
         """Raises `BenchmarkError` if anything follows."""
@@ -255,7 +247,9 @@ def framed_records(stream: Stream) -> Iterator[bytes]:
     """
     first = 0
     while True:
-        headers, records, sums = [], [], []
+        headers: list[bytes] = []
+        records: list[bytes] = []
+        sums: list[bytes] = []
         is_last = False
         while len(records) < _RECORDS_AT_ONCE:
             where = f"{stream.where}, record {first + len(records)}"

@@ -1,8 +1,8 @@
 """NAS-Bench-Suite-Zero: ``zc_nasbench201.json`` and the like, scores of published estimators beside one accuracy.
 
-The file is ``{data set: {network: {"val_accuracy": percent, estimator: {"score": number, "time": seconds}, ...}}}``, each
-network written as NASLib does. The accuracy is the one that NASLib gives, of a single training (of NAS-Bench-301 the
-prediction of a surrogate), so it differs from a mean over seeds.
+The file is ``{data set: {network: {"val_accuracy": percent, estimator: {"score": number, "time": seconds}, ...}}}``,
+each network written as NASLib does. The accuracy is the one that NASLib gives, of a single training (of NAS-Bench-301
+the prediction of a surrogate), so it differs from a mean over seeds.
 
 Source: `Krishnakumar 2022 <https://arxiv.org/abs/2210.03230>`_.
 """
