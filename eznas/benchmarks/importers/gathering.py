@@ -6,6 +6,7 @@ A training is three numbers, so that the millions of NAS-Bench-101 take a few hu
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ MAX_ARCH: Final = 20_000
 """Characters of the text of a network."""
 N_RETESTED: Final = 20_000
 """Networks, evenly spread, of which the agreement of two trainings is computed."""
+_DATASET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _MIN_RETESTED: Final = 10
 _Column = tuple[str, Split_, int | None]
 
@@ -93,8 +95,9 @@ class Gathering:
         value = number_of(percent)
         if value is None or not 0.0 <= value <= 100.0:
             raise refuse(where, f"a {column[0]} {column[1]} accuracy in percent, 0..100", f"it holds {shown(percent)}")
-        if column not in self._labels and len(self._labels) >= MAX_COLUMNS:
-            raise refuse(where, f"at most {MAX_COLUMNS} kinds of accuracies", "there are more")
+        if column not in self._labels and (len(self._labels) >= MAX_COLUMNS or not _DATASET.fullmatch(column[0])):
+            expected = f"accuracies on at most {MAX_COLUMNS} data sets and lengths of training, each with a plain name"
+            raise refuse(where, expected, f"there are more, or one is called {shown(column[0])}")
         _append(self._labels.setdefault(column, _Values()), network, value, seed)
 
     def add_seconds(self, network: int, dataset: str, epochs: int | None, seconds: object, *, seed: int = 0) -> None:
