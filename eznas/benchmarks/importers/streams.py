@@ -23,7 +23,7 @@ import numpy.typing as npt
 from eznas.errors import BenchmarkError
 from eznas.names import one_line, shown
 
-MAX_RATIO: Final = 200
+MAX_RATIO: Final = 500
 """Largest factor by which a file may grow when it is decompressed; the official ones grow by 4 to 20."""
 MAX_VALUE: Final = 32 * 2**20
 """Characters of one piece of JSON: a training, an architecture."""
