@@ -30,6 +30,10 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     stores = stores_on_disk(cache_folder())
     kept = f"{len(stores)} store(s), {_size(sum(s.n_bytes for s in stores))}; eznas data prune frees them"
     sources = data_status()
+
+    def listed(values: tuple[object, ...]) -> object:
+        return list(values) if form is Format.JSON else ", ".join(map(str, values))
+
     rows: list[dict[str, object]]
     if form is Format.TABLE:
         rows = [
@@ -44,19 +48,18 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
             "what": f"{kept} [{cache_folder()}]",
         })  # fmt: skip
     else:
-        listed = list if form is Format.JSON else ", ".join
         rows = [
             {
                 "kind": s.kind, "space": s.space or None, "source": s.name, "found": s.found, "in use": s.in_use,
                 "where": s.location, "n": s.n, "data sets": listed(s.datasets), "splits": listed(s.splits),
-                "epochs": listed(map(str, s.epochs)), "trainings": s.seeds or None, "label noise": s.noise or None,
-                "good for": s.good_for or None, "problem": s.problem or None,
+                "epochs": listed(s.epochs), "trainings": s.seeds or None, "label noise": s.noise or None,
+                "good for": s.good_for or None, "problem": s.problem or None, "what": s.detail,
             }
             for s in sources
         ]  # fmt: skip
         rows.append(dict.fromkeys(rows[0], None) | {
             "kind": "statistics", "source": "cache", "found": bool(stores), "in use": True,
-            "where": str(cache_folder()), "n": len(stores), "good for": kept,
+            "where": str(cache_folder()), "n": len(stores), "what": kept,
         })  # fmt: skip
     typer.echo(render_table(rows, form.value, width=width()), nl=False)
 

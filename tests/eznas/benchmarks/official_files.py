@@ -1,4 +1,4 @@
-"""Tiny files in the official formats of benchmarks, written from what their documents say, for the tests of importers."""
+"""Tiny files in the official formats of benchmarks, written from what their documents say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVALUATED = {"cifar10-valid": ("x-valid", "ori-test"), "cifar10": ("ori-test",)}
 
 
 def nats_training(dataset: str, seed: int, epochs: int, millions: float, accuracy: float) -> dict[str, Any]:
-    """The state of one training of NATS-Bench: accuracy is the final one of the first evaluated images, others follow."""
+    """The state of one training of NATS-Bench: the final accuracy on the first images, more on the others."""
     names = EVALUATED.get(dataset, ("ori-test", "x-valid", "x-test"))
     final = {f"{name}@{epochs - 1}": accuracy + place for place, name in enumerate(names)}
     early = {f"{name}@0": 1.0 for name in names} if epochs > 1 else {}  # the official files have every epoch

@@ -1,4 +1,4 @@
-"""Official files become tables: what each kind holds, with split, epochs, seeds and label noise, and the known traps."""
+"""Official files become tables: what each kind holds, with split, epochs, seeds and label noise; the known traps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eznas.benchmarks.importers import IMPORTERS, Imported, Request, import_file
 from eznas.cli import main
 from eznas.errors import BenchmarkError, ConfigError, OutputError
 from eznas.runs.config import config_from
-from eznas.spaces import Architecture, nb101, nb201, sss
+from eznas.spaces import nb101, nb201, sss
 from eznas.study import prepare
 from eznas.testing import check_benchmark
 from tests.eznas.benchmarks import official_files as official
@@ -178,8 +178,8 @@ def test_the_official_samples(
     ("change", "message"),
     [
         (lambda n: n["200"].update(arch_str=CELLS[1].spec), "results of .*, the network of that number, but they are"),
-        (lambda n: n["200"]["all_results"]["cifar10", 777].update(epochs=12), "on cifar10 of '200' epochs, but it says"),
-        (lambda n: n["200"]["all_results"]["cifar10", 777].update(name="cifar10-valid"), "says 'cifar10-valid' and 200"),
+        (lambda n: n["200"]["all_results"]["cifar10", 777].update(epochs=12), "cifar10 of '200' epochs, but it says"),
+        (lambda n: n["200"]["all_results"]["cifar10", 777].update(name="cifar10-valid"), "'cifar10-valid' and 200"),
         (lambda n: n["200"]["all_results"]["cifar10", 777].update(params=np.float64(1.0)), "network of 129,306 param"),
         (lambda n: n["200"]["all_results"]["cifar100", 777]["eval_acc1es"].pop("x-test@199"), "accuracy x-test@199"),
         (lambda n: n["200"]["all_results"]["cifar10", 777]["eval_acc1es"].update({"ori-test@199": 912.0}), "0..100"),
@@ -206,10 +206,10 @@ def test_networks_of_another_number_or_given_twice(tmp_path: Path) -> None:
         made("nats-tss", path, tmp_path)
     one = official.write_pickle(tmp_path / "000000.pickle.pbz2", network)
     again = official.write_nats(tmp_path / "all.pickle.pbz2", {0: network})
-    with pytest.raises(BenchmarkError, match="every network once, but .* was there before; give each file once"):
+    with pytest.raises(BenchmarkError, match=r"every network once, but .* was there before; give each file once"):
         made("nats-tss", [one, again], tmp_path)
     meta = official.write_pickle(tmp_path / "meta.pickle.pbz2", {"meta_archs": []})
-    with pytest.raises(BenchmarkError, match="only the list of all networks.*; name the files of networks"):
+    with pytest.raises(BenchmarkError, match=r"only the list of all networks.*; name the files of networks"):
         made("nats-tss", meta, tmp_path)
 
 
@@ -289,8 +289,8 @@ def _as_csv(path: Path) -> Path:
             code, _, bits, names, _ = official.nb101_record(arch, 4, 0.5, 0.5)
             for epochs in (4, 12, 36, 108):
                 for repeat in range(3):
-                    writer.writerow([code, epochs, bits, names, nb101.parameter_count(arch),
-                                     _validation(position, epochs, repeat), 0.4 + position / 50, 50 + repeat])  # fmt: skip
+                    labels = _validation(position, epochs, repeat), 0.4 + position / 50, 50 + repeat
+                    writer.writerow([code, epochs, bits, names, nb101.parameter_count(arch), *labels])
     return path
 
 
@@ -309,10 +309,11 @@ def test_exports_of_nb101_give_the_table_of_the_records(export: Callable[[Path],
 
 def test_a_table_of_one_number_each_does_not_say_which_it_is(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
-    path.write_text("n_vertices,adj_rowmajor,ops_interior,val_acc_4ep,val_acc_108ep\n2,0100,,0.5,0.8\n3,010001000,0,.6,.9\n")
-    header = made("nb101", path, tmp_path).header
-    assert {(c.label, c.trainings, c.noise) for c in header.columns} == {("recorded", (1, 1), None)}
-    assert "which may be one of three trainings, their mean or their maximum" in header.provenance
+    header = "n_vertices,adj_rowmajor,ops_interior,val_acc_4ep,val_acc_108ep"
+    path.write_text(f"{header}\n2,0100,,0.5,0.8\n3,010001000,0,.6,.9\n")
+    found = made("nb101", path, tmp_path).header
+    assert {(c.label, c.trainings, c.noise) for c in found.columns} == {("recorded", (1, 1), None)}
+    assert "which may be one of three trainings, their mean or their maximum" in found.provenance
     assert load_benchmark("nb101-official", tmp_path).tables["cifar10", VALIDATION, 108] == pytest.approx([80.0, 90.0])
 
 
@@ -329,7 +330,7 @@ def test_one_checksum_is_the_definition() -> None:
         (lambda r: r.__setitem__(3, "input,conv5x5,output"), "A NAS-Bench-101 cell of 3 vertices"),
         (lambda r: r.__setitem__(4, "!"), "hash, epochs, matrix, operations and metrics as JSON"),
         (lambda r: r.__setitem__(4, "CgEJ"), "metrics as a protocol buffer, but they are damaged"),
-        (lambda r: r.__setitem__(4, official.nb101_metrics(4, 81.0, 0.8, 1.0, 5)), "accuracies as fractions, 0..1|param"),
+        (lambda r: r.__setitem__(4, official.nb101_metrics(4, 81.0, 0.8, 1.0, 5)), "as fractions, 0..1|param"),
         (lambda r: r.pop(), "hash, epochs, matrix, operations and metrics as JSON"),
     ],
 )
@@ -343,7 +344,7 @@ def test_a_record_that_is_none(change: Callable[[list[Any]], object], message: s
 def test_more_trainings_than_there_were_are_a_file_given_twice(tmp_path: Path) -> None:
     path = official.write_nb101(tmp_path / "a.tfrecord", _records())
     copy = official.write_nb101(tmp_path / "b.tfrecord", _records())
-    with pytest.raises(BenchmarkError, match="at most 3 trainings of a network.* has 6 .*; give each file once"):
+    with pytest.raises(BenchmarkError, match=r"at most 3 trainings of a network.* has 6 .*; give each file once"):
         made("nb101", [path, copy], tmp_path)
 
 
@@ -433,7 +434,7 @@ def test_a_job_that_is_none(job: dict[str, Any], message: str, tmp_path: Path) -
 def test_a_file_says_by_its_name_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "networks.json"
     path.write_text("[]")
-    with pytest.raises(BenchmarkError, match="networks of one of amoeba, darts.*; give it its official name"):
+    with pytest.raises(BenchmarkError, match=r"networks of one of amoeba, darts.*; give it its official name"):
         made("nds", path, tmp_path)
     with pytest.raises(BenchmarkError, match=r"zc_nasbench101.*\(.json\), by its name"):
         made("suite-zero", path, tmp_path)
@@ -506,7 +507,7 @@ def test_importing_again_changes_nothing_and_another_table_is_not_replaced(file:
     again = made("nats-tss", file, tmp_path)
     assert (one.was_there, again.was_there, again.path.read_bytes()) == (False, True, before)
     other = official.write_nats(tmp_path / "all.pickle.pbz2", {0: NETWORKS[0]})
-    with pytest.raises(BenchmarkError, match="holds another table; .* --name, or replace that one with --replace"):
+    with pytest.raises(BenchmarkError, match=r"holds another table; .* --name, or replace that one with --replace"):
         made("nats-tss", other, tmp_path)
     assert one.path.read_bytes() == before
     assert made("nats-tss", other, tmp_path, replace=True).header.n_networks == 1
