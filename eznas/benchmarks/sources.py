@@ -12,7 +12,7 @@ from eznas.benchmarks import nb101, nb201, suite_zero
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.imported import SUFFIX, TableHeader, load_table, read_header, table_file, tables_in
 from eznas.errors import BenchmarkError
-from eznas.location import data_folder
+from eznas.location import DATA_VARIABLE, data_folder
 from eznas.names import unknown
 from eznas.spaces import darts
 from eznas.spaces import nb101 as nb101_space
@@ -103,7 +103,8 @@ def source_named(name: str, data_dir: Path | None = None) -> BenchmarkSource:
     folder = data_folder(data_dir)
     imported = [] if folder is None else [path.name.removesuffix(SUFFIX) for path in tables_in(folder)]
     if folder is None or name not in imported:
-        raise BenchmarkError(unknown("benchmark", name, (*BENCHMARKS, *imported, "python")))
+        hint = "" if folder is not None else f"; imported tables are read from {DATA_VARIABLE}, which names no folder"
+        raise BenchmarkError(unknown("benchmark", name, (*BENCHMARKS, *imported, "python")) + hint)
     return imported_source(read_header(table_file(folder, name), is_whole=False))
 
 

@@ -107,7 +107,7 @@ def _written(
             title=importer.title,
             space=draft.space,
             is_read=draft.is_read,
-            provenance=draft.provenance.format(n=f"{len(table.rows):,}"),
+            provenance=draft.provenance.replace("{n}", f"{len(table.rows):,}"),
             notes=(*draft.notes, *table.notes),
             sources=_sources(files),
             n_networks=len(table.rows),

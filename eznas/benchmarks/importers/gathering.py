@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -106,25 +105,16 @@ class Gathering:
         if value is not None and value > 0.0:
             _append(self._times.setdefault((dataset, epochs), _Values()), network, value, seed)
 
-    def texts(self) -> Iterator[str]:
-        """Of the networks, in order."""
-        return iter(self._positions)
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The lengths of training that were recorded, in order."""
+        return tuple(sorted({epochs for _, _, epochs in self._labels if epochs is not None}))
 
-    def params(self, number: int) -> str | None:
-        """Parameters of a network, as the source counts them."""
-        return self._facts["params"].get(number)
-
-    def table(
-        self,
-        label: Label | Literal["recorded"],
-        *,
-        where: str,
-        max_trainings: int,
-        has_seeds: bool,
-    ) -> Table:
+    def table(self, label: Label, *, where: str, max_trainings: int, has_seeds: bool) -> Table:
         """The table of what was gathered.
 
-        A column that fewer than half of the networks have is left out, then networks that lack one of the others.
+        A column that fewer than half of the networks have is left out, then networks that lack one of the others. The
+        longest training is what a benchmark means by full, so it is never left out.
 
         Args:
             label: of several trainings.
@@ -133,7 +123,7 @@ class Gathering:
             has_seeds: whether seeds are the source's.
 
         Raises:
-            BenchmarkError: if nothing is left.
+            BenchmarkError: if nothing is left, or few networks have the longest training.
         """
         n = len(self._positions)
         if n == 0 or not self._labels:
@@ -152,8 +142,12 @@ class Gathering:
                     "give each file once",
                 )
         kept = {c: t for c, t in found.items() if 2 * np.count_nonzero(t.counts) >= n}
-        for column in found.keys() - kept.keys():
+        for column in (column for column in found if column not in kept):
             n_here = np.count_nonzero(found[column].counts)
+            if column[2] is not None and column[2] == max(self.epochs):
+                got = f"{n_here} of {n} have one on {column[0]} ({column[1]})"
+                expected = f"a training of {column[2]} epochs, the longest, of at least half of the networks"
+                raise refuse(where, expected, got, "give the files of those that have it alone")
             notes.append(f"{_said(column)} is recorded for {n_here} of {n} networks only, and is left out.")
         is_whole = np.all([t.counts > 0 for t in kept.values()], axis=0)
         if not is_whole.all():
@@ -171,7 +165,7 @@ class Gathering:
         self,
         kept: dict[_Column, _Trainings],
         rows: npt.NDArray[np.intp],
-        label: Label | Literal["recorded"],
+        label: Label,
         has_seeds: bool,
         notes: list[str],
     ) -> Table:

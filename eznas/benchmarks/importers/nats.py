@@ -33,8 +33,8 @@ MAX_BYTES: Final = 16 * 2**30
 """Of the one file of all networks, decompressed; TSS has about 5 GiB, SSS 3."""
 MAX_NETWORK_BYTES: Final = 64 * 2**20
 """Of the file of one network, decompressed; the official ones have .1 to .4 MiB."""
-_ONE: Final = re.compile(r"(\d{6})\.pickle\.p?bz2")
-_META: Final = re.compile(r"meta\.pickle\.p?bz2")
+_ONE: Final = re.compile(r"(\d{6})\.pickle(?:\.p?bz2)?")
+_META: Final = re.compile(r"meta\.pickle(?:\.p?bz2)?")
 _TAKEN: Final[dict[str, tuple[tuple[str, str, Split_], ...]]] = {
     "cifar10-valid": (("x-valid", "cifar10", "validation"),),
     "cifar10": (("ori-test", "cifar10", "test"),),
@@ -102,7 +102,7 @@ def _read(
     if not len(gathered):
         got = "there is only the list of all networks, without a result"
         raise refuse(str(files[0]), "results of networks", got, "name the files of networks, or their folder")
-    lengths = "1, 12 and 90" if space == sss.NAME else "12 and 200"
+    lengths = " and ".join(map(str, gathered.epochs))
     return Draft(
         name=name,
         space=space,

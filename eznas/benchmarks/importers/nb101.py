@@ -25,7 +25,7 @@ from typing import Any, Final
 from eznas.benchmarks.importers.gathering import Gathering, Split_, number_of
 from eznas.benchmarks.importers.importer import Draft, Importer, Request, text_of
 from eznas.benchmarks.importers.streams import JsonStream, Stream, csv_lines, framed_records, masked_crcs, refuse
-from eznas.names import shown
+from eznas.names import one_line, shown
 from eznas.spaces import Architecture, nb101
 
 MAX_BYTES: Final = 4 * 2**30
@@ -72,7 +72,7 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
         is_read=True,
         provenance=(
             "CIFAR-10 accuracies of {n} NAS-Bench-101 cells from "
-            f"{', '.join(sorted({path.name for path in files})[:3])}, "
+            f"{one_line(', '.join(sorted({path.name for path in files})[:3]))}, "
             f"{one if reading.is_wide else f'each the {what} of its recorded trainings (three in the official file)'}."
         ),
         gathered=reading.gathered,

@@ -23,7 +23,7 @@ from typing import Any, Final
 from eznas.benchmarks.importers.gathering import Gathering, Split_, number_of
 from eznas.benchmarks.importers.importer import Draft, Importer, Request, text_of
 from eznas.benchmarks.importers.streams import JsonStream, Stream, refuse
-from eznas.names import nearest, shown
+from eznas.names import nearest, one_line, shown
 
 MAX_BYTES: Final = 8 * 2**30
 _SPACES: Final = {
@@ -63,8 +63,8 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
         space=space,
         is_read=reading.is_read,
         provenance=(
-            f"Accuracies of {{n}} networks of NDS from {path.name}, 100 minus the error after the last epoch on "
-            f"{images}, each the {request.label} over its seeds."
+            f"Accuracies of {{n}} networks of NDS from {one_line(path.name)}, 100 minus the error after the last epoch "
+            f"on {images}, each the {request.label} over its seeds."
         ),
         gathered=reading.gathered,
         max_trainings=10_000,

@@ -51,7 +51,7 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
         name=path.name.partition(".")[0],
         space=space,
         is_read=space in SPACES,
-        provenance=f"Accuracies of {{n}} networks read from {path.name}, as its columns name them.",
+        provenance=f"Accuracies of {{n}} networks read from {one_line(path.name)}, as its columns name them.",
         gathered=gathered,
         max_trainings=1,
         has_seeds=False,

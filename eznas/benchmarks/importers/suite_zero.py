@@ -16,7 +16,7 @@ from typing import Any, Final
 from eznas.benchmarks.importers.gathering import Gathering, number_of
 from eznas.benchmarks.importers.importer import Draft, Importer, Request, text_of
 from eznas.benchmarks.importers.streams import JsonStream, Stream, refuse
-from eznas.names import shown
+from eznas.names import one_line, shown
 from eznas.spaces import SPACES
 
 MAX_BYTES: Final = 2 * 2**30
@@ -34,7 +34,6 @@ _NO_ACCURACY: Final = ("room_layout", "autoencoder", "normal")
 
 
 def _read(files: Sequence[Path], request: Request) -> Draft:
-    del request
     (path,) = files
     stem = path.name.partition(".")[0].lower().removeprefix("zc_")
     if stem not in _SPACES:
@@ -43,6 +42,7 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
     space, epochs, how = _SPACES[stem]
     gathered = Gathering()
     left_out: dict[str, None] = {}
+    seen: dict[tuple[int, str], int] = {}  # a network may stand there in several notations, each a training
     with Stream(path, MAX_BYTES) as stream:
         content = JsonStream(stream)
         for (task, text, *_), row in content.items(2):
@@ -54,7 +54,8 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
                 raise refuse(where, "a network with its val_accuracy and scores", f"it holds {shown(row)}")
             dataset = _DATASETS.get(str(task).lower(), str(task))
             number = gathered.network(text_of(space, text, where), where)
-            gathered.add(number, (dataset, "validation", epochs), row["val_accuracy"], where)
+            again = seen[number, dataset] = seen.get((number, dataset), -1) + 1
+            gathered.add(number, (dataset, "validation", epochs), row["val_accuracy"], where, seed=again)
             _add_scores(gathered, number, dataset, row, where)
         content.end()
     notes = [f"The figures of {', '.join(left_out)} are no accuracies and are left out."] if left_out else []
@@ -63,11 +64,13 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
         space=space,
         is_read=space in SPACES,
         provenance=(
-            f"Validation accuracies of {{n}} networks from {path.name} (NAS-Bench-Suite-Zero), {how}; there are no "
-            "test accuracies, so what is reported is on validation accuracies of networks that the search did not see."
+            f"Validation accuracies of {{n}} networks from {one_line(path.name)} (NAS-Bench-Suite-Zero), {how}; there "
+            "are no test accuracies, so what is reported is on validation accuracies of networks that the search did "
+            "not see."
         ),
         gathered=gathered,
-        max_trainings=1,
+        max_trainings=100,
+        label=request.label,
         has_seeds=False,
         notes=tuple(notes),
     )

@@ -543,6 +543,22 @@ def test_networks_that_lack_an_accuracy_are_left_out_and_counted(tmp_path: Path)
     assert any(note.startswith(f"1 of {N} networks lack an accuracy and are left out") for note in header.notes)
 
 
+def test_the_longest_training_is_never_left_out(tmp_path: Path) -> None:
+    """Else the accuracies after 12 epochs would pass for those of the full training."""
+    networks = {index: official.nats_network(CELLS[index], index, {12: {7: 40.0 + index}}) for index in range(5)}
+    networks[0] = NETWORKS[0]
+    path = official.write_nats(tmp_path / "all.pickle.pbz2", networks)
+    with pytest.raises(BenchmarkError, match=r"a training of 200 epochs, the longest, .* but 1 of 5 have one on cifar"):
+        made("nats-tss", path, tmp_path)
+
+
+def test_a_file_with_an_odd_name(tmp_path: Path) -> None:
+    path = tmp_path / "{odd} {0}\n.csv"
+    path.write_text("\n".join(["cell,cifar10_valid", *(f"{arch.spec},{30 + n}" for n, arch in enumerate(CELLS))]))
+    header = made("csv", path, tmp_path, space="nb201", name="odd").header
+    assert header.provenance.startswith(f"Accuracies of {N} networks read from {{odd}} {{0}} .csv")
+
+
 @pytest.mark.parametrize("name", ["nb201", "python", "../nats", "", "a b"])
 def test_names_that_tables_cannot_have(name: str, tmp_path: Path) -> None:
     path = official.write_nats(tmp_path / "all.pickle.pbz2", {0: NETWORKS[0]})
