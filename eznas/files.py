@@ -41,8 +41,8 @@ def write_output(target: Path, text: str) -> None:
         raise OutputError(why_not_written(target, error)) from None
 
 
-def replace_file(target: Path, text: str) -> None:
-    """Write a text file, and make it last, or leave what was there.
+def replace_file(target: Path, content: str | bytes) -> None:
+    """Write a file, text or bytes, and make it last, or leave what was there.
 
     A symbolic link stays one, and what it leads to is written. A device, a pipe and an open file such as
     ``/dev/stdout`` are written to. Any other file is replaced as a whole and keeps its permissions; a new one has those
@@ -51,7 +51,7 @@ def replace_file(target: Path, text: str) -> None:
     Raises:
         OSError: if the disk is full or the folder cannot be written; no temporary file stays behind.
     """
-    content = text.encode()
+    content = content.encode() if isinstance(content, str) else content
     if not is_replaceable(target):
         _write_through(target, content)
         return

@@ -21,6 +21,7 @@ import typer
 
 from experiments import blocks
 from eznas.benchmarks import BENCHMARKS
+from eznas.benchmarks.importers import IMPORTERS
 from eznas.cli import app
 from eznas.conditions import IMAGE_SETS
 from eznas.errors import EznasError
@@ -166,6 +167,7 @@ KINDS = {
     "search.md": OBJECTIVES,
     "data.md": [
         *BENCHMARKS,
+        *IMPORTERS,
         *(file for row in BENCHMARKS.values() for file in row.files),
         *(images.file for images in IMAGE_SETS.values() if images.file is not None),
     ],

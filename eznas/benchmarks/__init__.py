@@ -12,7 +12,7 @@ from eznas.benchmarks.nb101 import load_nb101
 from eznas.benchmarks.nb201 import load_nb201
 from eznas.benchmarks.own import load_accuracies
 from eznas.benchmarks.sample import PARTS, Part, Sample, learning_split, reporting_split
-from eznas.benchmarks.sources import BENCHMARKS, BenchmarkSource, load_benchmark, networks_of
+from eznas.benchmarks.sources import BENCHMARKS, BenchmarkSource, load_benchmark, networks_of, source_named
 from eznas.benchmarks.split import Split
 from eznas.benchmarks.status import DataSource, data_status
 from eznas.benchmarks.subsets import STRATEGIES, Partition, Sizes, Strategy, folds, partition, stratified, uniform
@@ -42,6 +42,7 @@ __all__ = [
     "networks_of",
     "partition",
     "reporting_split",
+    "source_named",
     "stratified",
     "uniform",
 ]

@@ -113,13 +113,24 @@ def read_csv_table(path: Path, needed: Sequence[str], absent: str) -> CsvTable:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"it holds more than {MAX_BYTES} bytes")
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
+        text = content.decode("utf-8")
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return csv_rows(path, text, needed)
+
+
+def csv_rows(path: Path, text: str, needed: Sequence[str]) -> CsvTable:
+    """The table in a text.
+
+    Raises:
+        BenchmarkError: as `read_csv_table`.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
         if not lines:
             raise ValueError("it is empty")
-    except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
-        raise BenchmarkError(
-            f"{path} cannot be read as a gzip-compressed CSV table ({one_line(error)}); {REMEDY}."
-        ) from error
+    except (csv.Error, ValueError) as error:
+        raise _unreadable(path, error) from error
     header, rows = tuple(lines[0]), tuple(map(tuple, lines[1:]))
     missing = [name for name in needed if name not in header]
     if missing:
@@ -131,6 +142,10 @@ def read_csv_table(path: Path, needed: Sequence[str], absent: str) -> CsvTable:
                 f"Row {position} of {path} must have {len(header)} fields, but it has {len(row)}; {REMEDY}."
             )
     return CsvTable(path, header, rows)
+
+
+def _unreadable(path: Path, error: Exception) -> BenchmarkError:
+    return BenchmarkError(f"{path} cannot be read as a gzip-compressed CSV table ({one_line(error)}); {REMEDY}.")
 
 
 def _numbers(texts: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -141,6 +141,18 @@ def load_accuracies(
     return replace(benchmark, provenance=f"{benchmark.provenance.rstrip('.')}: {labels}.")
 
 
+def names_in(path: Path) -> list[tuple[int, str]]:
+    """Number of the line and name of each network in a CSV file: what stands in a column called so, or in the first.
+
+    Raises:
+        BenchmarkError: if the table cannot be read.
+    """
+    sheet = _sheet_of_file(path)
+    usual = [position for position, name in enumerate(sheet.header) if _words(name) in _NAMES]
+    column = min(usual, key=lambda position: _NAMES.index(_words(sheet.header[position])), default=0)
+    return [(line, name) for line, fields in sheet.rows if (name := _name(fields[column]))]
+
+
 # The table ------------------------------------------------------------------------------------------------------------
 
 

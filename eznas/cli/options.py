@@ -23,6 +23,13 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Repeats(StrEnum):
+    """Label of a network that was trained several times."""
+
+    MEAN = "mean"
+    MAXIMUM = "maximum"
+
+
 class Target(StrEnum):
     """Forms of an exported proxy."""
 

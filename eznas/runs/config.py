@@ -20,11 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from eznas.benchmarks import BENCHMARKS
+from eznas.benchmarks import source_named
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
 from eznas.forms import Form, sentence
-from eznas.names import unknown
 from eznas.spaces import SpaceSettings, nb201, own, space_named
 
 Positive = Annotated[int, Field(strict=True, ge=1)]
@@ -84,7 +83,7 @@ class BenchmarkSettings(Section):
 
     name: Annotated[str, Field(min_length=1, max_length=1000)] = "nb201"
     """A benchmark (nb201, nb101, nb101_zero, nb301, nds_darts_in, nds_amoeba_in, nds_enas_in, nds_resnext_a_in,
-    nds_darts_fixed_in), or python for networks of your own."""
+    nds_darts_fixed_in), an imported table, or python for networks of your own."""
     networks: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
     """Of your own: python:package.module:function, which gives (name, module) pairs."""
     accuracies: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
@@ -303,9 +302,7 @@ def space_of_benchmark(name: str) -> str:
     """
     if name.partition(":")[0] == OWN:
         return OWN
-    if name not in BENCHMARKS:
-        raise BenchmarkError(unknown("benchmark", name, (*BENCHMARKS, OWN)))
-    return BENCHMARKS[name].space
+    return source_named(name).space
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
