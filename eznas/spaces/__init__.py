@@ -8,7 +8,7 @@ specification.
 
 from __future__ import annotations
 
-from eznas.spaces import darts, nb101, nb201, own, sss
+from eznas.spaces import darts, families, nb101, nb201, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
 from eznas.spaces.settings import CellSettings, SpaceSettings

@@ -12,13 +12,13 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown, unknown
-from eznas.spaces import darts, nb101, nb201, own, sss
+from eznas.spaces import darts, families, nb101, nb201, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
 SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType(
-    {space.name: space for space in (nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, own.SPACE)}
+    {space.name: space for space in (nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, families.SPACE, own.SPACE)}
 )
 """Every search space by name."""
 
