@@ -16,6 +16,16 @@ from eznas.benchmarks.sources import BENCHMARKS, BenchmarkSource, load_benchmark
 from eznas.benchmarks.split import Split
 from eznas.benchmarks.status import DataSource, data_status
 from eznas.benchmarks.subsets import STRATEGIES, Partition, Sizes, Strategy, folds, partition, stratified, uniform
+from eznas.benchmarks.trained import (
+    Card,
+    Recipe,
+    TrainedTable,
+    Training,
+    benchmark_of,
+    label_noise,
+    load_trained,
+    read_trainings,
+)
 
 __all__ = [
     "BENCHMARKS",
@@ -23,23 +33,31 @@ __all__ = [
     "STRATEGIES",
     "Benchmark",
     "BenchmarkSource",
+    "Card",
     "Column",
     "DataSource",
     "PARTS",
     "Part",
     "Partition",
+    "Recipe",
     "Sample",
     "Sizes",
     "Split",
     "Strategy",
+    "TrainedTable",
+    "Training",
+    "benchmark_of",
     "data_status",
     "folds",
+    "label_noise",
     "learning_split",
     "load_accuracies",
     "load_benchmark",
     "load_nb101",
     "load_nb201",
+    "load_trained",
     "partition",
+    "read_trainings",
     "reporting_split",
     "stratified",
     "uniform",

@@ -31,8 +31,9 @@ class Settings(SpaceSettings):
     space: Literal["net"] = NAME
     n_classes: Classes = 10
     """Logits."""
-    scheme: Scheme = "default"
-    """Initialisation: PyTorch's own, with which the shipped accuracies were trained, or that of the EZNAS release."""
+    scheme: Scheme = "eznas"
+    """Initialisation: of the EZNAS release (Kaiming normal, fan out), from which the shipped networks were trained, or
+    PyTorch's own."""
 
 
 FULL: Final = Settings()

@@ -57,8 +57,8 @@ class Choice:
 
     def convolve(self, before: int, after: int, kernel: int = 1, **further: int) -> Conv2d:
         """A convolution that keeps the size; it has a bias if nothing normalises what it gives."""
-        given = {"padding": kernel // 2} | further
-        return Conv2d(before, after, kernel, bias=self.norm == "none", **given)
+        has_bias, padding = self.norm == "none", further.pop("padding", kernel // 2)
+        return Conv2d(before, after, kernel, padding=padding, bias=has_bias, **further)  # type: ignore[arg-type]
 
     def unit(self, before: int, after: int, kernel: int = 1, **further: int) -> nn.Sequential:
         """Convolution, normalisation, activation."""

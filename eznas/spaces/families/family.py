@@ -74,7 +74,7 @@ class Family(Form):
         for name, given in value.items():
             listed = given if isinstance(given, list | tuple) and given else [given]
             rows = listed if isinstance(listed[0], list | tuple) else [listed]
-            found[str(name)] = [[_text(item) for item in (row if isinstance(row, list | tuple) else [])] for row in rows]
+            found[str(name)] = [[_text(item) for item in row] for row in rows if isinstance(row, list | tuple)]
         return found
 
     @model_validator(mode="after")

@@ -65,7 +65,8 @@ class Network(nn.Module):
         ]
         depths, widths = (tuple(map(int, description[name])) for name in ("depth", "width"))
         kernel, stride = STEMS[description.one("stem")]
-        self.stem = choices[0].unit(N_CHANNELS, widths[0], kernel, stride=stride, padding=kernel // 2 * (kernel > stride))
+        padding = kernel // 2 if kernel > stride else 0  # patches lie side by side
+        self.stem = choices[0].unit(N_CHANNELS, widths[0], kernel, stride=stride, padding=padding)
         channels, stages = widths[0], []
         for place, (depth, width, choice) in enumerate(zip(depths, widths, choices, strict=True)):
             blocks: list[nn.Module] = []

@@ -5,81 +5,18 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from eznas.forms import Form
+from eznas.benchmarks import Recipe
 from eznas.randomness import stream
+from eznas.training.images import TrainingImages
 
-Positive = Annotated[int, Field(strict=True, ge=1, le=100_000)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 EVALUATION_BATCH: Final = 500
-
-
-class Recipe(Form):
-    """How networks are trained: SGD with Nesterov momentum, a warm-up, then a cosine to zero; flips and shifts.
-
-    Attributes:
-        epochs: of the training.
-        after: epochs after which the accuracy is measured; the last is always measured.
-        batch_size: images of a step.
-        learning_rate: the largest.
-        warm_up: share of the steps over which the rate rises from zero.
-        momentum, weight_decay: of the optimiser; biases and normalisation do not decay.
-        clip: largest norm of the gradient.
-        smoothing: of the labels.
-        shift: most pixels by which an image is shifted; what is uncovered is the mean.
-        flip: whether images are mirrored, every other one.
-    """
-
-    epochs: Positive = 12
-    after: Annotated[tuple[Positive, ...], Field(max_length=20)] = ()
-    batch_size: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
-    warm_up: Fraction = 0.1
-    momentum: Fraction = 0.9
-    weight_decay: Fraction = 5e-4
-    clip: Annotated[float, Field(gt=0)] = 5.0
-    smoothing: Fraction = 0.0
-    shift: Annotated[int, Field(ge=0, le=64)] = 2
-    flip: bool = True
-
-    @field_validator("after")
-    @classmethod
-    def _in_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(sorted(set(value)))
-
-    @property
-    def measured(self) -> tuple[int, ...]:
-        """The epochs after which the accuracy is measured, in order."""
-        return (*(epoch for epoch in self.after if epoch < self.epochs), self.epochs)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingImages:
-    """Images to train and to validate on, each channel with mean 0 and standard deviation 1 over the first.
-
-    Attributes:
-        train, validation: (n, channels, height, width) float32.
-        train_labels, validation_labels: (n,) int64.
-    """
-
-    train: Tensor
-    train_labels: Tensor
-    validation: Tensor
-    validation_labels: Tensor
-
-    def to(self, device: str) -> TrainingImages:
-        """The same on another device."""
-        return TrainingImages(
-            self.train.to(device), self.train_labels.to(device), self.validation.to(device),
-            self.validation_labels.to(device),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
