@@ -1,8 +1,8 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
 `Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
-built, under settings of its own. One module per search space (`nb201`, `nb101`, `sss`, `darts`, `families`) ends with its
-declaration, and `own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a
+built, under settings of its own. One module per search space (`nb201`, `nb101`, `sss`, `darts`, `families`) ends with
+its declaration, and `own` lets users bring theirs; `SPACES` lists them, and `networks_named` finds architectures by a
 specification.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,13 +15,15 @@ from eznas.errors import BenchmarkError
 from eznas.names import shown
 from eznas.randomness import stream
 
+N_CHANNELS: Final = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingImages:
     """Images, each channel with mean 0 and standard deviation 1 over those that are trained on.
 
     Attributes:
-        train, validation: (n, channels, height, width) float32.
+        train, validation: (n, 3, height, width) float32; grey images are repeated.
         train_labels, validation_labels: (n,) int64.
         n_classes: that labels are of.
         digest: SHA-256 of all images and labels of the source.
@@ -78,7 +81,7 @@ def training_images(
     batch = resized(images.astype(np.float32), input_size)
     mean = batch[train].mean(dim=(0, 2, 3), keepdim=True)
     deviation = batch[train].std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
-    batch = (batch - mean) / deviation
+    batch = ((batch - mean) / deviation).expand(-1, N_CHANNELS, -1, -1)
     classes = torch.from_numpy(labels)
     return TrainingImages(
         batch[train].contiguous(), classes[train], batch[validation].contiguous(), classes[validation],
