@@ -82,12 +82,12 @@ def drawn_by_size(request: BuildRequest, settings: SpaceSettings) -> tuple[tuple
 
 
 def planned(request: BuildRequest, networks: tuple[tuple[Architecture, int, int], ...]) -> list[tuple[int, int]]:
-    """The trainings, as positions of networks and seeds: first one of each, then those that are repeated."""
+    """The trainings, as positions of networks and seeds: first those that are repeated, so that noise is known soon."""
     repeated = np.unique(np.linspace(0, len(networks) - 1, min(request.n_repeated, len(networks))).round().astype(int))
-    first = [int(i) for i in stream(request.seed, "order of trainings").permutation(len(networks))]
-    return [(i, request.seed) for i in first] + [
-        (int(i), request.seed + more) for more in range(1, request.n_seeds) for i in repeated
-    ]
+    seeds = range(request.seed, request.seed + request.n_seeds)
+    others = [int(i) for i in stream(request.seed, "order of trainings").permutation(len(networks))]
+    several = [(int(i), seed) for i in repeated for seed in seeds]
+    return several + [(i, request.seed) for i in others if i not in repeated]
 
 
 class Trainer:

@@ -54,6 +54,7 @@ def train(network: nn.Module, images: TrainingImages, recipe: Recipe, seed: int)
 
 
 def _train(network: nn.Module, images: TrainingImages, recipe: Recipe, rng: np.random.Generator) -> Trained:
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a core
     n = len(images.train)
     n_steps = recipe.epochs * math.ceil(n / recipe.batch_size)
     optimiser = _optimiser(network, recipe)
@@ -115,7 +116,7 @@ def augmented(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tenso
     if recipe.flip:
         mirrored = torch.as_tensor(rng.random(n) < 0.5, device=images.device)
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    return images.contiguous()
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
