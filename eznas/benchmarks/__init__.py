@@ -25,6 +25,7 @@ from eznas.benchmarks.trained import (
     label_noise,
     load_trained,
     read_trainings,
+    shipped_names,
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "partition",
     "read_trainings",
     "reporting_split",
+    "shipped_names",
     "stratified",
     "uniform",
 ]

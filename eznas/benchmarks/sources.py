@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from eznas.benchmarks import nb101, nb201, suite_zero
+from eznas.benchmarks import nb101, nb201, suite_zero, trained
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.errors import BenchmarkError
 from eznas.names import unknown
-from eznas.spaces import darts
+from eznas.spaces import darts, families
 from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space
 
@@ -36,6 +37,18 @@ class BenchmarkSource:
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
     good_for: str
+
+
+def _shipped(name: str) -> BenchmarkSource:
+    """A family that was trained for this package."""
+    return BenchmarkSource(
+        name=name,
+        space=families.NAME,
+        title=families.families()[name.removeprefix(f"{families.NAME}_")].title,
+        load=partial(trained.load_shipped, name),
+        files=(),
+        good_for="a small family of its own, trained here: generality is learnt from many; validation accuracies only",
+    )
 
 
 BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
@@ -74,6 +87,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 files=(suite_zero.NB301_FILE,),
                 good_for="DARTS cells; accuracies predicted by a surrogate, not trained; validation only",
             ),
+            *map(_shipped, trained.shipped_names()),
         )
     }
 )

@@ -26,6 +26,7 @@ from eznas.forms import Form, read_form, sentence
 from eznas.names import one_line
 from eznas.spaces import Architecture, SettingsUnion
 
+_SHIPPED: Final = Path(__file__).parent / "shipped"
 MAX_BYTES: Final = 32_000_000
 MAX_ROWS: Final = 200_000
 Positive = Annotated[int, Field(strict=True, ge=1, le=100_000)]
@@ -292,6 +293,25 @@ def benchmark_of(card: Card, trainings: Sequence[Training]) -> Benchmark:
         },
         label_noise={} if noise is None else {card.dataset: noise},
     )
+
+
+def shipped_names() -> tuple[str, ...]:
+    """The benchmarks that come with the package, in order."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.json") if path.with_suffix(".csv").exists()))
+
+
+def load_shipped(name: str, data_dir: Path | None = None) -> Benchmark:
+    """A benchmark that comes with the package.
+
+    Args:
+        name: one of `shipped_names`.
+        data_dir: not read.
+
+    Raises:
+        BenchmarkError: if the package is damaged.
+    """
+    del data_dir
+    return load_trained(_SHIPPED, name)
 
 
 def load_trained(folder: Path, name: str) -> Benchmark:
