@@ -257,9 +257,9 @@ def families_lines(result: Mapping[str, Any]) -> list[str]:
     hours = sum(row["hours"] for row in result["rows"])
     n = sum(row["networks"] for row in result["rows"])
     said = (
-        f"{n} networks, {sum(row['trainings'] for row in result['rows']):,} trainings, {hours:.1f} hours of one core of "
-        f"{result['machine']}. Accuracy and noise in percent points; retest and ceiling as above; then Kendall's tau-b of "
-        "some proxies with the accuracy (no interval is narrower than about .15 to either side)."
+        f"{n} networks, {sum(row['trainings'] for row in result['rows']):,} trainings, {hours:.1f} hours of one core "
+        f"of {result['machine']}. Accuracy and noise in percent points; retest and ceiling as above; then Kendall's "
+        "tau-b of some proxies with the accuracy (no interval is narrower than about .15 to either side)."
     )
     titles = ["parameters", "MACs", "depth", "width", "NASWOT", "synflow", "zen", "MeCo"]
     header = ["family", "networks", "accuracy", "spread", "noise", "retest", "ceiling", *titles]
