@@ -57,7 +57,7 @@ class Recipe(Form):
     warm_up: Fraction = 0.1
     momentum: Fraction = 0.9
     weight_decay: Fraction = 5e-4
-    clip: Annotated[float, Field(gt=0)] = 5.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
     smoothing: Fraction = 0.0
     shift: Annotated[int, Field(ge=0, le=64)] = 2
     flip: bool = True

@@ -22,7 +22,8 @@ ACTIVATIONS: Final = MappingProxyType(
     }
 )  # fmt: skip
 N_GROUPS: Final = 4
-"""Of group normalisation."""
+"""Of group normalisation, fewer where a group would have less than `MIN_GROUP` channels."""
+MIN_GROUP: Final = 4
 HEAD_CHANNELS: Final = 8
 """Of a head of attention."""
 
@@ -50,7 +51,7 @@ class Choice:
             case "batch":
                 return BatchNorm2d(channels)
             case "group":
-                return nn.GroupNorm(math.gcd(N_GROUPS, channels), channels)
+                return nn.GroupNorm(math.gcd(N_GROUPS, max(1, channels // MIN_GROUP)), channels)
             case "layer":
                 return nn.GroupNorm(1, channels)
         return nn.Identity()
