@@ -51,7 +51,7 @@ class Choice:
             case "batch":
                 return BatchNorm2d(channels)
             case "group":
-                return nn.GroupNorm(math.gcd(N_GROUPS, max(1, channels // MIN_GROUP)), channels)
+                return nn.GroupNorm(math.gcd(N_GROUPS, channels, max(1, channels // MIN_GROUP)), channels)
             case "layer":
                 return nn.GroupNorm(1, channels)
         return nn.Identity()
