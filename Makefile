@@ -72,6 +72,13 @@ two-spaces: setup  ## one formula for NAS-Bench-201 and NAS-Bench-101, with EZNA
 all-spaces: setup  ## one formula for all search spaces with accuracies, with EZNAS_DATA (hours)
 	$(BIN)/eznas evolve experiments/all_spaces.toml --workers $(WORKERS) $(OPTIONS)
 
+FAMILIES = $(basename $(notdir $(wildcard eznas/spaces/families/*.toml)))
+families: $(FAMILIES:%=family-%)  ## the shipped trainings, with EZNAS_DATA; goes on where it stopped (hours; make -j2)
+
+family-%: setup
+	$(BIN)/eznas benchmark build --space net:$* --name net_$* --n 60 --epochs 10 --seeds 3 --repeated 10 --train 4000 \
+	  --output eznas/benchmarks/shipped
+
 pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
 	$(BIN)/python experiments/pytorchcv_zoo.py --csv runs/pytorchcv/accuracies.csv

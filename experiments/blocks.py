@@ -23,9 +23,11 @@ from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
 from eznas.runs.history import read_history, read_manifest
+from eznas.training import summaries
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "experiments" / "results"
+SHIPPED: Final = ROOT / "eznas" / "benchmarks" / "shipped"
 _BLOCK: Final = re.compile(r"^<!-- block:(?P<name>[a-z0-9_-]+) -->\n(?P<lines>.*?)^<!-- end -->$", re.M | re.S)
 _MARK: Final = re.compile(r"^<!-- (?:block:.*|end) -->$", re.M)
 
@@ -224,15 +226,69 @@ def _after(epochs: int | None) -> str:
     return f" after {epochs} epochs" if epochs else ""
 
 
+# Families -------------------------------------------------------------------------------------------------------------
+
+SHOWN: Final = ("parameter_count", "mac_count", "depth", "width", "naswot", "synflow", "zen", "meco")
+"""Columns of the families, as ``experiments/every_space.py`` calls them."""
+
+
+def families_of(path: Path, machine: str = "") -> dict[str, Any]:
+    """What the shipped trainings are worth, and how some proxies rank each family.
+
+    Args:
+        path: the figures of ``experiments/every_space.py``.
+        machine: what the trainings ran on.
+
+    Raises:
+        RunError: if the file lacks a shipped family.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows = summaries(SHIPPED)
+    lacking = [row["benchmark"] for row in rows if row["benchmark"] not in found]
+    if lacking:
+        raise RunError(f"{path} lacks {', '.join(lacking)}; measure them with experiments/every_space.py")
+    taus = {row["benchmark"]: found[row["benchmark"]]["proxies"] for row in rows}
+    shown = {name: {proxy: (of.get(proxy) or {}).get("tau") for proxy in SHOWN} for name, of in taus.items()}
+    return {"machine": machine, "rows": rows, "tau": shown}
+
+
+def families_lines(result: Mapping[str, Any]) -> list[str]:
+    """One row for each family."""
+    hours = sum(row["hours"] for row in result["rows"])
+    n = sum(row["networks"] for row in result["rows"])
+    said = (
+        f"{n} networks, {sum(row['trainings'] for row in result['rows']):,} trainings, {hours:.1f} hours of one core "
+        f"of {result['machine']}. Accuracy and noise in percent points; retest and ceiling as above; then Kendall's "
+        "tau-b of some proxies with the accuracy (no interval is narrower than about .15 to either side)."
+    )
+    titles = ["parameters", "MACs", "depth", "width", "NASWOT", "synflow", "zen", "MeCo"]
+    header = ["family", "networks", "accuracy", "spread", "noise", "retest", "ceiling", *titles]
+    lines = [*wrap(said, 120), "", f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    for row in result["rows"]:
+        taus = result["tau"][row["benchmark"]]
+        cells = [
+            f"`{row['benchmark']}`", str(row["networks"]), row["accuracy"], *(
+                "" if row[key] is None else f"{row[key]:.2f}" for key in ("spread", "noise", "retest", "ceiling")
+            ),
+            *("" if not taus[name] else number(taus[name][0], 2) for name in SHOWN),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
-    {"demo": demo_lines, "pytorchcv": samples_lines, "two_spaces": samples_lines}
+    {
+        "demo": demo_lines, "families": families_lines, "pytorchcv": samples_lines, "two_spaces": samples_lines,
+    }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
 
 RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyType(
-    {"demo": demo_of_run, "pytorchcv": samples_of_run, "two_spaces": samples_of_run}
+    {
+        "demo": demo_of_run, "families": families_of, "pytorchcv": samples_of_run, "two_spaces": samples_of_run,
+    }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""
 

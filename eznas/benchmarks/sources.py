@@ -12,13 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from eznas.benchmarks import nb101, nb201, nds, suite_zero
+from eznas.benchmarks import nb101, nb201, nds, suite_zero, trained
 from eznas.benchmarks.benchmark import Benchmark
 from eznas.benchmarks.imported import SUFFIX, TableHeader, load_table, read_header, table_file, tables_in
 from eznas.errors import ArchitectureError, BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
 from eznas.names import shown, unknown
-from eznas.spaces import SPACES, Architecture, darts, networks_named
+from eznas.spaces import SPACES, Architecture, darts, families, networks_named
 from eznas.spaces import nb101 as nb101_space
 from eznas.spaces import nb201 as nb201_space
 from eznas.spaces.notation import check_sample_size, drawn, indices
@@ -58,6 +58,19 @@ def _nds(name: str, title: str, good_for: str) -> BenchmarkSource:
         files=(nds.TABLE_FILE,),
         seeds="1",
         good_for=good_for,
+    )
+
+
+def _shipped(name: str) -> BenchmarkSource:
+    """A family that was trained for this package."""
+    return BenchmarkSource(
+        name=name,
+        space=families.NAME,
+        title=families.families()[name.removeprefix(f"{families.NAME}_")].title,
+        load=partial(trained.load_shipped, name),
+        files=(),
+        seeds="1, of some 3",
+        good_for="a small family of its own, trained here: generality is learnt from many; validation accuracies only",
     )
 
 
@@ -109,6 +122,7 @@ BENCHMARKS: Final[Mapping[str, BenchmarkSource]] = MappingProxyType(
                 "nds_darts_fixed_in", "DARTS cells of NDS, one width and depth",
                 "ImageNet, cells alone, but after 5 epochs; parameters and MACs say nothing here",
             ),
+            *map(_shipped, trained.shipped_names()),
         )
     }
 )  # fmt: skip

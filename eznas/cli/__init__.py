@@ -3,7 +3,7 @@
 Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
 
 * `running`: evolve, resume, extend; `looking`: front, show, report, export.
-* `scoring`: score, aggregate, estimators, gallery; `searching`: nas; `machine`: data, doctor.
+* `scoring`: score, aggregate, estimators, gallery; `searching`: nas; `building`: benchmark; `machine`: data, doctor.
 * `options`: what they share.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli import looking, machine, running, scoring, searching
+from eznas.cli import building, looking, machine, running, scoring, searching
 from eznas.cli.options import INTERRUPTED
 from eznas.errors import ConfigError, EznasError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (running, looking, scoring, searching, machine):
+for commands in (running, looking, scoring, searching, building, machine):
     commands.add_to(app)
 
 

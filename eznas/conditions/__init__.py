@@ -14,10 +14,11 @@ from eznas.conditions.images import (
     image_batch,
     images_digest,
     images_named,
+    resized,
 )
 from eznas.conditions.inputs import as_inputs, as_targets
 
 __all__ = [
     "DIGITS", "GIVEN", "IMAGE_SETS", "Batch", "Conditions", "ImageSet", "LabelledImages", "as_inputs", "as_targets",
-    "default_image_source", "image_batch", "images_digest", "images_named", "tensor_digest",
+    "default_image_source", "image_batch", "images_digest", "images_named", "resized", "tensor_digest",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,13 +51,14 @@ def load_image_file(path: Path, n_classes: int) -> LabelledImages:
         raise BenchmarkError(
             f"The data folder {str(path.parent)!r} lacks {path.name}; put the images there, or use 'digits'."
         )
-    images, labels = _read(path)
+    (images, labels), *others = _read(path)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or labels.shape != images.shape[:1]:
         raise BenchmarkError(
             f"{path} must hold uint8 images of shape (n, height, width, 3) and n labels, but it holds {images.dtype} "
             f"{images.shape} and labels {labels.shape}; convert it."
         )
-    return checked_images(images, labels, str(path), n_classes)
+    found = checked_images(images, labels, str(path), n_classes)
+    return replace(found, others=checked_images(*others[0], f"{path} (test)", n_classes)) if others else found
 
 
 def load_own_file(path: Path) -> LabelledImages:
@@ -70,7 +72,8 @@ def load_own_file(path: Path) -> LabelledImages:
     """
     if not path.is_file():
         raise BenchmarkError(f"There is no file of images at {path}; name an .npz file.")
-    return checked_images(*_read(path), str(path))
+    read, *_ = _read(path)
+    return checked_images(*read, str(path))
 
 
 def checked_images(
@@ -118,11 +121,14 @@ def checked_images(
     return LabelledImages(images, found, int(found.max()) + 1 if n_classes is None else n_classes)
 
 
-def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _read(path: Path) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Images and labels, and the test images beside them if there are any."""
     try:
         with zipfile.ZipFile(path) as archive:
-            suffix = "_train" if "x_train.npy" in archive.namelist() else ""
-            return _array(archive, f"x{suffix}"), _array(archive, f"y{suffix}")
+            names = archive.namelist()
+            suffixes = ["_train" if "x_train.npy" in names else ""]
+            suffixes += ["_test"] if {"x_test.npy", "y_test.npy"} <= set(names) else []
+            return [(_array(archive, f"x{suffix}"), _array(archive, f"y{suffix}")) for suffix in suffixes]
     except Exception as error:  # a damaged archive may raise anything; the cause stays attached
         reason = one_line(error.args[0] if isinstance(error, KeyError) and error.args else error)
         raise BenchmarkError(

@@ -19,11 +19,21 @@ class LabelledImages:
         images: (n, height, width, channels) uint8 or float32, one or three channels.
         labels: (n,) int64 in ``[0, n_classes)``.
         n_classes: number of classes.
+        others: images and labels that the source keeps apart as test images, alike in form; networks are never probed
+            with them.
     """
 
     images: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     n_classes: int
+    others: LabelledImages | None = None
+
+    @property
+    def everything(self) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """All images and labels, the others last."""
+        if self.others is None:
+            return self.images, self.labels
+        return np.concatenate([self.images, self.others.images]), np.concatenate([self.labels, self.others.labels])
 
     @property
     def digest(self) -> str:

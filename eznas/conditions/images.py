@@ -128,7 +128,7 @@ def image_batch(
     n_at_once = max(1, _VALUES_AT_ONCE // images[0].size)
     batch = torch.cat(
         [
-            _resized(((images[chosen[first : first + n_at_once]] - mean) / deviation).astype(np.float32), input_size)
+            resized(((images[chosen[first : first + n_at_once]] - mean) / deviation).astype(np.float32), input_size)
             for first in range(0, batch_size, n_at_once)
         ]
     )
@@ -136,8 +136,8 @@ def image_batch(
     return batch, torch.from_numpy(labels[chosen])
 
 
-def _resized(images: npt.NDArray[np.float32], size: int) -> Tensor:
-    """(n, height, width, channels) -> (n, channels, size, size)."""
+def resized(images: npt.NDArray[np.float32], size: int) -> Tensor:
+    """(n, height, width, channels) images -> (n, channels, size, size), bilinear, antialiased when they shrink."""
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     if batch.shape[-2:] == (size, size):
         return batch

@@ -1,14 +1,14 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
 `Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
-built, under settings of its own. A module of a search space (`nb201`, `nb101`, `sss`, `darts`), or of several of a kind
-(`nds_cells`, `nds_resnets`), ends with the declaration, and `own` lets users bring theirs; `SPACES` lists them, and
-`networks_named` finds architectures by a specification.
+built, under settings of its own. A module of a search space (`nb201`, `nb101`, `sss`, `darts`, `families`), or of several
+of a kind (`nds_cells`, `nds_resnets`), ends with the declaration, and `own` lets users bring theirs; `SPACES` lists
+them, and `networks_named` finds architectures by a specification.
 """
 
 from __future__ import annotations
 
-from eznas.spaces import darts, nb101, nb201, nds_cells, nds_resnets, own, sss
+from eznas.spaces import darts, families, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
 from eznas.spaces.settings import CellSettings, SpaceSettings
@@ -35,6 +35,7 @@ __all__ = [
     "SpaceSettings",
     "build_network",
     "darts",
+    "families",
     "index_of",
     "initialise_",
     "nb101",

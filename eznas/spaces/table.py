@@ -12,13 +12,14 @@ from torch import nn
 
 from eznas.errors import ArchitectureError
 from eznas.names import nearest, one_line, shown, unknown
-from eznas.spaces import darts, nb101, nb201, nds_cells, nds_resnets, own, sss
+from eznas.spaces import darts, families, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.settings import SpaceSettings
 from eznas.spaces.space import SearchSpace
 
 _ROWS: Final[tuple[SearchSpace[Any], ...]] = (
-    nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, own.SPACE,
+    nb201.SPACE, nb101.SPACE, sss.SPACE, darts.SPACE, *nds_cells.SPACES, *nds_resnets.SPACES, families.SPACE,
+    own.SPACE,
 )  # fmt: skip
 SPACES: Final[Mapping[str, SearchSpace[Any]]] = MappingProxyType({space.name: space for space in _ROWS})
 """Every search space by name."""
