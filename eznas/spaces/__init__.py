@@ -1,9 +1,9 @@
 """Architectures: descriptions of networks, and the networks they describe.
 
 `Architecture` is the description, `SearchSpace` the family: how its networks are named, drawn, changed, counted and
-built, under settings of its own. A module of a search space (`nb201`, `nb101`, `sss`, `darts`, `families`), or of several
-of a kind (`nds_cells`, `nds_resnets`), ends with the declaration, and `own` lets users bring theirs; `SPACES` lists
-them, and `networks_named` finds architectures by a specification.
+built, under settings of its own. A module of a search space (`nb201`, `nb101`, `sss`, `darts`, `families`), or of
+several of a kind (`nds_cells`, `nds_resnets`), ends with the declaration, and `own` lets users bring theirs; `SPACES`
+lists them, and `networks_named` finds architectures by a specification.
 """
 
 from __future__ import annotations
