@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from eznas.evaluation import ShardExecutor, evaluate, make_plan
 from eznas.programs import FailureKind, Invalid, parse
-from eznas.statistics import NetworkStatistics, capture, pack
-from eznas.statistics.tracing import ALL_STATISTICS
+from eznas.statistics import ALL_STATISTICS, NetworkStatistics, capture, pack
 
 IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 CLASSES = torch.tensor([0, 1, 0, 2])
@@ -56,6 +55,8 @@ OF_EACH_LAYER = (
     "(max_layers (off_diagonal_mean_abs (gram_kernel convolution_input.data)))",
     "(mean_layers (trace (add (gram_kernel convolution_input.data) (gram_kernel activation_output.data))))",
     "(sum_layers (frobenius_norm weight_grad.noise))",
+    "(mean_layers (multiply (mean weight) (log depth)))",
+    "(add (max_layers distance_to_output) longest_path)",
     "mac_count",
 )
 OF_ALL_LAYERS = (

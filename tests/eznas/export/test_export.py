@@ -27,7 +27,7 @@ from eznas.proxies.file import proxy_from_json
 from eznas.runs.front import criterion_text, load_front
 from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, capture
-from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
+from primitives import EXTENDED, GRAPH, LABELLED, PAPER, PRIMITIVES
 from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
 
@@ -153,6 +153,7 @@ def drawn_programs() -> list[Program]:
             chosen.append(best)
             missing -= set(best.nodes)
     chosen.extend(random_programs(EXTENDED, 21, 8, max_height=5))
+    chosen.extend(random_programs(GRAPH, 22, 8, max_height=5))
     chosen.append(KNOWN_PROGRAMS["synflow_program"].program)
     assert not missing, missing
     return chosen

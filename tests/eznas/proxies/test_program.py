@@ -37,7 +37,7 @@ def test_a_program_is_a_proxy() -> None:
 
 
 def test_the_score_is_the_value_in_its_direction() -> None:
-    shown = capture(convolutional(), IMAGES, seed=7, statistics=NOISY.program.layer_statistics)
+    shown = capture(convolutional(), IMAGES, seed=7, statistics=NOISY.program.captured_statistics)
     value = evaluate(NOISY.program, shown)
     assert isinstance(value, float)
     assert NOISY.score(convolutional(), IMAGES) == value
