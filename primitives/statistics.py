@@ -251,6 +251,7 @@ GRAPH_STATISTICS = tuple(
             ("longest_path", r"\Delta_{max}", "most layers on a path from the input to the logits"),
             ("shortest_path", r"\Delta_{min}", "fewest layers on a path from the input to the logits"),
             ("bypassed_share", r"\overline{\beta}", "share of all layers that data can flow round without another"),
+            ("layer_count", "N_{lay}", "number of layers on a path from the input to the logits"),
         )),
     )
     for name, latex, meaning in rows

@@ -202,6 +202,11 @@ def shortest_path(graph: ModuleGraph) -> int:
     return max(_depths(graph, min)[-1] - 1, 0)
 
 
+def layer_count(graph: ModuleGraph) -> int:
+    """Number of layers on a path from the input to the logits."""
+    return sum(map(bool, graph.edges[1:-1]))
+
+
 def bypassed_share(graph: ModuleGraph) -> float:
     """Share of all layers that data can flow round without a layer, in [0, 1]; see `is_bypassed`."""
     return sum(is_bypassed(graph)) / max(graph.n_layers, 1)
@@ -215,7 +220,7 @@ GRAPH_LAYER_STATISTICS: Mapping[str, Callable[[ModuleGraph], Sequence[float]]] =
 """By name; each gives one number for every layer that ran."""
 GRAPH_QUANTITIES: Mapping[str, Callable[[ModuleGraph], float]] = {
     "log_path_count": log_path_count, "longest_path": longest_path, "shortest_path": shortest_path,
-    "bypassed_share": bypassed_share,
+    "bypassed_share": bypassed_share, "layer_count": layer_count,
 }  # fmt: skip
 """By name; each gives one number for the network."""
 

@@ -19,7 +19,7 @@ from tests.strategies import random_programs
 
 POPULATION = [
     *random_programs(EXTENDED, 11, 150), *random_programs(PAPER, 12, 100), *random_programs(LABELLED, 13, 100),
-    *random_programs(GRAPH, 14, 50), *(known.program for known in KNOWN_PROGRAMS.values()),
+    *random_programs(GRAPH, 14, 30), *(known.program for known in KNOWN_PROGRAMS.values()),
 ]  # fmt: skip
 
 
@@ -128,6 +128,7 @@ BARE = NetworkStatistics(
     {
         "parameter_count": 7.0, "mac_count": 9.0, "same_class": torch.eye(3).double(),
         "log_path_count": 0.0, "longest_path": 0.0, "shortest_path": 0.0, "bypassed_share": 0.0,
+        "layer_count": 0.0,
     },
 )  # fmt: skip
 OF_LAYERS = [

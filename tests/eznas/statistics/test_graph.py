@@ -91,7 +91,7 @@ def beside_a_buffer(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
 def through_everything(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
     """Indexing, chunks, permutation, normalisation, a mask, attention, an einsum and a function of one's own."""
     one, two = Own.apply(a(x)[:, [1, 0, 3, 2]]).chunk(2, dim=1)
-    tokens = F.layer_norm(torch.cat([two, one], 1), (8,)).flatten(2).mT
+    tokens = F.layer_norm(input=torch.cat([two, one], 1), normalized_shape=(8,)).flatten(2).mT
     mixed = F.scaled_dot_product_attention(tokens, tokens, torch.where(tokens > 0, tokens, 0.0))
     return b(torch.einsum("bij->bji", mixed).unflatten(2, (8, 8)))
 
@@ -153,7 +153,8 @@ def test_the_graph_is_the_one_drawn_by_hand(
     network = Of(function, *names)
     found = module_graph(network, IMAGES)
     assert found.reads == expected
-    assert found.n_layers == len(expected) - 1 == len(tracing.run_probe(network, IMAGES, gradients=False, units="all").units)
+    units = tracing.run_probe(network, IMAGES, gradients=False, units="all").units
+    assert found.n_layers == len(expected) - 1 == len(units)
 
 
 def test_logits_that_do_not_depend_on_the_input_have_no_path() -> None:
@@ -162,13 +163,13 @@ def test_logits_that_do_not_depend_on_the_input_have_no_path() -> None:
     assert found.n_paths == 0
     for statistic, values in ((name, function(found)) for name, function in GRAPH_LAYER_STATISTICS.items()):
         assert statistic == "stage" or tuple(values) == (0, 0)
-    assert [function(found) for function in GRAPH_QUANTITIES.values()] == [0, 0, 0, 0]
+    assert [function(found) for function in GRAPH_QUANTITIES.values()] == [0, 0, 0, 0, 0]
 
 
 def test_a_network_without_layers_has_a_path_of_none() -> None:
     found = module_graph(nn.Flatten(), IMAGES)
     assert (found.n_layers, found.n_paths) == (0, 1)
-    assert [function(found) for function in GRAPH_QUANTITIES.values()] == [math.log(2), 0, 0, 0]
+    assert [function(found) for function in GRAPH_QUANTITIES.values()] == [math.log(2), 0, 0, 0, 0]
 
 
 def test_the_statistics_of_a_residual_and_a_plain_block() -> None:
@@ -188,6 +189,7 @@ def test_the_statistics_of_a_residual_and_a_plain_block() -> None:
     assert {name: function(found) for name, function in GRAPH_LAYER_STATISTICS.items()} == by_hand
     assert {name: function(found) for name, function in GRAPH_QUANTITIES.items()} == {
         "log_path_count": math.log(3), "longest_path": 5, "shortest_path": 3, "bypassed_share": 2 / 5,
+        "layer_count": 5,
     }  # fmt: skip
 
 
@@ -258,6 +260,7 @@ def test_the_statistics_of_any_graph_are_those_of_its_paths(seed: int) -> None:
     assert found.n_paths == len(paths) == len(set(paths))
     assert graph.longest_path(found) == max(lengths, default=0)
     assert graph.shortest_path(found) == min(lengths, default=0)
+    assert graph.layer_count(found) == len(set().union(*paths))
     steps = {step for path in paths for step in itertools.pairwise((-1, *path, n))}
     before = {k: {-1}.union(*(path[: path.index(k)] for path in paths if k in path)) for k in range(n)}
     after = {k: {n}.union(*(path[path.index(k) + 1 :] for path in paths if k in path)) for k in range(n)}
