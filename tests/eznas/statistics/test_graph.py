@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -155,6 +156,23 @@ def test_the_graph_is_the_one_drawn_by_hand(
     assert found.reads == expected
     units = tracing.run_probe(network, IMAGES, gradients=False, units="all").units
     assert found.n_layers == len(expected) - 1 == len(units)
+
+
+def test_a_tensor_that_was_never_seen_reads_nothing_whoever_had_its_place_before() -> None:
+    """NumPy's memory comes from nowhere; Python gives the tensor the place, and the id, of one that is gone."""
+
+    def forgotten(x: Tensor, a: nn.Module) -> Tensor:
+        for _ in range(1_000):
+            gone = a(x).exp()
+            place = id(gone)
+            del gone
+            constant = torch.from_numpy(np.ones((1, 1), dtype=np.float32))
+            if id(constant) == place:
+                return x + constant[..., None, None]
+        raise AssertionError("no id was used twice")
+
+    found = module_graph(Of(forgotten, "a"), IMAGES)
+    assert found.edges[-2] == (1,), "the head reads the stem alone"
 
 
 def test_logits_that_do_not_depend_on_the_input_have_no_path() -> None:
