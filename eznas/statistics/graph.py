@@ -171,8 +171,9 @@ def fan_out(graph: ModuleGraph) -> tuple[int, ...]:
 def stage(graph: ModuleGraph) -> tuple[float, ...]:
     """For each layer the number of times the resolution was halved before its output.
 
-    That is ``log2(places of an image / places of the output) / axes``, with the axes of an image beside its channels,
-    and of the output all values of one channel for one image, be they pixels or tokens; 0 for images without axes.
+    That is ``log2(places of an image / places of the output) / axes``, with the axes of an image beside its channels.
+    Places of the output are all values of one channel for one image, be they pixels or tokens, the channels of a linear
+    layer being its last axis; 0 for images without axes.
     """
     return graph.stages
 

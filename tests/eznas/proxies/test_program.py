@@ -105,6 +105,18 @@ def test_words_for_the_whole_network_are_programs(text: str) -> None:
     assert score == {"unit_count": 3, "mac_count": n_macs}.get(text, 3 + n_parameters)
 
 
+@pytest.mark.parametrize(
+    ("text", "by_hand"), [("layer_count", 3), ("(sum_layers depth)", 6), ("(max_layers fan_in)", 1)]
+)
+def test_words_of_the_graph_need_a_pass_and_no_image(text: str, by_hand: int) -> None:
+    """A chain of three layers."""
+    proxy = ProgramProxy(name=text, program=parse(text), units="all")
+    assert (proxy.needs, proxy.cost, proxy.reads_images) == (frozenset(), 0.0, False)
+    assert proxy.score(convolutional(), IMAGES) == proxy.score(convolutional(), IMAGES[:2] + 1) == by_hand
+    both = replace(proxy, program=parse(f"(add {text} (sum_layers (frobenius_norm weight_grad.data)))"))
+    assert both.reads_images
+
+
 def test_several_of_one_kind_share_a_capture() -> None:
     other = replace(NOISY, program=parse("(mean_layers (mean_abs activation_output.data))"))
     shown = statistics_for([NOISY, other], convolutional(), IMAGES, None)

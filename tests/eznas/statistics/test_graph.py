@@ -92,7 +92,7 @@ def beside_a_buffer(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
 def through_everything(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
     """Indexing, chunks, permutation, normalisation, a mask, attention, an einsum and a function of one's own."""
     one, two = Own.apply(a(x)[:, [1, 0, 3, 2]]).chunk(2, dim=1)
-    tokens = F.layer_norm(input=torch.cat([two, one], 1), normalized_shape=(8,)).flatten(2).mT
+    tokens = F.layer_norm(torch.cat(tensors=[two, one], dim=1), (8,)).flatten(2).mT
     mixed = F.scaled_dot_product_attention(tokens, tokens, torch.where(tokens > 0, tokens, 0.0))
     return b(torch.einsum("bij->bji", mixed).unflatten(2, (8, 8)))
 
