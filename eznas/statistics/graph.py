@@ -273,11 +273,14 @@ class _Flow:
 
     def began(self, inputs: Tensor) -> None:
         self._image = inputs.shape
-        self._note(inputs, 1)
+        self._note(inputs, 1, anew=True)
 
     def called(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, is_layer: bool
     ) -> None:
+        writes = _writes(func) or "out" in kwargs
+        if is_layer and self._is_known(result):
+            return  # a call within this one told of it
         nodes = self._of(args) | self._of(kwargs)
         if is_layer:
             self._reads.append(nodes)
@@ -285,11 +288,9 @@ class _Flow:
             nodes = 1 << len(self._reads)
         elif func in _SHAPE_ONLY or (func in _TIMES and any(_is_number_zero(value) for value in args)):
             nodes = 0
-        self._note(result, nodes)
-        if nodes and _writes(func) and args:
-            self._write(args[0], nodes)
-        if nodes and "out" in kwargs:
-            self._write(kwargs["out"], nodes)
+        self._note(result, nodes, anew=writes)
+        if nodes and writes:
+            self._write(kwargs.get("out", args[0] if args else None), nodes)
 
     def ended(self, logits: Tensor, units: Sequence[int]) -> None:
         self.units = tuple(units)
@@ -298,9 +299,7 @@ class _Flow:
     def _of(self, value: Any) -> int:
         """The nodes that the tensors in `value` were made from."""
         if isinstance(value, Tensor):
-            tensor, nodes = self._made_from.get(id(value), (None, 0))
-            if tensor is None or tensor() is not value:
-                nodes = 0
+            nodes = self._made_from[id(value)][1] if self._is_known(value) else 0
             storage = _storage(value) if self._written else None
             return nodes if storage is None else nodes | self._written.get(storage._cdata, (None, 0))[1]
         nodes = 0
@@ -312,12 +311,18 @@ class _Flow:
                 nodes |= self._of(item)
         return nodes
 
-    def _note(self, value: Any, nodes: int) -> None:
+    def _is_known(self, value: Any) -> bool:
+        tensor, _ = self._made_from.get(id(value), (None, 0))
+        return tensor is not None and tensor() is value
+
+    def _note(self, value: Any, nodes: int, *, anew: bool) -> None:
+        """Remembers what the tensors in `value` were made from; of those that are known, only if it is told `anew`."""
         if isinstance(value, Tensor):
-            self._made_from[id(value)] = weakref.ref(value), nodes
+            if anew or not self._is_known(value):
+                self._made_from[id(value)] = weakref.ref(value), nodes
         elif isinstance(value, tuple | list):
             for item in value:
-                self._note(item, nodes)
+                self._note(item, nodes, anew=anew)
 
     def _write(self, value: Any, nodes: int) -> None:
         if isinstance(value, Tensor):

@@ -378,7 +378,8 @@ class _Tracer(TorchFunctionMode):
         result = self._called(func, args, kwargs)
         self._rectifiers.note(func, args, kwargs, result)
         if self._watch is not None:
-            self._watch.called(func, args, kwargs, result, len(self.calls) > n_layers)
+            is_layer = len(self.calls) > n_layers and self.calls[-1].convolution_output is result
+            self._watch.called(func, args, kwargs, result, is_layer)
         if changed is not None:
             self._replaced[id(changed)] = (changed, result)
         return result

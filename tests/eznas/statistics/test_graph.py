@@ -175,6 +175,18 @@ def test_a_tensor_that_was_never_seen_reads_nothing_whoever_had_its_place_before
     assert found.edges[-2] == (1,), "the head reads the stem alone"
 
 
+def test_a_function_that_returns_what_a_call_within_it_made_is_told_once() -> None:
+    """As attention may, whose projections are calls of their own."""
+    flow, x, weight = graph._Flow(), torch.ones(2, 3), torch.ones(4, 3)
+    inner = F.linear(x, weight)
+    flow.began(x)
+    flow.called(F.linear, (x, weight), {}, inner, True)
+    for result, is_layer in ((inner, True), (inner, False), ((inner, None), False)):
+        flow.called(F.multi_head_attention_forward, (x,), {}, result, is_layer)
+    flow.ended(inner, [0])
+    assert flow.graph.reads == drawn((INPUT,), (0,))
+
+
 def test_logits_that_do_not_depend_on_the_input_have_no_path() -> None:
     found = module_graph(Of(lambda x: x * 0), IMAGES)
     assert found.reads == (0, 0, 0), "stem, head and logits"
