@@ -11,7 +11,9 @@ functions between layers are written makes no difference, and two ways from laye
 * A product with the number 0 reads nothing, so that the operation ``none`` of cell spaces, ``x * 0``, cuts the edge it
   stands for; nor do ``zeros_like`` and its kin. A product with a tensor of zeros reads both: it may be learnt.
 * Whoever reads memory that was written in place reads all that was ever written there, and what was there before.
-* Data that leave torch (``item``, NumPy) or flow through scripted code are lost from sight.
+* Data that leave torch (``item``, NumPy) are lost from sight. So are those that flow through scripted code, ``vmap`` and
+  extensions; a network is refused if that shows: if autograd knows what was not seen, or if no path is left and
+  something unseen has a row for each image.
 
 The pass is one that `eznas.statistics.tracing` runs, and the layers are those it calls units if all are asked for. This
 module needs nothing but torch, the standard library and that one, because exported proxies carry its source with them.
@@ -33,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eznas.statistics.tracing import LINEAR, capture_units, functions, run_probe
+from eznas.statistics.tracing import LINEAR, Unfit, capture_units, functions, run_probe
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def module_graph(network: nn.Module, images: Tensor) -> ModuleGraph:
             as the network branches on them.
 
     Raises:
-        Unfit: if the network does not return one tensor.
+        Unfit: if the network does not return one tensor, or computes out of sight.
     """
     flow = _Flow()
     run_probe(network, images, gradients=False, names=(), units="all", watch=flow)
@@ -266,6 +268,7 @@ class _Flow:
         self._reads: list[int] = []
         self._stages: list[float] = []
         self._image: torch.Size = torch.Size(())
+        self._is_blind = self._may_be_blind = False
         # By id, which another tensor may have later, so with the tensor itself as long as it lives.
         self._made_from: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         # By address of memory that was written in place, which is kept so that nothing else can have its address.
@@ -273,12 +276,11 @@ class _Flow:
 
     def began(self, inputs: Tensor) -> None:
         self._image = inputs.shape
-        self._note(inputs, 1, anew=True)
+        self._note(inputs, 1)
 
     def called(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, is_layer: bool
     ) -> None:
-        writes = _writes(func) or "out" in kwargs
         if is_layer and self._is_known(result):
             return  # a call within this one told of it
         nodes = self._of(args) | self._of(kwargs)
@@ -288,18 +290,28 @@ class _Flow:
             nodes = 1 << len(self._reads)
         elif func in _SHAPE_ONLY or (func in _TIMES and any(_is_number_zero(value) for value in args)):
             nodes = 0
-        self._note(result, nodes, anew=writes)
-        if nodes and writes:
+        self._note(result, nodes)
+        if nodes and (_writes(func) or "out" in kwargs):
             self._write(kwargs.get("out", args[0] if args else None), nodes)
 
     def ended(self, logits: Tensor, units: Sequence[int]) -> None:
         self.units = tuple(units)
         self.graph = ModuleGraph(_on_paths([*self._reads, self._of(logits)]), tuple(self._stages))
+        if self._is_blind or (self._may_be_blind and not self.graph.n_paths):
+            raise Unfit(
+                "The graph of layers cannot be followed: expected every tensor to be returned by a function of torch, "
+                "but one comes from scripted code, vmap or an extension; write that part in plain Python."
+            )
 
     def _of(self, value: Any) -> int:
         """The nodes that the tensors in `value` were made from."""
         if isinstance(value, Tensor):
-            nodes = self._made_from[id(value)][1] if self._is_known(value) else 0
+            nodes = 0
+            if self._is_known(value):
+                nodes = self._made_from[id(value)][1]
+            elif not isinstance(value, nn.Parameter):
+                self._is_blind |= value.grad_fn is not None
+                self._may_be_blind |= value.dim() > 1 and len(value) == self._image[0]
             storage = _storage(value) if self._written else None
             return nodes if storage is None else nodes | self._written.get(storage._cdata, (None, 0))[1]
         nodes = 0
@@ -315,20 +327,20 @@ class _Flow:
         tensor, _ = self._made_from.get(id(value), (None, 0))
         return tensor is not None and tensor() is value
 
-    def _note(self, value: Any, nodes: int, *, anew: bool) -> None:
-        """Remembers what the tensors in `value` were made from; of those that are known, only if it is told `anew`."""
+    def _note(self, value: Any, nodes: int) -> None:
+        """Remembers what the tensors in `value` were made from, unless it is known."""
         if isinstance(value, Tensor):
-            if anew or not self._is_known(value):
+            if not self._is_known(value):
                 self._made_from[id(value)] = weakref.ref(value), nodes
         elif isinstance(value, tuple | list):
             for item in value:
-                self._note(item, nodes, anew=anew)
+                self._note(item, nodes)
 
     def _write(self, value: Any, nodes: int) -> None:
         if isinstance(value, Tensor):
             storage = _storage(value)
             if storage is not None:
-                self._written[storage._cdata] = storage, nodes | self._of(value)
+                self._written[storage._cdata] = storage, nodes
         elif isinstance(value, tuple | list):
             for item in value:
                 self._write(item, nodes)
@@ -336,7 +348,7 @@ class _Flow:
     def _stage(self, output: Tensor, *, is_linear: bool) -> float:
         n_axes = len(self._image) - 2
         n_channels = output.shape[-1 if is_linear else 1]
-        n_places, n_places_of_image = output.numel() / (n_channels * self._image[0]), self._image[2:].numel()
+        n_places, n_places_of_image = output.numel() / max(n_channels * self._image[0], 1), self._image[2:].numel()
         return math.log2(n_places_of_image / n_places) / n_axes if n_axes > 0 and n_places > 0 else 0.0
 
 
@@ -391,7 +403,7 @@ def capture_with_graph(
         though they speak of all layers; and those of the network among its quantities.
 
     Raises:
-        Unfit, ValueError: as there.
+        Unfit, ValueError: as there, and as `module_graph`.
     """
     asked = [name for name in (*GRAPH_LAYER_STATISTICS, *GRAPH_QUANTITIES) if name in set(statistics or ())]
     others = statistics if statistics is None else [name for name in statistics if name not in asked]

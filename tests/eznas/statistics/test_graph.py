@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eznas.errors import UnfitError
 from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, graph, module_graph, tracing
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES, ModuleGraph
@@ -42,7 +43,7 @@ def drawn(*reads: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def residual(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
-    return x + b(F.relu(a(F.relu(x))))
+    return x + 0.5 * b(F.relu(a(F.relu(x))))
 
 
 def branches(x: Tensor, a: nn.Module, b: nn.Module, c: nn.Module) -> Tensor:
@@ -173,6 +174,21 @@ def test_a_tensor_that_was_never_seen_reads_nothing_whoever_had_its_place_before
 
     found = module_graph(Of(forgotten, "a"), IMAGES)
     assert found.edges[-2] == (1,), "the head reads the stem alone"
+
+
+def test_what_is_computed_out_of_sight_is_refused_and_not_a_silent_zero() -> None:
+    """By what autograd knows, or without gradients by a network that seems to have no path."""
+    square = torch.vmap(lambda row: row * row)
+    message = "^The graph of layers cannot be followed: expected every tensor to be returned by a function of torch"
+    with pytest.raises(tracing.Unfit, match=message):
+        module_graph(Of(square), IMAGES)
+    for statistics in (("depth",), ("depth", "weight_grad.data")):
+        with pytest.raises(UnfitError, match=r"The graph of layers cannot be followed"):
+            capture(Of(square), IMAGES, seed=0, statistics=statistics)
+    beside = Of(lambda x: x + square(x))
+    with pytest.raises(UnfitError, match=r"The graph of layers cannot be followed"):
+        capture(beside, IMAGES, seed=0, statistics=("depth", "weight_grad.data"))
+    capture(beside, IMAGES, seed=0, statistics=("weight_grad.data",))
 
 
 def test_a_function_that_returns_what_a_call_within_it_made_is_told_once() -> None:
