@@ -11,8 +11,8 @@ functions between layers are written makes no difference, and two ways from laye
 * A product with the number 0 reads nothing, so that the operation ``none`` of cell spaces, ``x * 0``, cuts the edge it
   stands for; nor do ``zeros_like`` and its kin. A product with a tensor of zeros reads both: it may be learnt.
 * Whoever reads memory that was written in place reads all that was ever written there, and what was there before.
-* Data that leave torch (``item``, NumPy) are lost from sight. So are those that flow through scripted code, ``vmap`` and
-  extensions; a network is refused if that shows: if autograd knows what was not seen, or if no path is left and
+* Data that leave torch (``item``, NumPy) are lost from sight. So are those that flow through scripted code, ``vmap``
+  and extensions; a network is refused if that shows: if autograd knows what was not seen, or if no path is left and
   something unseen has a row for each image.
 
 The pass is one that `eznas.statistics.tracing` runs, and the layers are those it calls units if all are asked for. This

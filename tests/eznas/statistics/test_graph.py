@@ -204,7 +204,8 @@ def test_a_function_that_returns_what_a_call_within_it_made_is_told_once() -> No
 
 
 def test_logits_that_do_not_depend_on_the_input_have_no_path() -> None:
-    found = module_graph(Of(lambda x: x * 0), IMAGES)
+    as_many_as_channels = IMAGES.repeat(2, 1, 1, 1)
+    found = module_graph(Of(lambda x: x * 0), as_many_as_channels)
     assert found.reads == (0, 0, 0), "stem, head and logits"
     assert found.n_paths == 0
     for statistic, values in ((name, function(found)) for name, function in GRAPH_LAYER_STATISTICS.items()):
@@ -382,11 +383,11 @@ def test_gradients_and_what_else_is_captured_change_no_graph(monkeypatch: pytest
     passes = []
     forward = network.forward
     monkeypatch.setattr(network, "forward", lambda x: passes.append(x) or forward(x))
-    for other in ("weight_grad.noise", "weight_grad.linearised"):
+    for other, n_passes in (("weight_grad.noise", 1), ("weight_grad.linearised", 1), ("weight_grad.perturbed", 2)):
         passes.clear()
         found = capture(network, IMAGES, seed=0, statistics=(*GRAPH_LAYER_STATISTICS, other), units="all").layers
         assert [{**layer, other: None} for layer in expected] == [{**layer, other: None} for layer in found]
-        assert len(passes) == 1
+        assert len(passes) == n_passes
     plain = capture(network, IMAGES, seed=0)
     assert not any(name in plain.quantities for name in GRAPH_QUANTITIES)
     assert not any(name in layer for layer in plain.layers for name in GRAPH_LAYER_STATISTICS)
