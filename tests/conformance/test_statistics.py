@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError
+from eznas.runs.config import config_from
 from eznas.statistics import ALL_STATISTICS, NetworkStatistics, capture, graph, tracing
+from eznas.study.problem import Problem
 from eznas.testing.values import SHAPES
 from primitives import (
     GRAPH_STATISTICS,
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
     NETWORK_QUANTITIES,
+    PRIMITIVE_SETS,
     STATISTICS,
     Level,
+    PrimitiveSet,
     Probe,
     Quantity,
     Sort,
@@ -79,6 +83,16 @@ def test_the_quantities_of_the_network_that_are_captured_are_those_declared(capt
     declared = {name for name, s in STATISTICS.items() if s.type.level is Level.NETWORK}
     assert {*captured.quantities, "unit_count"} == declared, "the number of units is the number of layers captured"
     assert {s.name for s in NETWORK_QUANTITIES} < declared
+
+
+@pytest.mark.parametrize("words", PRIMITIVE_SETS.values(), ids=lambda words: words.name)
+def test_a_run_captures_all_that_its_words_may_read(words: PrimitiveSet) -> None:
+    problem = Problem(config=config_from({"evolution": {"primitive_set": words.name}}), families=())
+    found = capture(Network(), INPUTS, seed=0, statistics=problem.statistics, targets=TARGETS)
+    read = {statistic.name for statistic in words.statistics}
+    assert read <= {*problem.statistics, *found.quantities, "unit_count"}
+    assert read >= {*problem.statistics}
+    assert {*found.layers[0], *found.quantities} >= {*problem.statistics}
 
 
 @every_statistic(OF_LAYERS)
