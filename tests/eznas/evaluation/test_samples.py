@@ -110,6 +110,14 @@ def test_the_population_has_the_values_of_the_definition(networks: list[nn.Modul
         assert np.allclose(np.where(np.isfinite(found), found, np.nan), expected, rtol=1e-4, equal_nan=True)
 
 
+def test_weights_and_the_graph_of_layers_have_no_samples() -> None:
+    names, networks = ("weight", "depth"), (Windows(), perceptron())
+    statistics = [capture(network, IMAGES, seed=2, statistics=names, units="all") for network in networks]
+    program = parse("(sum_layers (multiply depth (mean weight)))")
+    found = ShardExecutor(pack(statistics)).run(make_plan([program]))
+    assert found[0].tolist() == pytest.approx([evaluate(program, network) for network in statistics])
+
+
 def test_networks_of_windows_alone_have_kernels_of_their_own_size() -> None:
     """One layer, 16 windows: by hand the trace of its kernel is the mean square of its inputs, window by window."""
     (network,) = shown(Windows(only=True))
