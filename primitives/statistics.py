@@ -4,6 +4,7 @@ The paper's 22 statistics are {weight, activation_input, convolution_input, acti
 {data, noise, perturbed}, less two because the weight itself does not depend on the probe. Network-level quantities are
 read off the architecture alone. `LABELLED_STATISTICS` are what the published estimators read beside: gradients of the
 loss for the classes of the images, gradients of the linearised network, and which images share a class.
+`GRAPH_STATISTICS` are read off the graph of layers, of each layer or of the network.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from primitives.types import INPUT_ACTIVATION, NETWORK_KERNEL, NETWORK_SCALAR, OUTPUT_ACTIVATION, WEIGHT, Type
+from primitives.types import (
+    INPUT_ACTIVATION,
+    LAYER_SCALAR,
+    NETWORK_KERNEL,
+    NETWORK_SCALAR,
+    OUTPUT_ACTIVATION,
+    WEIGHT,
+    Level,
+    Type,
+)
 
 BACKWARD_PASSES = 2.0
 """A backward pass costs about two forward passes."""
@@ -88,6 +98,7 @@ class Quantity:
         meaning: in words, with the article if it takes one.
         non_negative: whether its values are never below zero.
         needs_classes: whether the class of each image must be known.
+        of_graph: whether it is read off the graph of layers.
     """
 
     name: str
@@ -96,6 +107,7 @@ class Quantity:
     meaning: str
     non_negative: bool = False
     needs_classes: bool = False
+    of_graph: bool = False
 
 
 _WEIGHT = Quantity("weight", WEIGHT, "W", "the weight of the convolution")
@@ -158,6 +170,16 @@ class Statistic:
         return self.quantity.needs_classes or (self.probe is not None and self.probe.facts.needs_classes)
 
     @property
+    def of_graph(self) -> bool:
+        """Whether it is read off the graph of layers, of which any pass shows all."""
+        return self.quantity.of_graph
+
+    @property
+    def is_on_request(self) -> bool:
+        """Whether a capture records it only if it is asked to; counts and shared classes it records by itself."""
+        return self.of_graph or self.type.level is Level.LAYER
+
+    @property
     def passes(self) -> float:
         """What it costs on each of its probes, in forward passes; 0 without a probe."""
         return 0.0 if self.probe is None else 1.0 + BACKWARD_PASSES * self.is_gradient
@@ -210,6 +232,34 @@ LABELLED_STATISTICS = (
 before normalisation; ``weight_grad.linearised`` is in double precision, because it spans 1e60; ``same_class`` is
 (batch, batch), 1 where two images share a class and 0 elsewhere, the same for every network."""
 
+GRAPH_STATISTICS = tuple(
+    Statistic(Quantity(name, type_, latex, meaning, non_negative=name != "stage", of_graph=True))
+    for type_, rows in (
+        (LAYER_SCALAR, (
+            ("depth", r"\delta_{in}", "layers on the longest path from the input to the layer, itself among them"),
+            ("distance_to_output", r"\delta_{out}", "layers after the layer on the longest path to the logits"),
+            ("log_paths", r"\pi", "log of one more than the number of paths through the layer"),
+            ("path_share", r"\varphi", "share of all paths that go through the layer"),
+            ("is_bypassed", r"\beta", "whether data can flow round the layer without another, 1 or 0"),
+            ("fan_in", "n_{in}", "number of layers that the layer reads, the input among them"),
+            ("fan_out", "n_{out}", "number of layers that read the layer, the logits among them"),
+            ("stage", "s", "how often the resolution was halved before the output of the layer"),
+            ("is_on_longest_path", r"\lambda", "whether the layer is on a longest path, 1 or 0"),
+        )),
+        (NETWORK_SCALAR, (
+            ("log_path_count", r"\Pi", "log of one more than the number of paths from the input to the logits"),
+            ("longest_path", r"\Delta_{max}", "most layers on a path from the input to the logits"),
+            ("shortest_path", r"\Delta_{min}", "fewest layers on a path from the input to the logits"),
+            ("bypassed_share", r"\overline{\beta}", "share of all layers that data can flow round without another"),
+            ("layer_count", "N_{lay}", "number of layers on a path from the input to the logits"),
+        )),
+    )
+    for name, latex, meaning in rows
+)  # fmt: skip
+"""What the graph of layers says of each layer, and of the network. A path is a sequence of layers, each of which reads
+the one before it; logarithms are natural. All layers are in the graph, also where programs read units alone.
+`eznas.statistics.graph` defines each."""
+
 STATISTICS: Mapping[str, Statistic] = {
-    s.name: s for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS)
+    s.name: s for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS, *GRAPH_STATISTICS)
 }

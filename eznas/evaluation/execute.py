@@ -262,7 +262,11 @@ class ShardExecutor:
         node = step.node
         if isinstance(node, Constant):
             return torch.full((self._shard.n_layers,), node.value, device=self._layers.network.device)
-        assert isinstance(node, Primitive)  # statistics of layers are tensors
+        if not isinstance(node, Primitive):
+            for group in self._shard.groups:
+                self._require(plan, [index], group)
+            found = [group.values(node.name, slice(None)) for group in self._shard.groups]
+            return torch.cat(found) if found else self._filled(0, torch.nan)
         arguments = [known[argument] for argument in step.arguments]
         causes = [failed[argument] for argument in step.arguments if argument in failed]
         if causes:
@@ -308,7 +312,7 @@ def _networks_by_samples(shard: Shard) -> dict[tuple[int, ...], list[int]]:
     """The networks by the numbers of samples that their layers have, ascending; empty if all layers have as many."""
     sizes: list[set[int]] = [set() for _ in range(shard.n_networks)]
     for group in shard.groups:
-        shown = next((tensor for name, tensor in group.tensors.items() if not name.startswith("weight")), None)
+        shown = next((t for name, t in group.tensors.items() if t.ndim > 1 and not name.startswith("weight")), None)
         if shown is not None:
             for network in shard.layer_network[group.rows].unique().tolist():
                 sizes[network].add(int(shown.shape[1]))

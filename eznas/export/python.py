@@ -30,8 +30,8 @@ from eznas.proxies import ProgramProxy
 from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
 from eznas.spaces import initialise
-from eznas.statistics import tracing
-from primitives import Layers, Level, Primitive, Statistic
+from eznas.statistics import graph, tracing
+from primitives import STATISTICS, Layers, Level, Primitive, Statistic
 
 
 def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[str, object] | None = None) -> str:
@@ -56,14 +56,15 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         if isinstance(node, Primitive):
             carried.add(node.function)
     carried.add_class(Layers)
+    traced = [tracing, *([graph] if any(STATISTICS[name].of_graph for name in program.statistics) else [])]
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
-        imports=_imports(tracing, initialise, primitives.numerics),
+        imports=_imports(*traced, initialise, primitives.numerics),
         direction=proxy.direction,
         scheme=_quoted(scheme if scheme in initialise.SCHEMES else "default"),
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
         probe_seed=int(proxy.seed or 0),
-        statistics=_tuple_literal(program.layer_statistics),
+        statistics=_tuple_literal(program.captured_statistics),
         units=_quoted(proxy.units or DEFAULT_UNITS),
         targets_line=(
             "(batch,) class of each image; the formula looks at them."
@@ -76,7 +77,8 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         operators="\n\n\n".join(carried.definitions()),
         constants="\n".join(carried.constants()),
         initialise=_body(initialise),
-        tracing=_body(tracing),
+        capture=(graph.capture_with_graph if graph in traced else tracing.capture_units).__name__,
+        tracing="\n\n\n".join(map(_body, traced)),
     )
     _verify(text, documentation)
     return text
@@ -400,7 +402,7 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
         ValueError: if there is no finite score, naming the step of the formula at fault.
     """
     name = type(network).__name__
-{check}    units, quantities = capture_units(
+{check}    units, quantities = {capture}(
         network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
     )
     try:

@@ -144,10 +144,16 @@ class Program:
         return tuple(sorted({n.name for n in self.nodes if isinstance(n, Statistic)}))
 
     @cached_property
-    def layer_statistics(self) -> tuple[str, ...]:
-        """Names of the statistics of layers among them: those that must be captured."""
+    def captured_statistics(self) -> tuple[str, ...]:
+        """Names of those among them that a capture must be asked for."""
         leaves = (node for node in self.nodes if isinstance(node, Statistic))
-        return tuple(sorted({leaf.name for leaf in leaves if leaf.type.level is Level.LAYER}))
+        return tuple(sorted({leaf.name for leaf in leaves if leaf.is_on_request}))
+
+    @cached_property
+    def reads_images(self) -> bool:
+        """Whether its value depends on the batch; what it counts does not."""
+        leaves = (node for node in self.nodes if isinstance(node, Statistic))
+        return any(leaf.needs_classes or (leaf.is_on_request and not leaf.of_graph) for leaf in leaves)
 
     @cached_property
     def needs_classes(self) -> bool:

@@ -69,7 +69,7 @@ class ProgramProxy:
     @property
     def reads_images(self) -> bool:
         """Whether its score depends on the batch; what a program counts does not."""
-        return bool(self.program.layer_statistics) or self.program.needs_classes
+        return self.program.reads_images
 
     def bound(self, conditions: Conditions) -> ProgramProxy:
         """The same proxy with nothing left to the conditions: what a run reports, stores and exports."""
@@ -141,7 +141,7 @@ def statistics_for(
         network,
         inputs,
         seed=first.seed or 0,
-        statistics=[name for proxy in proxies for name in proxy.program.layer_statistics],
+        statistics=[name for proxy in proxies for name in proxy.program.captured_statistics],
         targets=targets,
         units=first.units or DEFAULT_UNITS,
     )

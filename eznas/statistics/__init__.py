@@ -8,7 +8,8 @@ it lacks, in this process or, with a `Spread`, on workers.
 from __future__ import annotations
 
 from eznas.statistics.cache import StoreOnDisk, prunable, remove_stores, stores_on_disk
-from eznas.statistics.capture import NetworkStatistics, capture
+from eznas.statistics.capture import ALL_STATISTICS, NetworkStatistics, capture
+from eznas.statistics.graph import ModuleGraph, module_graph
 from eznas.statistics.shard import ShapeGroup, Shard, pack
 from eznas.statistics.shard_file import ShardFile
 from eznas.statistics.store import (
@@ -18,13 +19,14 @@ from eznas.statistics.store import (
     StoreKey,
     ensure_store,
 )
-from eznas.statistics.tracing import ALL_STATISTICS, PROBES, STATISTICS, UNITS
+from eznas.statistics.tracing import PROBES, STATISTICS, UNITS
 
 __all__ = [
     "ALL_STATISTICS",
     "PROBES",
     "STATISTICS",
     "UNITS",
+    "ModuleGraph",
     "NetworkStatistics",
     "ShapeGroup",
     "Shard",
@@ -36,6 +38,7 @@ __all__ = [
     "StoreOnDisk",
     "capture",
     "ensure_store",
+    "module_graph",
     "pack",
     "prunable",
     "remove_stores",

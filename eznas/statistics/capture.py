@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from eznas.errors import CaptureError, UnfitError
 from eznas.names import one_line
-from eznas.statistics import tracing
+from eznas.statistics import graph, tracing
+
+OF_LAYERS = (*tracing.ALL_STATISTICS, *graph.GRAPH_LAYER_STATISTICS)
+"""Statistics that each unit may show."""
+ALL_STATISTICS = (*OF_LAYERS, *graph.GRAPH_QUANTITIES)
+"""All that a capture may be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +23,10 @@ class NetworkStatistics:
 
     Attributes:
         layers: one mapping per unit from statistic (``"weight_grad.noise"``) to tensor, in order of execution;
-            activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel).
+            activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel); statistics
+            of the graph of layers are () and float64.
         quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
-            (batch, batch) float64 matrix ``same_class``.
+            (batch, batch) float64 matrix ``same_class``; and those of the graph that were asked for.
     """
 
     layers: tuple[Mapping[str, Tensor], ...]
@@ -58,7 +64,7 @@ def capture(
             `UnfitError` if it has no unit, does not return logits, or lacks a class in `targets`.
     """
     try:
-        layers, quantities = tracing.capture_units(
+        layers, quantities = graph.capture_with_graph(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached

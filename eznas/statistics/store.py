@@ -33,7 +33,7 @@ from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
 from eznas.spaces import Architecture
 from eznas.statistics.cache import MANIFEST, mark_used
-from eznas.statistics.capture import NetworkStatistics, capture
+from eznas.statistics.capture import ALL_STATISTICS, OF_LAYERS, NetworkStatistics, capture
 from eznas.statistics.shard import Shard, columns, shard_of
 from eznas.statistics.shard_file import (
     DIGEST_BYTES,
@@ -47,7 +47,7 @@ from eznas.statistics.shard_file import (
     replacing,
     write_columns,
 )
-from eznas.statistics.tracing import ALL_STATISTICS, STATISTICS
+from eznas.statistics.tracing import STATISTICS
 
 FORMAT_VERSION = 3
 DEFAULT_MEMORY_BUDGET = 2**30
@@ -144,7 +144,7 @@ class StatisticsStore:
             folder=folder,
             networks=tuple(manifest["networks"]),
             settings=manifest["settings"],
-            statistics=tuple(manifest["statistics"]),
+            statistics=tuple(name for name in manifest["statistics"] if name in OF_LAYERS),
             nbytes=sum(file.n_bytes for file in files),
             _files=files,
         )

@@ -25,10 +25,10 @@ from __future__ import annotations
 import random
 import sys
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -306,6 +306,21 @@ class _Call:
         return tensor.flatten(3).contiguous()
 
 
+class Watch(Protocol):
+    """Looks on as a network runs: whoever wants to know more of a pass than its units."""
+
+    def began(self, inputs: Tensor) -> None:
+        """The network is about to be given this batch."""
+
+    def called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any, is_layer: bool
+    ) -> None:
+        """It called `func`, which is a layer or not, and got `result`."""
+
+    def ended(self, logits: Tensor, units: Sequence[int]) -> None:
+        """It returned `logits`; `units` are the layers that count, by their places among all, ascending."""
+
+
 class _Tracer(TorchFunctionMode):
     """Watches one forward pass and records its convolutions and linear layers.
 
@@ -316,10 +331,13 @@ class _Tracer(TorchFunctionMode):
     network, not one draw of a mask. So is batch normalisation, if the network is to be `linearised`.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False, watch: Watch | None = None
+    ) -> None:
         super().__init__()
         self.gradients = gradients
         self.linearised = linearised
+        self._watch = watch
         self._rectifiers = Rectifiers(parameters)
         self.calls: list[_Call] = []
         self.n_macs = 0
@@ -356,8 +374,12 @@ class _Tracer(TorchFunctionMode):
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
         elif func is torch.Tensor.__setitem__ and self._rectifiers.input_of(func, args, kwargs) is not None:
             func, changed, args = torch.Tensor.masked_fill, args[0], (*args[:2], 0.0)
+        n_layers = len(self.calls)
         result = self._called(func, args, kwargs)
         self._rectifiers.note(func, args, kwargs, result)
+        if self._watch is not None:
+            is_layer = len(self.calls) > n_layers and self.calls[-1].convolution_output is result
+            self._watch.called(func, args, kwargs, result, is_layer)
         if changed is not None:
             self._replaced[id(changed)] = (changed, result)
         return result
@@ -556,6 +578,7 @@ def run_probe(
     units: str = "convolutional",
     targets: Tensor | None = None,
     linearised: bool = False,
+    watch: Watch | None = None,
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
@@ -571,6 +594,7 @@ def run_probe(
         targets: (batch,) classes; gradients are then those of the mean cross-entropy.
         linearised: run the network with the magnitudes of its parameters and buffers in double precision, without batch
             normalisation, on one image of ones in place of `inputs`.
+        watch: is told of the pass and of every call in it.
 
     Raises:
         Unfit: if the network does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
@@ -583,11 +607,13 @@ def run_probe(
     differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
     state = _magnitudes(network) if linearised else {}
     parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
-    tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised)
+    tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised, watch=watch)
     grad_mode = torch.set_grad_enabled(tracer.gradients)
     with _one_thread(), _as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
         probe.requires_grad_(tracer.gradients)
+        if watch is not None:
+            watch.began(probe)
         with tracer:
             logits = called_with(network, state, probe) if linearised else network(probe)
         logits = tracer.current(logits)
@@ -597,6 +623,9 @@ def run_probe(
                 f"wrap it in a module that returns the logits alone."
             )
         calls = tracer.calls if units == "all" else [c for c in tracer.calls if c.is_complete] or tracer.calls
+        if watch is not None:
+            chosen = set(map(id, calls))
+            watch.ended(logits, [place for place, call in enumerate(tracer.calls) if id(call) in chosen])
         tracer.refuse_overwritten(calls, {*values, *differentiated} & set(RECORDED))
         if tracer.gradients:
             require_logits(network, logits, len(probe))
@@ -697,6 +726,7 @@ def capture_units(
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
     units: str = "convolutional",
+    watch: Watch | None = None,
 ) -> tuple[list[dict[str, Tensor]], dict[str, float | Tensor]]:
     """The statistics of every unit of `network`, and the quantities of the network as a whole.
 
@@ -711,6 +741,7 @@ def capture_units(
         targets: (batch,) class of each image, for labelled statistics and ``same_class``.
         units: which layers count: the ``"convolutional"`` units, if the network has any, or ``"all"`` convolutions and
             linear layers.
+        watch: is told of the first pass that is run.
 
     Returns:
         One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count``,
@@ -731,10 +762,11 @@ def capture_units(
     if not any(names.values()):
         names["data"] = {"weight"}  # no statistic is asked for, but the quantities still need a forward pass
     batches = {**probe_inputs(inputs, seed), LABELLED: inputs, LINEARISED: inputs}
+    watched = next(probe for probe in batches if names[probe])
     records = {
         probe: run_probe(
             network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
-            linearised=probe == LINEARISED,
+            linearised=probe == LINEARISED, watch=watch if probe == watched else None,
         )
         for probe, batch in batches.items()
         if names[probe]

@@ -32,7 +32,7 @@ from eznas.scoring import counted, covariates_of, resolved_conditions
 from eznas.spaces import Architecture, SearchSpace, networks_named
 from eznas.spaces.own import space_of
 from eznas.statistics import StoreKey
-from primitives import PRIMITIVE_SETS, Level, PrimitiveSet
+from primitives import PRIMITIVE_SETS, PrimitiveSet
 
 SIZES: Final[Mapping[Part, int]] = {"evolve": 100, "select": 200, "report": 500}
 """Networks of each part of a large benchmark, unless a setting says otherwise."""
@@ -193,8 +193,8 @@ class Problem:
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """Names of the layer statistics that programs may read."""
-        return tuple(s.name for s in self.primitive_set.statistics if s.type.level is Level.LAYER)
+        """Names of the statistics that programs may read and a capture must be asked for."""
+        return tuple(s.name for s in self.primitive_set.statistics if s.is_on_request)
 
 
 def prepare(config: RunConfig, given: Given | None = None) -> Problem:

@@ -10,14 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError
-from eznas.statistics import NetworkStatistics, capture, tracing
+from eznas.runs.config import config_from
+from eznas.statistics import ALL_STATISTICS, NetworkStatistics, capture, graph, tracing
+from eznas.study.problem import Problem
 from eznas.testing.values import SHAPES
 from primitives import (
+    GRAPH_STATISTICS,
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
     NETWORK_QUANTITIES,
+    PRIMITIVE_SETS,
     STATISTICS,
     Level,
+    PrimitiveSet,
     Probe,
     Quantity,
     Sort,
@@ -50,7 +55,7 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module")
 def captured() -> NetworkStatistics:
-    return capture(Network(), INPUTS, seed=0, statistics=tuple(OF_LAYERS), targets=TARGETS)
+    return capture(Network(), INPUTS, seed=0, statistics=ALL_STATISTICS, targets=TARGETS)
 
 
 def every_statistic(statistics: Mapping[str, Statistic]) -> pytest.MarkDecorator:
@@ -58,14 +63,18 @@ def every_statistic(statistics: Mapping[str, Statistic]) -> pytest.MarkDecorator
 
 
 def test_the_names_that_are_captured_are_those_declared() -> None:
-    """Exported files carry the source of `tracing`, which can therefore not import them."""
+    """Exported files carry the source of `tracing` and `graph`, which can therefore not import them."""
     labelled = [s for s in LABELLED_STATISTICS if s.type.level is Level.LAYER]
     assert tuple(s.name for s in LAYER_STATISTICS) == tracing.STATISTICS
     assert tuple(s.name for s in labelled) == tracing.LABELLED_STATISTICS
-    assert tuple(OF_LAYERS) == tracing.ALL_STATISTICS
+    of_graph = [s for s in GRAPH_STATISTICS if s.type.level is Level.LAYER]
+    assert tuple(s.name for s in of_graph) == tuple(graph.GRAPH_LAYER_STATISTICS)
+    assert tuple(s.name for s in GRAPH_STATISTICS[len(of_graph) :]) == tuple(graph.GRAPH_QUANTITIES)
+    assert tuple(OF_LAYERS) == (*tracing.ALL_STATISTICS, *graph.GRAPH_LAYER_STATISTICS)
+    assert tuple(s.name for s in STATISTICS.values() if s.is_on_request) == ALL_STATISTICS
     assert tuple(p.value for p in PAPER_PROBES) == tracing.PROBES
     assert tuple(p.value for p in Probe) == (*tracing.PROBES, tracing.LABELLED, tracing.LINEARISED)
-    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values())
+    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values() if not s.of_graph)
     assert tuple(recorded) == ("weight", *tracing.RECORDED)
     assert tuple(dict.fromkeys(s.quantity.name for s in LAYER_STATISTICS)) == ("weight", *tracing.VALUES)
 
@@ -76,6 +85,16 @@ def test_the_quantities_of_the_network_that_are_captured_are_those_declared(capt
     assert {s.name for s in NETWORK_QUANTITIES} < declared
 
 
+@pytest.mark.parametrize("words", PRIMITIVE_SETS.values(), ids=lambda words: words.name)
+def test_a_run_captures_all_that_its_words_may_read(words: PrimitiveSet) -> None:
+    problem = Problem(config=config_from({"evolution": {"primitive_set": words.name}}), families=())
+    found = capture(Network(), INPUTS, seed=0, statistics=problem.statistics, targets=TARGETS)
+    read = {statistic.name for statistic in words.statistics}
+    assert read <= {*problem.statistics, *found.quantities, "unit_count"}
+    assert read >= {*problem.statistics}
+    assert {*found.layers[0], *found.quantities} >= {*problem.statistics}
+
+
 @every_statistic(OF_LAYERS)
 def test_is_captured_with_the_axes_of_its_type(statistic: Statistic, captured: NetworkStatistics) -> None:
     of_sort = {
@@ -84,8 +103,8 @@ def test_is_captured_with_the_axes_of_its_type(statistic: Statistic, captured: N
         Sort.OUTPUT_ACTIVATION: "convolution_output.labelled",
     }
     for layer in captured.layers:
-        shapes = {sort: layer[name].shape for sort, name in of_sort.items()}
-        assert len(set(shapes.values())) == 3
+        shapes = {sort: layer[name].shape for sort, name in of_sort.items()} | {Sort.SCALAR: torch.Size(())}
+        assert len(set(shapes.values())) == 4
         assert layer[statistic.name].shape == shapes[statistic.type.sort]
         assert layer[statistic.name].ndim == len(SHAPES[statistic.type.sort])
 
@@ -97,7 +116,7 @@ def test_is_non_negative_if_it_says_so(statistic: Statistic, captured: NetworkSt
     assert all((layer[statistic.name] >= 0).all() for layer in captured.layers if statistic.name in layer)
 
 
-@every_statistic(OF_LAYERS)
+@every_statistic({name: STATISTICS[name] for name in ALL_STATISTICS})
 def test_costs_the_passes_it_says(statistic: Statistic, monkeypatch: pytest.MonkeyPatch) -> None:
     n_backward = 0
     gradient = torch.autograd.grad
@@ -117,7 +136,7 @@ def test_costs_the_passes_it_says(statistic: Statistic, monkeypatch: pytest.Monk
     assert statistic.passes == (0.0 if statistic.probe is None else 3.0 if statistic.is_gradient else 1.0)
 
 
-@every_statistic(OF_LAYERS)
+@every_statistic({name: STATISTICS[name] for name in ALL_STATISTICS})
 def test_needs_classes_if_it_says_so(statistic: Statistic) -> None:
     if statistic.needs_classes:
         with pytest.raises(CaptureError, match="needs the class of each image"):
@@ -127,7 +146,7 @@ def test_needs_classes_if_it_says_so(statistic: Statistic) -> None:
 
 
 def test_of_the_quantities_only_the_shared_classes_need_classes() -> None:
-    found = capture(Network(), INPUTS, seed=0).quantities
+    found = capture(Network(), INPUTS, seed=0, statistics=tuple(graph.GRAPH_QUANTITIES)).quantities
     for name, statistic in STATISTICS.items():
         if statistic.type.level is Level.NETWORK:
             assert statistic.needs_classes is (name not in {*found, "unit_count"})
@@ -151,6 +170,8 @@ def test_of_the_quantities_only_the_shared_classes_need_classes() -> None:
          "magnitudes of all parameters and without normalisation"),
         ("same_class", "S", "which images share a class"),
         ("mac_count", "N_{mac}", "multiply-accumulates of one image"),
+        ("path_share", r"\varphi", "share of all paths that go through the layer"),
+        ("longest_path", r"\Delta_{max}", "most layers on a path from the input to the logits"),
     ],
 )  # fmt: skip
 def test_says_what_it_is(name: str, latex: str, meaning: str) -> None:

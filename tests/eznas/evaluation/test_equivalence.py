@@ -14,12 +14,12 @@ from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
-from primitives import EXTENDED, LABELLED, PAPER
+from primitives import EXTENDED, GRAPH, LABELLED, PAPER
 from tests.strategies import random_programs
 
 POPULATION = [
     *random_programs(EXTENDED, 11, 150), *random_programs(PAPER, 12, 100), *random_programs(LABELLED, 13, 100),
-    *(known.program for known in KNOWN_PROGRAMS.values()),
+    *random_programs(GRAPH, 14, 30), *(known.program for known in KNOWN_PROGRAMS.values()),
 ]  # fmt: skip
 
 
@@ -123,9 +123,17 @@ def test_a_network_is_read_back_from_its_shard(networks: tuple[NetworkStatistics
             assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
 
 
-BARE = NetworkStatistics((), {"parameter_count": 7.0, "mac_count": 9.0, "same_class": torch.eye(3).double()})
+BARE = NetworkStatistics(
+    (),
+    {
+        "parameter_count": 7.0, "mac_count": 9.0, "same_class": torch.eye(3).double(),
+        "log_path_count": 0.0, "longest_path": 0.0, "shortest_path": 0.0, "bypassed_share": 0.0,
+        "layer_count": 0.0,
+    },
+)  # fmt: skip
 OF_LAYERS = [
     "(sum_layers (mean weight))",
+    "(sum_layers (add depth path_share))",
     "(add 1.0 (multiply 0.0 (log_sum_layers (mean weight))))",
     "(sign (mean_layers (mean weight)))",
     "(trace (sum_layers (gram_kernel activation_input.data)))",

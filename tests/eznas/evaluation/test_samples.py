@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from eznas.evaluation import ShardExecutor, evaluate, make_plan
 from eznas.programs import FailureKind, Invalid, parse
-from eznas.statistics import NetworkStatistics, capture, pack
-from eznas.statistics.tracing import ALL_STATISTICS
+from eznas.statistics import ALL_STATISTICS, NetworkStatistics, capture, pack
 
 IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 CLASSES = torch.tensor([0, 1, 0, 2])
@@ -56,6 +55,8 @@ OF_EACH_LAYER = (
     "(max_layers (off_diagonal_mean_abs (gram_kernel convolution_input.data)))",
     "(mean_layers (trace (add (gram_kernel convolution_input.data) (gram_kernel activation_output.data))))",
     "(sum_layers (frobenius_norm weight_grad.noise))",
+    "(mean_layers (multiply (mean weight) (log depth)))",
+    "(add (max_layers distance_to_output) longest_path)",
     "mac_count",
 )
 OF_ALL_LAYERS = (
@@ -107,6 +108,14 @@ def test_the_population_has_the_values_of_the_definition(networks: list[nn.Modul
     for _ in range(2):  # the second time from the cache
         found = executor.run(make_plan(PROGRAMS))
         assert np.allclose(np.where(np.isfinite(found), found, np.nan), expected, rtol=1e-4, equal_nan=True)
+
+
+def test_weights_and_the_graph_of_layers_have_no_samples() -> None:
+    names, networks = ("weight", "depth"), (Windows(), perceptron())
+    statistics = [capture(network, IMAGES, seed=2, statistics=names, units="all") for network in networks]
+    program = parse("(sum_layers (multiply depth (mean weight)))")
+    found = ShardExecutor(pack(statistics)).run(make_plan([program]))
+    assert found[0].tolist() == pytest.approx([evaluate(program, network) for network in statistics])
 
 
 def test_networks_of_windows_alone_have_kernels_of_their_own_size() -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +28,7 @@ from eznas.proxies.file import proxy_from_json
 from eznas.runs.front import criterion_text, load_front
 from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, capture
+from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES
 from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
 from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
@@ -34,6 +36,17 @@ from tests.strategies import random_programs
 CONDITIONS = Conditions(settings=nb201.Settings(channels=4), seed=5)
 NOISE_SEED = 11
 SIMPLE = "(mean_layers (mean_abs (divide weight_grad.noise weight)))"
+
+
+def added(words: Iterable[str]) -> str:
+    return functools.reduce("(add {} {})".format, words)
+
+
+OF_THE_GRAPH = [
+    parse(f"(sum_layers (multiply (mean weight_grad.noise) {added(GRAPH_LAYER_STATISTICS)}))"),
+    parse(added(GRAPH_QUANTITIES)),
+]
+"""All words of the graph of layers, on what a probe shows, and alone."""
 
 NETWORKS = '''
 import torch
@@ -153,6 +166,7 @@ def drawn_programs() -> list[Program]:
             chosen.append(best)
             missing -= set(best.nodes)
     chosen.extend(random_programs(EXTENDED, 21, 8, max_height=5))
+    chosen += OF_THE_GRAPH
     chosen.append(KNOWN_PROGRAMS["synflow_program"].program)
     assert not missing, missing
     return chosen
@@ -333,6 +347,12 @@ def test_prepare_refuses_layers_without_a_rule(tmp_path: Path) -> None:
     module = exported(parse(SIMPLE), tmp_path)
     with pytest.raises(ValueError, match="Embedding"):
         module.prepare(nn.Sequential(nn.Embedding(3, 3)))
+
+
+def test_what_a_file_need_not_know_it_does_not_hold() -> None:
+    """The module of the graph of layers comes along with its words alone."""
+    assert all("ModuleGraph" in source_of(program) for program in OF_THE_GRAPH)
+    assert "ModuleGraph" not in source_of(parse(SIMPLE))
 
 
 def test_program_of_the_architecture_alone_needs_no_statistics(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_program_is_a_proxy() -> None:
 
 
 def test_the_score_is_the_value_in_its_direction() -> None:
-    shown = capture(convolutional(), IMAGES, seed=7, statistics=NOISY.program.layer_statistics)
+    shown = capture(convolutional(), IMAGES, seed=7, statistics=NOISY.program.captured_statistics)
     value = evaluate(NOISY.program, shown)
     assert isinstance(value, float)
     assert NOISY.score(convolutional(), IMAGES) == value
@@ -103,6 +103,18 @@ def test_words_for_the_whole_network_are_programs(text: str) -> None:
     n_parameters = sum(p.numel() for p in network.parameters())
     n_macs = 3 * 6 * 9 * 36 + 6 * 36 + 6 * 5 * 9 * 16 + 5 * 16 + 5 * 4 + 4
     assert score == {"unit_count": 3, "mac_count": n_macs}.get(text, 3 + n_parameters)
+
+
+@pytest.mark.parametrize(
+    ("text", "by_hand"), [("layer_count", 3), ("(sum_layers depth)", 6), ("(max_layers fan_in)", 1)]
+)
+def test_words_of_the_graph_need_a_pass_and_no_image(text: str, by_hand: int) -> None:
+    """A chain of three layers."""
+    proxy = ProgramProxy(name=text, program=parse(text), units="all")
+    assert (proxy.needs, proxy.cost, proxy.reads_images) == (frozenset(), 0.0, False)
+    assert proxy.score(convolutional(), IMAGES) == proxy.score(convolutional(), IMAGES[:2] + 1) == by_hand
+    both = replace(proxy, program=parse(f"(add {text} (sum_layers (frobenius_norm weight_grad.data)))"))
+    assert both.reads_images
 
 
 def test_several_of_one_kind_share_a_capture() -> None:

@@ -53,7 +53,7 @@ NETWORKS = _networks()
 def of_program(known: ProgramProxy, network: nn.Module, targets: Tensor = CLASSES) -> float | Invalid:
     assert known.units is not None
     shown = capture(
-        network, IMAGES, seed=0, statistics=known.program.layer_statistics, targets=targets, units=known.units
+        network, IMAGES, seed=0, statistics=known.program.captured_statistics, targets=targets, units=known.units
     )
     outcome = evaluate(known.program, shown)
     if not isinstance(outcome, Invalid):
@@ -83,7 +83,7 @@ def test_the_second_form_of_epe_nas_is_a_program_too() -> None:
     network = build_network(nb201.from_index(6111), nb201.Settings(n_classes=120), seed=2)
     text = KNOWN_PROGRAMS["epe_nas_program"].program.text.replace("class_separation", "class_separation_spread")
     program = parse(text)
-    shown = capture(network, IMAGES, seed=0, statistics=program.layer_statistics, targets=CLASSES * 12, units="all")
+    shown = capture(network, IMAGES, seed=0, statistics=program.captured_statistics, targets=CLASSES * 12, units="all")
     assert evaluate(program, shown) == pytest.approx(by_name("epe_nas")(network, IMAGES, CLASSES * 12), rel=1e-4)
 
 
@@ -100,9 +100,9 @@ def test_naswot_over_units_is_naswot_where_every_relu_leads_to_a_convolution() -
 @pytest.mark.parametrize("known", [known for known in AS_PROGRAMS if known.program.needs_classes], ids=lambda k: k.name)
 def test_classes_that_lack_or_do_not_exist_are_refused_in_a_sentence(known: ProgramProxy) -> None:
     network = NETWORKS["nb201 0"]
-    if known.program.layer_statistics == ("convolution_input_grad.data",):
+    if known.program.captured_statistics == ("convolution_input_grad.data",):
         return  # reads which images share a class, whatever its number
     with pytest.raises(CaptureError, match=r"needs the class of each image; pass targets of shape"):
-        capture(network, IMAGES, seed=0, statistics=known.program.layer_statistics)
+        capture(network, IMAGES, seed=0, statistics=known.program.captured_statistics)
     with pytest.raises(CaptureError, match=r"Class 10 is none of a network with 10 logits: expected 0 to 9"):
         of_program(known, network, CLASSES + 1)

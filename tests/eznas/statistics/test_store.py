@@ -590,6 +590,6 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         ensure_store(tmp_path, key_of(Builder(), architectures=()))
     with pytest.raises(StoreError, match="networks_per_shard to be at least 1, but got 0"):
         ensure(tmp_path, networks_per_shard=0)
-    with pytest.raises(StoreError, match=r"unknown statistics \['depth'\]"):
-        ensure(tmp_path, statistics=("depth",))
+    with pytest.raises(StoreError, match=r"unknown statistics \['height'\]"):
+        ensure(tmp_path, statistics=("height",))
     assert list(tmp_path.iterdir()) == []
