@@ -196,7 +196,8 @@ class ResidualSpace:
         has_inner = {stage.multiplier is not None for stage in found}
         if len(matches) != N_STAGES or len(found) != N_STAGES or has_inner != {bool(self.multipliers)}:
             raise self._no_network(spec)
-        return self._checked(found)
+        self._check(found)
+        return found
 
     def _no_network(self, text: str) -> ArchitectureError:
         return ArchitectureError(
@@ -205,7 +206,7 @@ class ResidualSpace:
             f"ws, ss, bot_muls and num_gs, but got {shown(text)}; write it so."
         )
 
-    def _checked(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    def _check(self, stages: Sequence[Stage]) -> None:
         for stage in stages:
             if not (1 <= stage.n_blocks <= MAX_BLOCKS and 1 <= stage.width <= MAX_WIDTH):
                 raise ArchitectureError(
@@ -219,7 +220,6 @@ class ResidualSpace:
                     f"The inner channels of a stage of {self.title}, its width times its multiplier, must be a "
                     f"multiple of its groups, at most {MAX_GROUPS}, but one is {stage.spec}; correct that."
                 )
-        return stages
 
     def architecture(self, text: str) -> Architecture:
         """The architecture of a text: ours, or the official record as JSON or Python write it.
@@ -246,7 +246,7 @@ class ResidualSpace:
             raise self._no_network(text)
         if tuple(stage[2] for stage in stages) != STRIDES:
             raise self._no_network(text)
-        return self._checked(tuple(Stage(n, width, *inner) for n, width, _, *inner in stages))
+        return self._parsed(_text([Stage(n, width, *inner) for n, width, _, *inner in stages]))
 
     def named(self, text: str) -> tuple[Architecture, ...]:
         """The architectures of a specification.

@@ -143,7 +143,7 @@ def test_an_aggregate_may_hold_programs_of_files_and_runs(tiny_run: Path, tmp_pa
         (["naswot+", "--reference", "nb201:0-3"], 2, "An aggregate is written NAME+NAME"),
         (["naswot", "--reference", "nb201:0"], 2, "A reference is 2 to 100000 networks of one search space, got 1"),
         (["jacob_cov+zen", "--reference", "nb201:10,12"], 2, "'jacob_cov' failed on every network of the reference"),
-        (["naswot", "--reference", "nb303:all"], 1, "nb201:all"),
+        (["naswot", "--reference", "nb202:all"], 1, "nb201:all"),
         (["naswot", "--reference", "nb201:0-3", "--mode", "vote"], 2, "--mode"),
     ],
 )

@@ -51,7 +51,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         ({"evolution": {"qqqq": 5}}, r"; known keys are primitive_set, regime, "),
         ({"evolution": {"operators": ["a"]}}, r"^Unknown key 'evolution\.operators' .*; known keys are primitive_"),
         ({"statistics": ["a"]}, r"^Unknown key 'statistics' in the settings; known keys are name, seed, "),
-        ({"networks": {"space": "a"}}, r"^Unknown search space 'a'; known are nb201, "),
+        ({"networks": {"space": "zz"}}, r"^Unknown search space 'zz'; known are nb201, "),
         ({"evolution": {"seeds": 3}}, r"^Setting 'evolution\.seeds' in the settings: .*, got 3$"),
         (
             {"evolution": {"regime": "nsga3"}},

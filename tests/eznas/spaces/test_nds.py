@@ -193,6 +193,8 @@ def test_one_network_in_every_form(name: str, text: str, spec: str) -> None:
         ("nds_resnext_a:" + json.dumps(RESNEXT).replace("[8, 1, 2, 2]", "[8, 2, 2, 2]"), "Expected a network of"),
         ("nds_resnext_a:" + json.dumps(RESNEXT).replace("bottleneck", "basic"), "Expected a network of ResNeXts"),
         ("nds_resnext_a:" + json.dumps(RESNEXT).replace("1.0", "'x'"), "Expected a network of ResNeXts"),
+        ("nds_resnext_a:" + json.dumps(RESNEXT).replace("2, 8]", "-2, 8]"), "but got '1x256m0.25g1--2x16m1g4"),
+        ("nds_resnext_a:" + json.dumps(RESNEXT).replace("0.25", "0.250001"), "but got '1x256m0.250001g1-2x16m1g4"),
         ("nds_resnext_a:{'ds': 3}", "Expected a network of ResNeXts"),
         ("nds_dart:random:3", r"did you mean 'nds_darts'\?"),
     ],
