@@ -29,7 +29,7 @@ class BenchmarkSource:
         title: for people.
         load: reads it from a data folder (None: that of the environment).
         files: that it reads there.
-        seeds: how many trainings of a network its labels are of.
+        seeds: how many trainings of a network its labels are of, if known.
         good_for: what it can answer, and what not.
     """
 
@@ -38,7 +38,7 @@ class BenchmarkSource:
     title: str
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
-    seeds: str
+    seeds: str = ""
     good_for: str
 
 

@@ -39,7 +39,7 @@ RECORDS = official.framed(
     for repeat in range(3)
 )
 JOBS = json.dumps(
-    [official.nds_job(n, {"ds": [1, 2], "ws": [16, 8 * n]}, [50.0, 30.0 + n]) for n in range(12)]
+    [official.nds_job(n, official.nds_resnet(8 * n + 8), [50.0, 30.0 + n]) for n in range(12)]
 ).encode()
 SCORES = json.dumps({"cifar10": {str((n,) * 6): {"val_accuracy": 50.0 + n} for n in range(5)}}).encode()
 CSV = "\n".join(["network,cifar10_valid", *(f"{arch.spec},{40 + n}" for n, arch in enumerate(CELLS))]).encode()
@@ -47,7 +47,7 @@ FILES: dict[str, tuple[str, str, bytes, Callable[[bytes], bytes]]] = {
     "nats-tss": ("nats-tss", "all.pickle", NATS, lambda content: content),
     "nats-tss, compressed": ("nats-tss", "all.pickle.pbz2", NATS, lambda content: bz2.compress(content, 1)),
     "nb101": ("nb101", "all.tfrecord", RECORDS, lambda content: content),
-    "nds": ("nds", "DARTS.json", JOBS, lambda content: content),
+    "nds": ("nds", "ResNet.json", JOBS, lambda content: content),
     "suite-zero": ("suite-zero", "zc_nasbench201.json", SCORES, gzip.compress),
     "csv": ("csv", "mine.csv", CSV, lambda content: content),
 }

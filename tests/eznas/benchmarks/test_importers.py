@@ -357,15 +357,8 @@ def test_rows_without_epochs_are_not_guessed(tmp_path: Path) -> None:
 
 # NDS ------------------------------------------------------------------------------------------------------------------
 
-NET = {"block_type": "res_basic_block", "bot_muls": [], "ds": [1, 2, 3, 3], "num_gs": [], "ss": [1, 1, 2, 2]}
-
-
-def _net(width: int) -> dict[str, Any]:
-    return {**NET, "ws": [16, 32, 128, width]}
-
-
 def test_errors_become_accuracies_after_the_last_epoch(tmp_path: Path) -> None:
-    jobs = [official.nds_job(n, _net(8 * n + 8), [60.0, 20.0 + n, 30.0 + n]) for n in range(12)]
+    jobs = [official.nds_job(n, official.nds_resnet(8 * n + 8), [60.0, 20.0 + n, 30.0 + n]) for n in range(12)]
     path = tmp_path / "ResNet.json"
     path.write_text(json.dumps(jobs))
     one = made("nds", path, tmp_path)
@@ -377,10 +370,10 @@ def test_errors_become_accuracies_after_the_last_epoch(tmp_path: Path) -> None:
 
 
 def test_two_lists_recipes_and_trainings_that_did_not_end(tmp_path: Path) -> None:
-    jobs = [official.nds_job(n, {**_net(8 * n + 8), "drop_prob": 0.0}, [50.0, 30.0 + n]) for n in range(12)]
-    other = official.nds_job(50, _net(8), [50.0, 10.0], optim={"base_lr": 0.2, "max_ep": 2})
-    unfinished = official.nds_job(51, _net(800), [50.0], optim={"base_lr": 0.1, "max_ep": 2})
-    again = official.nds_job(52, _net(16), [50.0, 33.0], rng_seed=2)
+    jobs = [official.nds_job(n, {**official.nds_resnet(8 * n + 8), "drop_prob": 0.0}, [50.0, 30.0 + n]) for n in range(12)]
+    other = official.nds_job(50, official.nds_resnet(8), [50.0, 10.0], optim={"base_lr": 0.2, "max_ep": 2})
+    unfinished = official.nds_job(51, official.nds_resnet(800), [50.0], optim={"base_lr": 0.1, "max_ep": 2})
+    again = official.nds_job(52, official.nds_resnet(16), [50.0, 33.0], rng_seed=2)
     path = tmp_path / "ResNet_lr-wd_in.json"
     path.write_text(json.dumps({"top": jobs[:5], "mid": [*jobs[5:], other, unfinished, again]}))
     one = made("nds", path, tmp_path)
@@ -425,7 +418,7 @@ def test_a_table_waits_for_a_release_that_builds_its_networks(
 )
 def test_a_job_that_is_none(job: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "ResNet.json"
-    jobs = [official.nds_job(0, _net(8), [50.0, 30.0]), official.nds_job(1, _net(16), [50.0, 30.0]) | job]
+    jobs = [official.nds_job(0, official.nds_resnet(8), [50.0, 30.0]), official.nds_job(1, official.nds_resnet(16), [50.0, 30.0]) | job]
     path.write_text(json.dumps(jobs))
     with pytest.raises(BenchmarkError, match=f"ResNet.json, job 1 must hold {message}"):
         made("nds", path, tmp_path)
