@@ -137,7 +137,8 @@ def seeds_in_words(header: TableHeader) -> str:
     for column in header.longest:
         fewest, most = column.trainings
         n = str(most) if fewest == most else f"{fewest} to {most}"
-        said.setdefault(column.split, n if column.label == "recorded" else f"the {column.label} of {n}")
+        words = {"recorded": n, "predicted": "none, predicted"}.get(column.label, f"the {column.label} of {n}")
+        said.setdefault(column.split, words)
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     return ", ".join(f"{split} {words}" for split, words in sorted(said.items(), reverse=True))
