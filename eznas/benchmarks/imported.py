@@ -54,8 +54,9 @@ class LabelColumn(Form):
     dataset: Word
     split: Literal["validation", "test", "unstated"]
     epochs: Annotated[int, Field(ge=1)] | None
-    label: Literal["mean", "maximum", "recorded"]
-    """Over the trainings of a network: their mean, their maximum, or the one number that the source records."""
+    label: Literal["mean", "maximum", "recorded", "predicted"]
+    """Over the trainings of a network: their mean, their maximum, or the one number that the source records; or what a
+    surrogate predicts of it."""
     trainings: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
     """Fewest and most trainings of a network."""
     seeds: tuple[int, ...] = ()
@@ -123,6 +124,11 @@ class TableHeader(Form):
         """By data set the column of full trainings whose label noise is known; validation where both are."""
         known = (column for column in self.longest if column.noise is not None)
         return {c.dataset: c for c in sorted(known, key=lambda c: c.split == "validation")}
+
+    @property
+    def predicted(self) -> frozenset[str]:
+        """Data sets whose accuracies a surrogate predicted."""
+        return frozenset(column.dataset for column in self.columns if column.label == "predicted")
 
     @property
     def unstated(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ class BenchmarkSource:
         title: for people.
         load: reads it from a data folder (None: that of the environment).
         files: that it reads there.
-        seeds: how many trainings of a network its labels are of.
+        seeds: how many trainings of a network its labels are of, if known.
         good_for: what it can answer, and what not.
     """
 
@@ -45,7 +45,7 @@ class BenchmarkSource:
     title: str
     load: Callable[[Path | None], Benchmark]
     files: tuple[str, ...]
-    seeds: str
+    seeds: str = ""
     good_for: str
 
 
@@ -183,7 +183,8 @@ def seeds_in_words(header: TableHeader) -> str:
     for column in header.longest:
         fewest, most = column.trainings
         n = str(most) if fewest == most else f"{fewest} to {most}"
-        said.setdefault(column.split, n if column.label == "recorded" else f"the {column.label} of {n}")
+        words = {"recorded": n, "predicted": "none, predicted"}.get(column.label, f"the {column.label} of {n}")
+        said.setdefault(column.split, words)
     if len(set(said.values())) == 1:
         return next(iter(said.values()))
     return ", ".join(f"{split} {words}" for split, words in sorted(said.items(), reverse=True))

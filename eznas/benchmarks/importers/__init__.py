@@ -89,7 +89,10 @@ def import_files(
             raise BenchmarkError(f"The name {shown(called)} {why}; give the table another one with --name.")
         where = one_line(", ".join(str(path) for path in group[:3]), 300)
         table = draft.gathered.table(
-            draft.label, where=where, max_trainings=draft.max_trainings, has_seeds=draft.has_seeds
+            "predicted" if draft.is_predicted else draft.label,
+            where=where,
+            max_trainings=draft.max_trainings,
+            has_seeds=draft.has_seeds,
         )
         named[called] = (draft, table, group)
     return tuple(

@@ -110,14 +110,16 @@ class Gathering:
         """The lengths of training that were recorded, in order."""
         return tuple(sorted({epochs for _, _, epochs in self._labels if epochs is not None}))
 
-    def table(self, label: Label, *, where: str, max_trainings: int, has_seeds: bool) -> Table:
+    def table(
+        self, label: Label | Literal["predicted"], *, where: str, max_trainings: int, has_seeds: bool
+    ) -> Table:
         """The table of what was gathered.
 
         A column that fewer than half of the networks have is left out, then networks that lack one of the others. The
         longest training is what a benchmark means by full, so it is never left out.
 
         Args:
-            label: of several trainings.
+            label: of several trainings; or that there was none.
             where: the files, for a sentence.
             max_trainings: of one network under one recipe; more, or a seed twice, is a file that was given twice.
             has_seeds: whether seeds are the source's.
@@ -165,7 +167,7 @@ class Gathering:
         self,
         kept: dict[_Column, _Trainings],
         rows: npt.NDArray[np.intp],
-        label: Label,
+        label: Label | Literal["predicted"],
         has_seeds: bool,
         notes: list[str],
     ) -> Table:
@@ -182,7 +184,8 @@ class Gathering:
             noise, retest = trainings.noise(rows) if several else (None, None)
             columns.append(
                 LabelColumn(
-                    dataset=column[0], split=column[1], epochs=column[2], label=label if several else "recorded",
+                    dataset=column[0], split=column[1], epochs=column[2],
+                    label=label if several or label == "predicted" else "recorded",
                     trainings=(int(counts.min()), int(counts.max())), seeds=trainings.seeds if has_seeds else (),
                     noise=noise, retest=retest,
                 )

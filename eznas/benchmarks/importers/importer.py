@@ -29,6 +29,7 @@ class Draft:
         max_trainings: of one network under one recipe.
         has_seeds: whether seeds are the source's own.
         label: over several trainings.
+        is_predicted: whether a surrogate predicted the accuracies.
         notes: one sentence each.
     """
 
@@ -40,6 +41,7 @@ class Draft:
     max_trainings: int
     has_seeds: bool = True
     label: Label = "mean"
+    is_predicted: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -71,6 +71,7 @@ def _read(files: Sequence[Path], request: Request) -> Draft:
         gathered=gathered,
         max_trainings=100,
         label=request.label,
+        is_predicted=stem == "nasbench301",
         has_seeds=False,
         notes=tuple(notes),
     )

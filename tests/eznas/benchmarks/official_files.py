@@ -133,6 +133,14 @@ def write_nb101(path: Path, records: Sequence[list[Any]]) -> Path:
 # NDS ------------------------------------------------------------------------------------------------------------------
 
 
+def nds_resnet(width: int) -> dict[str, Any]:
+    """The record of a ResNet; its last stage has so many channels."""
+    return {
+        "block_type": "res_basic_block", "bot_muls": [], "ds": [1, 2, 3, 3], "num_gs": [], "ss": [1, 1, 2, 2],
+        "ws": [16, 32, 128, width],
+    }  # fmt: skip
+
+
 def nds_job(number: int, net: Mapping[str, Any], errors: Sequence[float], **changes: Any) -> dict[str, Any]:
     """One training of NDS."""
     return {

@@ -39,7 +39,7 @@ RECORDS = official.framed(
     for repeat in range(3)
 )
 JOBS = json.dumps(
-    [official.nds_job(n, {"ds": [1, 2], "ws": [16, 8 * n]}, [50.0, 30.0 + n]) for n in range(12)]
+    [official.nds_job(n, official.nds_resnet(8 * n + 8), [50.0, 30.0 + n]) for n in range(12)]
 ).encode()
 SCORES = json.dumps({"cifar10": {str((n,) * 6): {"val_accuracy": 50.0 + n} for n in range(5)}}).encode()
 CSV = "\n".join(["network,cifar10_valid", *(f"{arch.spec},{40 + n}" for n, arch in enumerate(CELLS))]).encode()
@@ -47,7 +47,7 @@ FILES: dict[str, tuple[str, str, bytes, Callable[[bytes], bytes]]] = {
     "nats-tss": ("nats-tss", "all.pickle", NATS, lambda content: content),
     "nats-tss, compressed": ("nats-tss", "all.pickle.pbz2", NATS, lambda content: bz2.compress(content, 1)),
     "nb101": ("nb101", "all.tfrecord", RECORDS, lambda content: content),
-    "nds": ("nds", "Vanilla.json", JOBS, lambda content: content),
+    "nds": ("nds", "ResNet.json", JOBS, lambda content: content),
     "suite-zero": ("suite-zero", "zc_nasbench201.json", SCORES, gzip.compress),
     "csv": ("csv", "mine.csv", CSV, lambda content: content),
 }
@@ -275,15 +275,15 @@ def test_a_decompression_bomb_is_refused(
     ],
 )
 def test_hostile_json(content: bytes, reason: str, tmp_path: Path) -> None:
-    path = tmp_path / "Vanilla.json"
+    path = tmp_path / "DARTS.json"
     path.write_bytes(content)
-    with pytest.raises(BenchmarkError, match=f"Vanilla.json.*{reason}|Vanilla.json, job 0"):
+    with pytest.raises(BenchmarkError, match=f"DARTS.json.*{reason}|DARTS.json, job 0"):
         import_files("nds", [path], tmp_path)
 
 
 def test_one_part_of_json_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "MAX_VALUE", 1_000_000)
-    path = tmp_path / "Vanilla.json"
+    path = tmp_path / "DARTS.json"
     path.write_bytes(b'["' + b"x" * 5_000_000 + b'"]')
     with pytest.raises(BenchmarkError, match="parts of at most 1,000,000 characters, but one is longer"):
         import_files("nds", [path], tmp_path)

@@ -357,15 +357,8 @@ def test_rows_without_epochs_are_not_guessed(tmp_path: Path) -> None:
 
 # NDS ------------------------------------------------------------------------------------------------------------------
 
-NET = {"block_type": "res_basic_block", "bot_muls": [], "ds": [1, 2, 3, 3], "num_gs": [], "ss": [1, 1, 2, 2]}
-
-
-def _net(width: int) -> dict[str, Any]:
-    return {**NET, "ws": [16, 32, 128, width]}
-
-
 def test_errors_become_accuracies_after_the_last_epoch(tmp_path: Path) -> None:
-    jobs = [official.nds_job(n, _net(8 * n + 8), [60.0, 20.0 + n, 30.0 + n]) for n in range(12)]
+    jobs = [official.nds_job(n, official.nds_resnet(8 * n + 8), [60.0, 20.0 + n, 30.0 + n]) for n in range(12)]
     path = tmp_path / "ResNet.json"
     path.write_text(json.dumps(jobs))
     one = made("nds", path, tmp_path)
@@ -377,10 +370,11 @@ def test_errors_become_accuracies_after_the_last_epoch(tmp_path: Path) -> None:
 
 
 def test_two_lists_recipes_and_trainings_that_did_not_end(tmp_path: Path) -> None:
-    jobs = [official.nds_job(n, {**_net(8 * n + 8), "drop_prob": 0.0}, [50.0, 30.0 + n]) for n in range(12)]
-    other = official.nds_job(50, _net(8), [50.0, 10.0], optim={"base_lr": 0.2, "max_ep": 2})
-    unfinished = official.nds_job(51, _net(800), [50.0], optim={"base_lr": 0.1, "max_ep": 2})
-    again = official.nds_job(52, _net(16), [50.0, 33.0], rng_seed=2)
+    nets = [{**official.nds_resnet(8 * n + 8), "drop_prob": 0.0} for n in range(12)]
+    jobs = [official.nds_job(n, net, [50.0, 30.0 + n]) for n, net in enumerate(nets)]
+    other = official.nds_job(50, official.nds_resnet(8), [50.0, 10.0], optim={"base_lr": 0.2, "max_ep": 2})
+    unfinished = official.nds_job(51, official.nds_resnet(800), [50.0], optim={"base_lr": 0.1, "max_ep": 2})
+    again = official.nds_job(52, official.nds_resnet(16), [50.0, 33.0], rng_seed=2)
     path = tmp_path / "ResNet_lr-wd_in.json"
     path.write_text(json.dumps({"top": jobs[:5], "mid": [*jobs[5:], other, unfinished, again]}))
     one = made("nds", path, tmp_path)
@@ -425,7 +419,8 @@ def test_a_table_waits_for_a_release_that_builds_its_networks(
 )
 def test_a_job_that_is_none(job: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "ResNet.json"
-    jobs = [official.nds_job(0, _net(8), [50.0, 30.0]), official.nds_job(1, _net(16), [50.0, 30.0]) | job]
+    jobs = [official.nds_job(n, official.nds_resnet(8 * n + 8), [50.0, 30.0]) for n in range(2)]
+    jobs[1] |= job
     path.write_text(json.dumps(jobs))
     with pytest.raises(BenchmarkError, match=f"ResNet.json, job 1 must hold {message}"):
         made("nds", path, tmp_path)
@@ -462,6 +457,17 @@ def test_scores_and_accuracies_of_suite_zero(tmp_path: Path) -> None:
     assert one.header.scores == ("score_cifar10_synflow", "score_imagenet16_synflow")
     assert _column(one, "score_cifar10_synflow") == ["0.0", "1.5", "3.0", "4.5", "6.0"]
     assert "of one training" in table.provenance
+
+
+def test_predictions_of_a_surrogate_are_said_to_be_none_of_a_training(tmp_path: Path) -> None:
+    code = "(((0,0),(1,0),(0,0),(2,4),(1,2),(3,6),(3,1),(4,5)),((1,2),(0,6),(1,1),(2,0),(3,1),(2,5),(1,3),(4,6)))"
+    path = tmp_path / "zc_nasbench301.json"
+    path.write_text(json.dumps({"cifar10": {code: {"val_accuracy": 92.0}}}))
+    header = made("suite-zero", path, tmp_path).header
+    assert {(column.label, column.epochs) for column in header.columns} == {("predicted", None)}
+    assert header.predicted == {"cifar10"}
+    assert source_named("suite-zero-nasbench301", tmp_path).seeds == "none, predicted"
+    assert "predicted by the surrogate of NAS-Bench-301, not trained" in header.provenance
 
 
 def test_tasks_without_accuracies_are_left_out(tmp_path: Path) -> None:
