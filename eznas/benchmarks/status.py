@@ -166,13 +166,15 @@ def _tried(folder: Path | None, problem: str, load: Callable[[Path | None], _T])
 
 
 def _benchmark_status(row: BenchmarkSource, folder: Path | None, problem: str) -> DataSource:
-    benchmark, why = _tried(folder, problem, row.load)
+    comes_along = not row.files
+    benchmark, why = _tried(Path() if comes_along else folder, problem, row.load)
     about: dict[str, Any] = {"problem": why} if benchmark is None else {
         **_of_benchmark(benchmark), "seeds": row.seeds, "good_for": row.good_for
     }  # fmt: skip
     found = benchmark is not None
     return DataSource(
-        name=row.name, kind="accuracies", space=row.space, location=", ".join(row.files), found=found, in_use=found,
+        name=row.name, kind="accuracies", space=row.space, location=", ".join(row.files) or f"eznas ({row.name}.csv)",
+        found=found, in_use=found,
         **about,
     )  # fmt: skip
 

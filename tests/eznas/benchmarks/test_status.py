@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eznas.benchmarks import DataSource, data_status
+from eznas.benchmarks import DataSource, data_status, shipped_names
 from eznas.benchmarks.importers import import_files
 from eznas.cli import main
 from eznas.spaces import SPACES, nb201
@@ -23,7 +23,9 @@ def _by_location(sources: tuple[DataSource, ...]) -> dict[str, DataSource]:
 def test_embedded_data_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EZNAS_DATA", raising=False)
     sources = _by_location(data_status())
-    assert {location for location, source in sources.items() if source.in_use} == {"analog-nasbench", "scikit-learn"}
+    assert {location for location, source in sources.items() if source.in_use} == {
+        "analog-nasbench", "scikit-learn", "eznas",
+    }  # fmt: skip
     assert sources["analog-nasbench"].detail.startswith("15625 architectures: cifar10 (test; epochs not stated); ")
     assert sources["nb201.csv.gz"].detail == "no data folder is named; set EZNAS_DATA to use one"
     assert not sources["nb201.csv.gz"].found
@@ -68,7 +70,8 @@ def test_damaged_folder_is_told_and_does_not_raise(tmp_path: Path) -> None:
     assert "lacks nb101.csv.gz" in sources["nb101.csv.gz"].detail
     assert "lacks cifar10_small.npz" in sources["cifar10_small.npz"].detail
     # a named folder is never silently replaced by embedded accuracies
-    assert not any(source.in_use for source in sources.values() if source.kind == "accuracies")
+    own = set(shipped_names())
+    assert not any(s.in_use for s in sources.values() if s.kind == "accuracies" and s.name not in own)
 
 
 def test_missing_folder_is_told_and_does_not_raise(tmp_path: Path) -> None:
