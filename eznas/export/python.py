@@ -30,7 +30,7 @@ from eznas.proxies import ProgramProxy
 from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
 from eznas.spaces import initialise
-from eznas.statistics import tracing
+from eznas.statistics import macs, tracing
 from primitives import Layers, Level, Primitive, Statistic
 
 
@@ -56,9 +56,11 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         if isinstance(node, Primitive):
             carried.add(node.function)
     carried.add_class(Layers)
+    counts_macs = "mac_count" in program.statistics
+    modules = (tracing, macs) if counts_macs else (tracing,)
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
-        imports=_imports(tracing, initialise, primitives.numerics),
+        imports=_imports(*modules, initialise, primitives.numerics),
         direction=proxy.direction,
         scheme=_quoted(scheme if scheme in initialise.SCHEMES else "default"),
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
@@ -72,11 +74,12 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         ),
         targets="targets" if program.needs_classes else "None",
         check=_CLASSES_NEEDED if program.needs_classes else "",
+        counted=_MACS_COUNTED if counts_macs else "",
         steps=_steps(program),
         operators="\n\n\n".join(carried.definitions()),
         constants="\n".join(carried.constants()),
         initialise=_body(initialise),
-        tracing=_body(tracing),
+        statistics_source="\n\n\n".join(map(_body, modules)),
     )
     _verify(text, documentation)
     return text
@@ -368,6 +371,8 @@ def _verify(text: str, documentation: str) -> None:
 _CLASSES_NEEDED = """    if targets is None:
         raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
 """
+_MACS_COUNTED = """    quantities["mac_count"] = float(count_macs(network, inputs[:2]))
+"""
 _TEMPLATE = '''{documentation}
 
 from __future__ import annotations
@@ -403,7 +408,7 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
 {check}    units, quantities = capture_units(
         network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
     )
-    try:
+{counted}    try:
         steps = formula(units, {{**quantities, "unit_count": float(len(units))}}, inputs.device)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"No score for {{name}}: {{error}}") from error
@@ -450,5 +455,5 @@ def formula(units: list, quantities: dict, device: torch.device) -> list:
 
 # --- statistics of a network --------------------------------------------------------------------------------------
 
-{tracing}
+{statistics_source}
 '''

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from eznas.conditions import GIVEN, IMAGE_SETS, Batch, Conditions, default_image_source
-from eznas.errors import CaptureError, ConfigError, EznasError
+from eznas.errors import ConfigError, EznasError
 from eznas.estimators.passes import copied_state, forward
 from eznas.fitness import Covariates, quintiles
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 from eznas.runs.config import OWN, RunConfig, SampleSettings
 from eznas.spaces import Architecture, SearchSpace
-from eznas.statistics.tracing import run_probe
+from eznas.statistics import counts
 
 CELL_SIZE: Final = 16
 """Height and width of the images for the cell spaces, unless a setting says otherwise."""
@@ -167,12 +167,12 @@ def covariates_of(architectures: Sequence[Architecture], conditions: Conditions)
         CaptureError: if a network must be built for it and cannot be run.
     """
     space = conditions.search_space
-    counts = [counted(arch, conditions) for arch in architectures]
-    macs = np.array([max(n, 1) for _, n in counts], dtype=np.float64)
+    sizes = [counted(arch, conditions) for arch in architectures]
+    macs = np.array([max(n, 1) for _, n in sizes], dtype=np.float64)
     levels = [space.level(arch) for arch in architectures]
     known = [level for level in levels if level is not None]
     return Covariates(
-        log_parameters=np.log([max(n, 1) for n, _ in counts]),
+        log_parameters=np.log([max(n, 1) for n, _ in sizes]),
         log_macs=np.log(macs),
         levels=np.array(known) if len(known) == len(levels) else quintiles(macs),
     )
@@ -190,8 +190,5 @@ def counted(arch: Architecture, conditions: Conditions) -> tuple[int, int]:
         return found.parameters, found.macs
     network = conditions.network(arch)
     inputs, _ = conditions.batch(conditions.batch_size)
-    try:
-        record = run_probe(network, inputs[:2], gradients=False, names=())
-    except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
-        raise CaptureError(f"{type(network).__name__}: {one_line(error)}") from error
-    return record.parameter_count, record.mac_count
+    of_network = counts(network, inputs)
+    return int(of_network["parameter_count"]), int(of_network["mac_count"])
