@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from eznas.estimators.passes import copied_state, forward
+from eznas.estimators.passes import Activation, copied_state, forward
 from eznas.statistics import count_parameters, counts
 
 
@@ -50,10 +50,10 @@ def relu_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     del targets
     n_calls = 0
 
-    def count(relu_input: Tensor) -> None:
+    def count(kind: Activation, _: Tensor) -> None:
         nonlocal n_calls
-        n_calls += 1
+        n_calls += kind is Activation.RELU
 
     with torch.no_grad():
-        forward(network, inputs[:2], copied_state(network), on_relu=count)
+        forward(network, inputs[:2], copied_state(network), on_activation=count)
     return float(n_calls)

@@ -156,7 +156,7 @@ class Rectifiers:
         elif func in _FILLED and len(args) + len(kwargs) == 3:
             mask, value = argument(args, kwargs, 1, "mask"), argument(args, kwargs, 2, "value")
             found = first if self._says(mask, first, is_positive=False) and _is_zero(value) else None
-        return found if self._is_activation(found) else None
+        return found if self.is_activation(found) else None
 
     def note(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Remembers what this call says of the sign of a tensor."""
@@ -214,7 +214,8 @@ class Rectifiers:
             return yes
         return no if self._says(mask, no, is_positive=False) and _is_zero(yes) else None
 
-    def _is_activation(self, tensor: Any) -> bool:
+    def is_activation(self, tensor: Any) -> bool:
+        """Whether what a function is given is a feature, and no parameter, mask or number."""
         return (
             isinstance(tensor, Tensor)
             and tensor.is_floating_point()
