@@ -29,7 +29,7 @@ from eznas.programs import Constant, Node, Program, fold, to_latex
 from eznas.proxies import ProgramProxy
 from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
-from eznas.spaces import initialise
+from eznas.spaces import KEEP, initialise
 from eznas.statistics import macs, tracing
 from primitives import Layers, Level, Primitive, Statistic
 
@@ -49,7 +49,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
     """
     proxy = proxy.bound(conditions)
     program = proxy.program
-    scheme = getattr(conditions.settings, "scheme", "given")
+    scheme = getattr(conditions.settings, "scheme", KEEP)
     documentation = _documentation(proxy, conditions, scheme, card or {})
     carried = _Carried()
     for node in program.nodes:
@@ -240,7 +240,7 @@ def _constant_source(name: str) -> str:
 
 def _imports(*modules: ModuleType) -> str:
     """The import statements of the modules and of the template, without those of this project, in house order."""
-    plain, members = {"math", "torch"}, {"dataclasses": {"dataclass"}, "torch": {"Tensor", "nn"}}
+    plain, members = {"math", "torch", "warnings"}, {"dataclasses": {"dataclass"}, "torch": {"Tensor", "nn"}}
     aliased: set[str] = set()
     for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
@@ -296,7 +296,7 @@ def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, car
     facts = {_clean(label): _clean(text) for label, text in card.items()}
     width = max(map(len, facts), default=0) + 2
     drawn = f"initialised by scheme {scheme!r} from one seed"
-    if scheme == "given":
+    if scheme == KEEP:
         drawn = "with the parameters they came with"
     lines = [
         "A zero-cost proxy: scores a neural network before training; higher predicts higher accuracy.",
@@ -422,15 +422,17 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
 
 
 def prepare(network: nn.Module, seed: int = INITIALISATION_SEED, *, scheme: str = SCHEME) -> nn.Module:
-    """Draws all parameters of `network` anew, in place, as those of the networks the proxy was found on.
+    """Draws the parameters of `network` anew, in place, as those of the networks the proxy was found on.
+
+    Warns of parameters that keep their values, because nothing says how they are meant to be drawn.
 
     Raises:
-        ValueError: if a layer with parameters is of a kind that has no initialisation rule here.
+        ValueError: if a layer has no shape before a first pass.
     """
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    network.cpu()  # drawn on the CPU, so that every device sees the same values
-    initialise_(network, scheme, torch.Generator().manual_seed(seed))
-    return network.to(device).train()
+    kept = initialise_(network, scheme, torch.Generator().manual_seed(seed))
+    if kept:
+        warnings.warn(f"These parameters keep their values: {{', '.join(kept)}}", stacklevel=2)
+    return network.train()
 
 
 def formula(units: list, quantities: dict, device: torch.device) -> list:

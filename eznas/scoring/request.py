@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from eznas.proxies.named import is_file
 from eznas.runs.config import config_with
 from eznas.scoring.networks import Scores
 from eznas.scoring.resolve import resolved_conditions
-from eznas.spaces import Architecture
+from eznas.spaces import KEEP, SCHEMES, Architecture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +212,33 @@ def _conditions(
     config = config_with(table, overrides)
     (sample,) = config.all_samples
     conditions, more = resolved_conditions(config, sample, architectures, is_run=is_run)
+    is_said = any(override.partition("=")[0].strip() == "networks.scheme" for override in overrides)
+    notes += _of_initialisation(conditions, brought[:1], is_said=is_said) if is_run else []
     return conditions, (*notes, *more)
+
+
+_INITIALISED: Final[Mapping[str, str]] = {
+    KEEP: "those that networks come with",
+    **{scheme: f"drawn by scheme {scheme}" for scheme in SCHEMES},
+}
+
+
+def _of_initialisation(
+    conditions: Conditions, brought: Sequence[tuple[str, Conditions]], *, is_said: bool
+) -> list[str]:
+    """What a reader must know of how parameters are drawn: that a proxy knew others, or what was not asked for."""
+    scheme = conditions.settings.scheme
+    for name, theirs in brought:
+        other = theirs.settings.scheme
+        if other != scheme:
+            return [
+                f"{name} was found with parameters {_INITIALISED[other]}, and here they are {_INITIALISED[scheme]}, "
+                f"which changes its scores; --initialise {other} scores as there."
+            ]
+    if is_said:
+        return []
+    others = " or ".join(other for other in SCHEMES if other != scheme)
+    return [f"Parameters are {_INITIALISED[scheme]}, the default; --initialise {others} draws them otherwise."]
 
 
 def _benchmark_of(space: str) -> str:
