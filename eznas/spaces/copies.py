@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from eznas.errors import ArchitectureError
 from eznas.names import one_line
@@ -24,11 +24,14 @@ def copied(network: nn.Module, what: str) -> nn.Module:
     Raises:
         ArchitectureError: if it cannot be copied.
     """
-    computed = [
-        value for module in network.modules() for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    ]  # fmt: skip
-    copies: dict[int, Any] = {id(value): value.detach().clone() for value in computed}  # which torch does not copy
+    copies: dict[int, Any] = {}  # of what torch does not copy itself: tensors that are computed, buffers without shape
+    without_shape: Any = UninitializedBuffer
+    for module in network.modules():
+        for value in (*vars(module).values(), *module._buffers.values()):
+            if isinstance(value, without_shape):
+                copies[id(value)] = without_shape(device=value.device, dtype=value.dtype)
+            elif isinstance(value, Tensor) and not value.is_leaf:
+                copies[id(value)] = value.detach().clone()
     try:
         return copy.deepcopy(network, copies)
     except Exception as error:  # a foreign module may hold anything
