@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
@@ -43,8 +44,6 @@ Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
 OnActivation = Callable[["Activation", Tensor], None]
 """What is shown each activation of a pass: its kind and its input, before it is overwritten."""
 
-WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-"""The layers whose weights estimators sum over."""
 
 
 class Activation(Enum):
@@ -112,9 +111,24 @@ def copied_state(network: nn.Module, copy: Callable[[Tensor], Tensor] = Tensor.c
     return {name: copy(tensor.detach()) for name, tensor in tensors}
 
 
+def weights_of(module: nn.Module) -> list[str]:
+    """Names of the weights that estimators sum over and draw, of what is a linear layer or a convolution by its work.
+
+    These are convolutions, linear layers, the projections of attention, and the maps inside recurrent layers.
+    """
+    match module:
+        case _ConvNd() | nn.Linear():
+            names = ["weight"]
+        case nn.MultiheadAttention() | RNNBase() | RNNCellBase():
+            names = [name for name in module._parameters if "weight" in name]
+        case _:
+            names = []
+    return [name for name in names if module._parameters.get(name) is not None]
+
+
 def weight_names(network: nn.Module) -> list[str]:
-    """Names of the weights of convolutions and linear layers; a weight that layers share appears once."""
-    weights = {id(m._parameters.get("weight")) for m in network.modules() if isinstance(m, WEIGHTED)}
+    """Names of the weights of `weights_of` in a network; a weight that layers share appears once."""
+    weights = {id(module._parameters[name]) for module in network.modules() for name in weights_of(module)}
     return [name for name, parameter in network.named_parameters() if id(parameter) in weights]
 
 
@@ -133,27 +147,28 @@ def gaussian_state(
 ) -> dict[str, Tensor]:
     """A copy of the state with Gaussian weights in place of the network's own.
 
-    The weights of convolutions and linear layers are drawn from N(0, deviation^2), by default N(0, 1), in the order of
-    ``network.named_modules()``, on the CPU in single precision so that every device and every precision sees the same;
-    their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other parameters stay as they
-    are.
+    The weights of convolutions and linear layers (`weights_of`) are drawn from N(0, deviation^2), by default N(0, 1),
+    in the order of ``network.named_modules()``, on the CPU in single precision so that every device and every precision
+    sees the same; their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other
+    parameters stay as they are.
     """
     state = copied_state(network)
-    fills = {"bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
+    fills = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
     for prefix, module in network.named_modules():
-        if not isinstance(module, _ConvNd | nn.Linear | _NormBase | nn.GroupNorm | nn.LayerNorm):
-            continue
         prefix += "." if prefix else ""
-        for name, value in fills.items():
-            if f"{prefix}{name}" in state:
-                state[f"{prefix}{name}"].fill_(value)
-        weight = state.get(f"{prefix}weight")
-        if weight is None:
-            continue
-        if isinstance(module, _ConvNd | nn.Linear):
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float32) * deviation(weight))
-        else:
-            weight.fill_(1.0)
+        if isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm):
+            for name, value in fills.items():
+                if f"{prefix}{name}" in state:
+                    state[f"{prefix}{name}"].fill_(value)
+        weights = weights_of(module)
+        for name in module._parameters if weights else ():
+            tensor = state.get(f"{prefix}{name}")
+            if tensor is None:  # there is none, or it is another layer's
+                continue
+            if name in weights:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float32) * deviation(tensor))
+            elif name not in ("bias_k", "bias_v"):  # which are tokens
+                tensor.zero_()
     return state
 
 

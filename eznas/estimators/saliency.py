@@ -1,11 +1,12 @@
 """Estimators that add up a saliency over all weights: norms, loss gradients, pruning criteria.
 
-In all of them W are the weights of convolutions and linear layers, without biases and without normalisation, and L is
-the mean cross-entropy of the batch, in nats. The batch is never split: in train mode parts of a batch have batch
-statistics of their own, and so other gradients. A weight the loss does not depend on adds zero, so that a network whose
-output is a constant scores 0, or next to it (`fisher`: the bias of its classifier), and ``-inf`` in `synflow` and
-`synflow_bn`. A network whose last layer is zero as it is initialised is refused by all but `l2_norm`: gradients reach
-that layer alone, and the sum would say nothing of the others.
+In all of them W are the weights of convolutions and linear layers, the projections of attention and the maps inside
+recurrent layers among them, without biases and without normalisation, and L is the mean cross-entropy of the batch, in
+nats. The batch is never split: in train mode parts of a batch have batch statistics of their own, and so other
+gradients. A weight the loss does not depend on adds zero, so that a network whose output is a constant scores 0, or
+next to it (`fisher`: the bias of its classifier), and ``-inf`` in `synflow` and `synflow_bn`. A network whose last
+layer is zero as it is initialised is refused by all but `l2_norm`: gradients reach that layer alone, and the sum would
+say nothing of the others.
 
 Source of all: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1 and the released code.
 """
@@ -197,11 +198,13 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
 def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
     """Synaptic flow with damped gradients: the sum over weights of \\|w ln(dR/dw + 1)\\|.
 
-    R as in `synflow`, without batch normalisation, in float64; dR/dw is never negative. The logarithm inside keeps
-    the weights of deep networks from being drowned by their gradients; the sum itself is not a logarithm.
+    R as in `synflow`, without batch normalisation, in float64; dR/dw is never negative in networks of convolutions,
+    linear layers and ReLUs. The logarithm inside keeps the weights of deep networks from being drowned by their
+    gradients; the sum itself is not a logarithm.
 
     Returns:
-        The score; 0 for a network that no weight of which reaches the output.
+        The score; 0 for a network that no weight of which reaches the output, NaN where a gradient is below -1, as
+        behind layer normalisation or attention, through which a larger weight may lessen the flow.
 
     Raises:
         UnfitError: if the network does not return (batch, n_classes) logits, or its last layer is zero.
