@@ -57,7 +57,7 @@ class Activation(Enum):
 _SMOOTH: Final = functions("silu", "gelu", "hardswish", "mish", "softplus") | functions(
     *("elu", "selu", "celu", "elu_", "selu_", "celu_")
 )
-_OTHER: Final = ACTIVATIONS - _SMOOTH | functions("sigmoid_", "tanh_", "hardtanh_", "threshold_")
+_OTHER: Final = ACTIVATIONS - _SMOOTH - functions("threshold") | functions("sigmoid_", "tanh_", "hardtanh_")
 
 
 class Watch(TorchFunctionMode):
