@@ -253,7 +253,7 @@ def _patterns(
         if entering.dim() and len(entering) == len(inputs):
             found[suitability].append(of(entering.detach().reshape(len(inputs), -1) > 0))
         else:
-            problems[suitability] = f"{tuple(entering.shape)}"
+            problems.setdefault(suitability, f"{tuple(entering.shape)}")
 
     with torch.no_grad():
         forward(network, inputs, state, on_activation=add)

@@ -45,7 +45,6 @@ OnActivation = Callable[["Activation", Tensor], None]
 """What is shown each activation of a pass: its kind and its input, before it is overwritten."""
 
 
-
 class Activation(Enum):
     """Kinds of activations, by what the sign of their input decides."""
 
@@ -54,8 +53,8 @@ class Activation(Enum):
     OTHER = "sigmoid, tanh and their like, which are often gates"
 
 
-_SMOOTH: Final = functions("silu", "gelu", "hardswish", "mish", "softplus") | functions(
-    *("elu", "selu", "celu", "elu_", "selu_", "celu_")
+_SMOOTH: Final = functions(
+    *("silu", "gelu", "hardswish", "mish", "softplus", "elu", "selu", "celu", "elu_", "selu_", "celu_")
 )
 _OTHER: Final = ACTIVATIONS - _SMOOTH - functions("threshold") | functions("sigmoid_", "tanh_", "hardtanh_")
 

@@ -65,7 +65,8 @@ def capture(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
         if with_macs:
-            quantities["mac_count"] = float(count_macs(network, inputs[:2]))
+            counted = {"mac_count": float(count_macs(network, inputs[:2]))}
+            quantities = {"parameter_count": quantities["parameter_count"], **counted, **quantities}
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
         kind = UnfitError if isinstance(error, tracing.Unfit) else CaptureError
         raise kind(
