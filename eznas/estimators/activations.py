@@ -197,6 +197,10 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
         return exact_sum(_smallest_eigenvalues(network, inputs, own))
 
 
+PATTERNS: Final = frozenset({naswot, linear_regions, swap, swap_regularised})
+"""Estimators of patterns, which are generalised beyond the published ReLUs."""
+
+
 def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, ...]) -> list[float]:
     """One for each module whose output has more places than channels, for one image of noise of this shape."""
     image = gaussian_images((1, *shape), inputs, torch.Generator().manual_seed(MECO_SEED))

@@ -11,13 +11,15 @@ import numpy as np
 from eznas.benchmarks import BENCHMARKS
 from eznas.conditions import Conditions
 from eznas.errors import ConfigError
+from eznas.estimators import Estimator
+from eznas.estimators.activations import PATTERNS
 from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.names import shown
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import Proxy, RankAggregate, Recipe, StoredProxy, aggregate_named, is_sum, proxy_named
 from eznas.proxies.aggregate import needs_no_pass
 from eznas.proxies.named import is_file
-from eznas.runs.config import config_with
+from eznas.runs.config import OWN, config_with
 from eznas.scoring.networks import Scores
 from eznas.scoring.resolve import resolved_conditions
 from eznas.spaces import KEEP, SCHEMES, Architecture
@@ -138,6 +140,12 @@ def request_for(texts: Sequence[str], architectures: Sequence[Architecture], ove
         raise ConfigError(f"Two of the proxies are called {shown(repeated)}; score one of them apart")
     is_run = not all(needs_no_pass(proxy) for proxy in proxies)
     conditions, notes = _conditions(brought, space, architectures, overrides, is_run=is_run)
+    patterns = [proxy.name for proxy in proxies if isinstance(proxy, Estimator) and proxy.function in PATTERNS]
+    if patterns and space == OWN:
+        notes += (
+            f"Patterns of {', '.join(patterns)} are those of ReLUs and, by the sign of what enters them, of SiLU, GELU "
+            "and the like.",
+        )
     for column in columns:
         proxy = proxies[column.proxies[0]]
         if isinstance(proxy, RankAggregate):

@@ -173,6 +173,15 @@ def test_the_initialisation_of_ones_own_networks_is_said(zoo: Zoo) -> None:
         request_for(["naswot"], CELLS, ["networks.scheme=keep"])
 
 
+def test_what_is_generalised_is_said_of_ones_own_networks(zoo: Zoo) -> None:
+    architectures = networks_named(zoo("[('a', nn.Sequential(Net(), nn.SiLU()))]"))
+    assert request_for(["naswot", "snip+swap"], [*architectures] * 2).notes[-1] == (
+        "Patterns of naswot, swap are those of ReLUs and, by the sign of what enters them, of SiLU, GELU and the like."
+    )
+    for texts, others in ((["snip"], architectures), (["mac_count"], architectures), (["naswot"], CELLS)):
+        assert not any("ReLU" in note for note in request_for(texts, others).notes)
+
+
 def test_what_no_scheme_draws_of_ones_own_networks_is_said(zoo: Zoo) -> None:
     scaled = """[('a', Net()), ('b', scaled())]
 
