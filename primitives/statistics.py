@@ -217,7 +217,7 @@ NETWORK_QUANTITIES = tuple(
         ("unit_count", "N_{unit}", "number of units"),
     )
 )
-"""Trainable parameters; multiply-accumulates of one image (convolutions and linear layers); number of units."""
+"""Trainable parameters; multiply-accumulates of one image (layers and products of matrices); number of units."""
 
 LABELLED_STATISTICS = (
     *(

@@ -51,6 +51,14 @@ class Combination(StrEnum):
         return self.value.replace("-", "_")
 
 
+class Initialisation(StrEnum):
+    """How the parameters of networks are drawn."""
+
+    EZNAS = "eznas"
+    DEFAULT = "default"
+    KEEP = "keep"
+
+
 Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
 TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]

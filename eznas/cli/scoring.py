@@ -12,6 +12,7 @@ from eznas.cli.options import (
     Combination,
     Device,
     Format,
+    Initialisation,
     Output,
     Quiet,
     TableFormat,
@@ -53,6 +54,14 @@ def score(
         ),
     ],
     form: TableFormat = Format.TABLE,
+    initialise: Annotated[
+        Initialisation | None,
+        typer.Option(
+            "--initialise",
+            help="How parameters are drawn: eznas or default (PyTorch's own), or keep those that networks of your own "
+            "come with. Without: as the proxy was found, else eznas, and keep for networks of your own.",
+        ),
+    ] = None,
     overrides: Settings = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with.")
@@ -75,15 +84,16 @@ def score(
     from eznas.study import score as scoring
 
     names = split_names(proxies)
+    overrides = [*(overrides or ()), *([f"networks.scheme={initialise.value}"] if initialise else ())]
     machine = make_machine(workers, ray_address, device)
     with make_observer(quiet=quiet) as observer:
         if output is not None:
             scoring.score_into_file(
-                output, names, networks, overrides=overrides or (), machine=machine, observer=observer
+                output, names, networks, overrides=overrides, machine=machine, observer=observer
             )
             typer.echo(output)
             return
-        scored = scoring.score(names, networks, overrides=overrides or (), machine=machine, observer=observer)
+        scored = scoring.score(names, networks, overrides=overrides, machine=machine, observer=observer)
     for note in () if quiet else scored.notes:
         typer.echo(note, err=True)
     typer.echo(scoring.scores_text(scored, form.value), nl=False)

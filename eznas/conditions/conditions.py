@@ -107,7 +107,8 @@ class Conditions(Form):
         Raises:
             ArchitectureError: if it is not of the space, or cannot be built.
         """
-        network: nn.Module = self.search_space.build(arch, self.settings, self.network_seed)
+        image = (self.channels, self.input_size, self.input_size)
+        network: nn.Module = self.search_space.build(arch, self.settings, self.network_seed, image)
         return network.to(device)
 
     def batch(self, n: int, device: str = "cpu") -> Batch:

@@ -1,15 +1,35 @@
-"""Estimators that look at what a forward pass shows: the patterns of ReLUs and the correlations of features."""
+"""Estimators that look at what a forward pass shows: the patterns of activations and the correlations of features.
+
+A *pattern* has one bit for each input of an activation, 1 where it is positive. Published are the patterns of ReLUs.
+Here activations are generalised, by the sign of what enters them, so that networks without ReLUs have patterns too:
+
+* ReLUs of any kind and spelling (`eznas.statistics.tracing.Rectifiers`) and, in the same way, ReLUs that are rounded
+  off: SiLU, GELU, Hardswish, Mish, Softplus, ELU, SELU, CELU;
+* in a network that has none of these, whatever other activations it calls: sigmoid, tanh, hardtanh and so on.
+
+For a network whose activations are ReLUs, gates beside them or not, these are the published patterns. Activations
+inside recurrent layers and scripted functions are not seen.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from eznas.errors import CaptureError, ConfigError, UnfitError
-from eznas.estimators.passes import copied_state, exact_sum, forward, gaussian_images, gaussian_state, hooked
+from eznas.estimators.passes import (
+    Activation,
+    copied_state,
+    exact_sum,
+    forward,
+    gaussian_images,
+    gaussian_state,
+    hooked,
+)
 
 SWAP_SEED: Final = 0
 """Of the weights that `swap` draws."""
@@ -27,72 +47,73 @@ _WORD_BITS: Final = 62
 
 
 def naswot(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-    """Log determinant of the agreement kernel of a batch's ReLU patterns ("NASWOT v2").
+    """Log determinant of the agreement kernel of a batch's activation patterns ("NASWOT v2").
 
-    K[i, j] is the number of ReLU inputs, over the whole network, that are positive for both of images i and j or for
-    neither; the score is ln \\|det K\\|, in nats. It grows with the batch and with the number of ReLUs and is not
-    normalised: compare within one batch size and resolution only. Counts are exact in float32 up to 2^24 per ReLU
+    K[i, j] is the number of inputs of activations, over the whole network, that are positive for both of images i and j
+    or for neither; the score is ln \\|det K\\|, in nats. It grows with the batch and with the number of activations and
+    is not normalised: compare within one batch size and resolution only. Counts are exact in float32 up to 2^24 per
     call, the determinant is in float64.
 
-    Every call of a ReLU counts, functional ones too, in all spellings that `eznas.statistics.tracing.Rectifiers` lists.
-    The released code drops ReLUs that no gradient reaches, which
-    removes nothing on NAS-Bench-201.
+    Published are ReLUs; which other activations count, this module says (`eznas.estimators.activations`). The released
+    code drops ReLUs that no gradient reaches, which removes nothing on NAS-Bench-201.
 
     Returns:
-        The score; ``-inf`` if K is singular: two images have one pattern, or the network has no ReLU that can be seen.
+        The score; ``-inf`` if K is singular: two images have one pattern.
 
     Raises:
-        UnfitError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if the network has no activation that can be seen, or one does not see the batch on its first axis.
 
     Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, section 3, eq. 2.
     """
     del targets
     n_images = len(inputs)
-    kernel = torch.zeros((n_images, n_images), dtype=torch.float64, device=inputs.device)
 
-    def add(relu_input: Tensor) -> None:
-        positive = _positive(network, relu_input, n_images, "naswot")
+    def agreements(positive: Tensor) -> Tensor:
         signs = positive.float().mul_(2).sub_(1)
-        kernel.add_((signs @ signs.T + signs.shape[1]) / 2)  # agreements = (n + <s_i, s_j>) / 2 for signs of ±1
+        return ((signs @ signs.T + signs.shape[1]) / 2).double()  # (n + <s_i, s_j>) / 2 for n signs of ±1
 
-    with torch.no_grad():
-        forward(network, inputs, copied_state(network), on_relu=add)
+    kernel = torch.zeros((n_images, n_images), dtype=torch.float64, device=inputs.device)
+    for each in _patterns(network, inputs, copied_state(network), "naswot", agreements, has_maps=False):
+        kernel.add_(each)
     return float(torch.linalg.slogdet(kernel).logabsdet)
 
 
 def linear_regions(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-    """Number of linear regions a batch falls into: distinct patterns of all (batch, channels, height, width) ReLUs.
+    """Number of linear regions a batch falls into: distinct patterns of the activations of feature maps.
 
-    The pattern of an image has one bit per unit, 1 where the input of the ReLU is positive. At most the size of the
-    batch, which any network of usual width reaches on images: the published search counts 3,000 crops of 3x3 pixels of
-    one channel through thin copies of its networks. Use it with narrow networks, small inputs and large batches.
+    The pattern of an image has one bit per unit, 1 where the input of the activation is positive. Feature maps are
+    (batch, channels, height, width); in a network that has no activation of such, all others count. At most the size of
+    the batch, which any network of usual width reaches on images: the published search counts 3,000 crops of 3x3 pixels
+    of one channel through thin copies of its networks. Use it with narrow networks, small inputs and large batches.
+
+    Published are ReLUs; which other activations count, this module says (`eznas.estimators.activations`).
 
     Returns:
-        A count of at least 1; 1 for a network without such ReLUs.
+        A count of at least 1.
 
     Raises:
-        UnfitError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if the network has no activation that can be seen, or one does not see the batch on its first axis.
 
     Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
     """
     del targets
-    patterns = _patterns(network, inputs, copied_state(network), "linear_regions")
+    patterns = _of_units(network, inputs, copied_state(network), "linear_regions")
     return float(len({row.tobytes() for row in patterns.cpu().numpy()}))
 
 
 def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
     """Number of distinct patterns that units show over the batch ("sample-wise activation patterns").
 
-    The pattern of a unit, one channel at one place of a (batch, channels, height, width) ReLU, has one bit per image, 1
-    where the input of the ReLU is positive. Weights of convolutions and linear layers are re-drawn from N(0, 1) on a
-    copy, biases are 0, normalisation is as new; the score is the mean over `SWAP_REPEATS` draws. It saturates at
+    The pattern of a unit, one channel at one place of an activation as in `linear_regions`, has one bit per image, 1
+    where the input of the activation is positive. Weights of convolutions and linear layers are re-drawn from N(0, 1)
+    on a copy, biases are 0, normalisation is as new; the score is the mean over `SWAP_REPEATS` draws. It saturates at
     2^batch; the published batch has 16 images.
 
     Returns:
-        The mean count; 0 for a network without such ReLUs.
+        The mean count.
 
     Raises:
-        UnfitError: if a ReLU does not see the batch on its first axis.
+        UnfitError: if the network has no activation that can be seen, or one does not see the batch on its first axis.
 
     Source: `Peng 2024 <https://arxiv.org/abs/2403.04161>`_, without its regularisation by size.
     """
@@ -100,7 +121,7 @@ def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
     generator = torch.Generator().manual_seed(SWAP_SEED)
     counts = []
     for _ in range(SWAP_REPEATS):
-        patterns = _patterns(network, inputs, gaussian_state(network, generator), "swap")
+        patterns = _of_units(network, inputs, gaussian_state(network, generator), "swap")
         counts.append(_distinct_columns(patterns))
     return exact_sum(counts) / SWAP_REPEATS
 
@@ -128,7 +149,7 @@ def swap_regularised(
         sigma: breadth of the preference, in thousands of parameters squared.
 
     Returns:
-        The regularised mean count; 0 for a network without ReLUs of four axes, or far from the preferred size.
+        The regularised mean count; 0 for a network far from the preferred size.
 
     Raises:
         ConfigError: if `sigma` is not positive.
@@ -157,6 +178,7 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
         The sum; 0 for a network whose outputs are all constant.
 
     Raises:
+        UnfitError: if no module returns more places than channels.
         CaptureError: if the network takes an image of neither size, or has a batch normalisation that sees a single
             value per channel, as after global pooling.
 
@@ -173,6 +195,10 @@ def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
         if published == own:
             raise
         return exact_sum(_smallest_eigenvalues(network, inputs, own))
+
+
+PATTERNS: Final = frozenset({naswot, linear_regions, swap, swap_regularised})
+"""Estimators of patterns, which are generalised beyond the published ReLUs."""
 
 
 def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, ...]) -> list[float]:
@@ -195,30 +221,58 @@ def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, 
 
     with torch.no_grad(), hooked(network.modules(), add):
         forward(network, image, copied_state(network))
+    if not smallest:
+        raise UnfitError(
+            f"No module of {type(network).__name__} returns features with more places than channels for one image, and "
+            f"meco correlates channels over places."
+        )
     return smallest
 
 
-def _patterns(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    """(batch, units) Booleans: which inputs of the network's ReLUs of four axes are positive."""
-    found: list[Tensor] = []
+def _of_units(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+    """(batch, units) Booleans: which inputs of activations are positive, of feature maps if there are any."""
+    return torch.cat(_patterns(network, inputs, state, name, lambda positive: positive, has_maps=True), dim=1)
 
-    def add(relu_input: Tensor) -> None:
-        if relu_input.dim() == 4:
-            found.append(_positive(network, relu_input, len(inputs), name))
+
+def _patterns(
+    network: nn.Module,
+    inputs: Tensor,
+    state: dict[str, Tensor],
+    name: str,
+    of: Callable[[Tensor], Tensor],
+    *,
+    has_maps: bool,
+) -> list[Tensor]:
+    """What `of` makes of the (batch, units) Booleans of each activation that counts, in order.
+
+    Those of the most suitable kind count: rectifying ones before others and, if it `has_maps`, within both those of
+    (batch, channels, height, width) maps before those of other features.
+    """
+    found: dict[tuple[bool, bool], list[Tensor]] = {}
+    problems: dict[tuple[bool, bool], str] = {}
+
+    def add(kind: Activation, entering: Tensor) -> None:
+        suitability = kind is Activation.OTHER, has_maps and entering.dim() != 4  # the best is (False, False)
+        found.setdefault(suitability, [])
+        if entering.dim() and len(entering) == len(inputs):
+            found[suitability].append(of(entering.detach().reshape(len(inputs), -1) > 0))
+        else:
+            problems.setdefault(suitability, f"{tuple(entering.shape)}")
 
     with torch.no_grad():
-        forward(network, inputs, state, on_relu=add)
-    return torch.cat(found, dim=1) if found else torch.zeros((len(inputs), 0), dtype=torch.bool, device=inputs.device)
-
-
-def _positive(network: nn.Module, relu_input: Tensor, n_images: int, name: str) -> Tensor:
-    """(batch, units) Booleans: where the input of a ReLU is positive."""
-    if relu_input.dim() < 1 or len(relu_input) != n_images:
+        forward(network, inputs, state, on_activation=add)
+    if not found:
         raise UnfitError(
-            f"A ReLU of {type(network).__name__} sees a tensor of shape {tuple(relu_input.shape)} for a batch of "
-            f"{n_images} images; {name} needs the batch on the first axis."
+            f"{type(network).__name__} calls no activation that can be seen, neither a ReLU nor another, and {name} "
+            f"compares the signs of what enters them; those inside recurrent layers and scripted functions are hidden."
         )
-    return relu_input.detach().reshape(n_images, -1) > 0
+    best = min(found)
+    if best in problems:
+        raise UnfitError(
+            f"An activation of {type(network).__name__} sees a tensor of shape {problems[best]} for a batch of "
+            f"{len(inputs)} images; {name} needs the batch on the first axis."
+        )
+    return found[best]
 
 
 def _distinct_columns(patterns: Tensor) -> int:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from eznas.estimators.passes import copied_state, forward, readable_errors
-from eznas.statistics.tracing import run_probe
+from eznas.estimators.passes import Activation, copied_state, forward
+from eznas.statistics import count_parameters, counts
 
 
 def parameter_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
     """Number of parameters, the affine ones of batch normalisation included."""
     del inputs, targets
-    return float(sum(parameter.numel() for parameter in network.parameters()))
+    return float(count_parameters(network))
 
 
 def mac_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
-    """Multiply-accumulates of all convolutions and linear layers for one image; a bias counts as one.
+    """Multiply-accumulates for one image: of convolutions, linear and recurrent layers, attention and other products.
 
-    This is the "FLOPs" of NAS-Bench-201, which counts neither normalisation nor pooling.
+    A bias counts as one; normalisation, activations and pooling count nothing, as in the "FLOPs" of NAS-Bench-201. The
+    whole convention is that of `eznas.statistics.macs`. The network runs in evaluation mode; what it returns does not
+    matter.
     """
     del targets
-    with readable_errors():
-        return float(run_probe(network, inputs[:2], gradients=False, names=()).mac_count)
+    return counts(network, inputs)["mac_count"]
 
 
 def trainable_layers(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -49,10 +50,10 @@ def relu_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     del targets
     n_calls = 0
 
-    def count(relu_input: Tensor) -> None:
+    def count(kind: Activation, _: Tensor) -> None:
         nonlocal n_calls
-        n_calls += 1
+        n_calls += kind is Activation.RELU
 
     with torch.no_grad():
-        forward(network, inputs[:2], copied_state(network), on_relu=count)
+        forward(network, inputs[:2], copied_state(network), on_activation=count)
     return float(n_calls)

@@ -17,6 +17,7 @@ from eznas.estimators.passes import (
     forward,
     gradients,
     one_label_per_image,
+    refuse_zero_layer,
     summed_logits,
     weight_names,
 )
@@ -38,7 +39,7 @@ def zico(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
 
     Raises:
         ConfigError: if the batch has one image, or `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
 
     Source: `Li 2023 <https://arxiv.org/abs/2301.11300>`_, as in the released code.
     """
@@ -67,7 +68,7 @@ def gradsign(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) 
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
         CaptureError: if a batch normalisation sees a single value per channel, as after global pooling.
 
     Source: `Zhang 2022 <https://arxiv.org/abs/2110.08616>`_, as in the released code.
@@ -96,7 +97,7 @@ def ntk(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
         output and no normalisation behind it (the released code writes 100,000).
 
     Raises:
-        UnfitError: if the network does not return (batch, n_classes) logits.
+        UnfitError: if the network does not return (batch, n_classes) logits, or its last layer is zero.
 
     Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
     """
@@ -109,6 +110,7 @@ def ntk(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> fl
         summed_logits(network, logits, len(inputs))  # refuses what are no logits
         totals = [logits[n].sum() for n in range(len(inputs))]
     rows = [gradients(total, weights, retain_graph=n + 1 < len(totals)) for n, total in enumerate(totals)]
+    refuse_zero_layer(network, weights, map(torch.stack, zip(*rows, strict=True)))
     kernel = torch.zeros((len(inputs), len(inputs)), dtype=torch.float64, device=inputs.device)
     for each in zip(*rows, strict=True):
         jacobian = torch.stack(each).flatten(1).double()  # (batch, weights of one layer)
@@ -128,4 +130,6 @@ def _loss_gradients(network: nn.Module, inputs: Tensor, targets: Tensor) -> list
     weights = differentiable(state, weight_names(network))
     with torch.enable_grad():
         loss = cross_entropy(network, forward(network, inputs, state), targets, len(inputs))
-    return gradients(loss, weights)
+    found = gradients(loss, weights)
+    refuse_zero_layer(network, weights, found)
+    return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from enum import Enum
 from typing import Any, Final
 
 import torch
@@ -18,16 +19,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.rnn import RNNBase, RNNCellBase
 from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.names import one_line
 from eznas.statistics.tracing import (
+    ACTIVATIONS,
     DROPOUT,
     Rectifiers,
     Unfit,
     argument,
     called_with,
+    functions,
     own_draws,
     require_logits,
     without_dropout,
@@ -37,12 +41,26 @@ Function = Callable[..., Any]
 Call = tuple[Function, tuple[Any, ...], dict[str, Any]]
 """A function, its positional arguments and its named ones."""
 
-WEIGHTED: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-"""The layers whose weights estimators sum over."""
+OnActivation = Callable[["Activation", Tensor], None]
+"""What is shown each activation of a pass: its kind and its input, before it is overwritten."""
+
+
+class Activation(Enum):
+    """Kinds of activations, by what the sign of their input decides."""
+
+    RELU = "with a kink at zero, see `Rectifiers`"
+    SMOOTH = "ReLU rounded off: SiLU, GELU, Hardswish, Mish, Softplus, ELU, SELU, CELU"
+    OTHER = "sigmoid, tanh and their like, which are often gates"
+
+
+_SMOOTH: Final = functions(
+    *("silu", "gelu", "hardswish", "mish", "softplus", "elu", "selu", "celu", "elu_", "selu_", "celu_")
+)
+_OTHER: Final = ACTIVATIONS - _SMOOTH - functions("threshold") | functions("sigmoid_", "tanh_", "hardtanh_")
 
 
 class Watch(TorchFunctionMode):
-    """Sees each functional call: some become the identity, the inputs of ReLUs and all results are reported.
+    """Sees each functional call: some become the identity, the inputs of activations and all results are reported.
 
     Which calls are ReLUs, `Rectifiers` says, of a pass that uses these parameters and buffers.
     """
@@ -51,11 +69,11 @@ class Watch(TorchFunctionMode):
         self,
         identity: frozenset[Function],
         parameters: Iterable[Tensor] = (),
-        on_relu: Callable[[Tensor], None] | None = None,
+        on_activation: OnActivation | None = None,
         on_result: Callable[[Call, Any], Any] | None = None,
     ) -> None:
         super().__init__()
-        self.identity, self.on_relu, self.on_result = identity, on_relu, on_result
+        self.identity, self.on_activation, self.on_result = identity, on_activation, on_result
         self.rectifiers = Rectifiers(parameters)
 
     def __torch_function__(
@@ -65,14 +83,22 @@ class Watch(TorchFunctionMode):
         if func in self.identity:
             return argument(args, kwargs).clone()  # a copy: what follows in place must not reach the input
         args, kwargs = without_dropout(func, args, kwargs)
-        if self.on_relu is not None:
-            activated = self.rectifiers.input_of(func, args, kwargs)
-            if activated is not None:
-                self.on_relu(activated)
-        result = func(*args, **kwargs)
-        if self.on_relu is not None:
+        if self.on_activation is None:
+            result = func(*args, **kwargs)
+        else:
+            self._report(self.on_activation, func, args, kwargs)
+            result = func(*args, **kwargs)
             self.rectifiers.note(func, args, kwargs, result)
         return result if self.on_result is None else self.on_result((func, args, kwargs), result)
+
+    def _report(
+        self, on_activation: OnActivation, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        rectified = self.rectifiers.input_of(func, args, kwargs)
+        if rectified is not None:
+            on_activation(Activation.RELU, rectified)
+        elif (func in _SMOOTH or func in _OTHER) and self.rectifiers.is_activation(argument(args, kwargs)):
+            on_activation(Activation.SMOOTH if func in _SMOOTH else Activation.OTHER, argument(args, kwargs))
 
 
 # ------------------------------------------------------------------------------------------------------------ the state
@@ -84,9 +110,24 @@ def copied_state(network: nn.Module, copy: Callable[[Tensor], Tensor] = Tensor.c
     return {name: copy(tensor.detach()) for name, tensor in tensors}
 
 
+def weights_of(module: nn.Module) -> list[str]:
+    """Names of the weights that estimators sum over and draw, of what is a linear layer or a convolution by its work.
+
+    These are convolutions, linear layers, the projections of attention, and the maps inside recurrent layers.
+    """
+    match module:
+        case _ConvNd() | nn.Linear():
+            names = ["weight"]
+        case nn.MultiheadAttention() | RNNBase() | RNNCellBase():
+            names = [name for name in module._parameters if "weight" in name]
+        case _:
+            names = []
+    return [name for name in names if module._parameters.get(name) is not None]
+
+
 def weight_names(network: nn.Module) -> list[str]:
-    """Names of the weights of convolutions and linear layers; a weight that layers share appears once."""
-    weights = {id(m._parameters.get("weight")) for m in network.modules() if isinstance(m, WEIGHTED)}
+    """Names of the weights of `weights_of` in a network; a weight that layers share appears once."""
+    weights = {id(module._parameters[name]) for module in network.modules() for name in weights_of(module)}
     return [name for name, parameter in network.named_parameters() if id(parameter) in weights]
 
 
@@ -105,27 +146,28 @@ def gaussian_state(
 ) -> dict[str, Tensor]:
     """A copy of the state with Gaussian weights in place of the network's own.
 
-    The weights of convolutions and linear layers are drawn from N(0, deviation^2), by default N(0, 1), in the order of
-    ``network.named_modules()``, on the CPU in single precision so that every device and every precision sees the same;
-    their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other parameters stay as they
-    are.
+    The weights of convolutions and linear layers (`weights_of`) are drawn from N(0, deviation^2), by default N(0, 1),
+    in the order of ``network.named_modules()``, on the CPU in single precision so that every device and every precision
+    sees the same; their biases are 0; normalisation gets weight 1, bias 0 and fresh running statistics. Other
+    parameters stay as they are.
     """
     state = copied_state(network)
-    fills = {"bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
+    fills = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
     for prefix, module in network.named_modules():
-        if not isinstance(module, _ConvNd | nn.Linear | _NormBase | nn.GroupNorm | nn.LayerNorm):
-            continue
         prefix += "." if prefix else ""
-        for name, value in fills.items():
-            if f"{prefix}{name}" in state:
-                state[f"{prefix}{name}"].fill_(value)
-        weight = state.get(f"{prefix}weight")
-        if weight is None:
-            continue
-        if isinstance(module, _ConvNd | nn.Linear):
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float32) * deviation(weight))
-        else:
-            weight.fill_(1.0)
+        if isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm):
+            for name, value in fills.items():
+                if f"{prefix}{name}" in state:
+                    state[f"{prefix}{name}"].fill_(value)
+        weights = weights_of(module)
+        for name in module._parameters if weights else ():
+            tensor = state.get(f"{prefix}{name}")
+            if tensor is None:  # there is none, or it is another layer's
+                continue
+            if name in weights:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float32) * deviation(tensor))
+            elif name not in ("bias_k", "bias_v"):  # which are tokens
+                tensor.zero_()
     return state
 
 
@@ -149,7 +191,7 @@ def forward(
     state: Mapping[str, Tensor],
     *,
     identity: frozenset[Function] = DROPOUT,
-    on_relu: Callable[[Tensor], None] | None = None,
+    on_activation: OnActivation | None = None,
     on_result: Callable[[Call, Any], Any] | None = None,
     training: bool = True,
 ) -> Tensor:
@@ -160,14 +202,14 @@ def forward(
         inputs: (batch, ...) on the device of the network.
         state: every parameter and buffer by name; batch normalisation updates its running statistics here.
         identity: functions that return a copy of their input.
-        on_relu: is shown the input of each activation with a kink at zero, before it is overwritten.
+        on_activation: is shown each activation.
         on_result: is shown each functional call and its result; what it returns takes the place of the result.
         training: the mode: batch statistics in train mode, running ones in evaluation mode.
 
     Raises:
         CaptureError: if the pass fails; `UnfitError` if it returns something else than one tensor.
     """
-    watch = Watch(identity, state.values(), on_relu, on_result)
+    watch = Watch(identity, state.values(), on_activation, on_result)
     with readable_errors(), _mode(network, training), own_draws(network, inputs.device), watch:
         logits = called_with(network, state, inputs)
     if not isinstance(logits, Tensor):
@@ -250,6 +292,24 @@ def gradients(
             total, tensors, allow_unused=True, create_graph=create_graph, retain_graph=retain_graph
         )
     return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
+
+
+def refuse_zero_layer(network: nn.Module, weights: Iterable[Tensor], gradients: Iterable[Tensor]) -> None:
+    """Refuses a network in which gradients reach zero weights alone, and none behind them.
+
+    So it is where the last layer is zero, as some networks are initialised: a sum over the weights would say nothing of
+    the others. A network whose output is a constant for other reasons is not refused.
+
+    Raises:
+        UnfitError: if it is such a network.
+    """
+    reached = [weight for weight, gradient in zip(weights, gradients, strict=True) if bool(gradient.any())]
+    if reached and not any(bool(weight.any()) for weight in reached):
+        raise UnfitError(
+            f"The last layer of {type(network).__name__} is zero as it is initialised, so that no gradient reaches the "
+            f"layers before it and the score would say nothing of them; draw its weights (--initialise default, or "
+            f"eznas.spaces.initialise_)."
+        )
 
 
 def exact_sum(values: Iterable[float]) -> float:

@@ -1,10 +1,12 @@
 """Estimators that add up a saliency over all weights: norms, loss gradients, pruning criteria.
 
-In all of them W are the weights of convolutions and linear layers, without biases and without normalisation, and L is
-the mean cross-entropy of the batch, in nats. The batch is never split: in train mode parts of a batch have batch
-statistics of their own, and so other gradients. A weight the loss does not depend on adds zero, so that a network whose
-output is a constant scores 0, or next to it (`fisher`: the bias of its classifier), and ``-inf`` in `synflow` and
-`synflow_bn`.
+In all of them W are the weights of convolutions and linear layers, the projections of attention and the maps inside
+recurrent layers among them, without biases and without normalisation, and L is the mean cross-entropy of the batch, in
+nats. The batch is never split: in train mode parts of a batch have batch statistics of their own, and so other
+gradients. A weight the loss does not depend on adds zero, so that a network whose output is a constant scores 0, or
+next to it (`fisher`: the bias of its classifier), and ``-inf`` in `synflow` and `synflow_bn`. A network whose last
+layer is zero as it is initialised is refused by all but `l2_norm`: gradients reach that layer alone, and the sum would
+say nothing of the others.
 
 Source of all: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1 and the released code.
 """
@@ -27,6 +29,7 @@ from eznas.estimators.passes import (
     exact_sum,
     forward,
     gradients,
+    refuse_zero_layer,
     summed_logits,
     weight_names,
 )
@@ -53,7 +56,7 @@ def grad_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
@@ -68,7 +71,7 @@ def plain(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code; `Mozer 1988
     <https://papers.nips.cc/paper/1988/hash/07e1cd7dca89a1678042477183b7ac3f-Abstract.html>`_.
@@ -83,7 +86,7 @@ def snip(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
 
     Source: `Lee 2019 <https://arxiv.org/abs/1810.02340>`_; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1.
@@ -99,7 +102,7 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
         CaptureError: if an operation of the network cannot be differentiated twice.
 
     Source: `Wang 2020 <https://arxiv.org/abs/2002.07376>`_; as a score of a network `Abdelfattah 2021
@@ -109,6 +112,7 @@ def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
         loss, weights = _loss(network, inputs, targets)
     with torch.enable_grad():
         first = gradients(loss, weights, create_graph=True)
+        refuse_zero_layer(network, weights, first)
         along = sum(((g.detach() * g).sum() for g in first), torch.zeros((), device=inputs.device))
     curvature = gradients(along, weights)
     return exact_sum(float((-w.detach() * h).sum()) for w, h in zip(weights, curvature, strict=True))
@@ -126,28 +130,29 @@ def fisher(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
 
     Raises:
         ConfigError: if `targets` is absent.
-        UnfitError: if it holds a class that the network does not have.
+        UnfitError: if it holds a class that the network does not have, or the last layer is zero.
 
     Source: `Theis 2018 <https://arxiv.org/abs/1801.05787>`_ and `Turner 2020 <https://arxiv.org/abs/1906.04113>`_;
     as a score of a network `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    layers: list[tuple[Tensor, int, int]] = []  # output, its axis of channels, weights per channel
+    layers: list[tuple[Tensor, int, Tensor]] = []  # output, its axis of channels, weight
 
     def record(call: Call, result: Any) -> Any:
         function, args, kwargs = call
         if function not in CONVOLUTIONS and function not in LINEAR:
             return result
         weight = argument(args, kwargs, 1, "weight")
-        layers.append((result, result.dim() - 1 if function in LINEAR else 1, weight[0].numel()))
+        layers.append((result, result.dim() - 1 if function in LINEAR else 1, weight))
         return result.clone()  # so that an activation in place does not overwrite the output
 
     loss, _ = _loss(network, inputs, targets, on_result=record)
-    outputs = [output for output, _, _ in layers]
+    found = gradients(loss, [output for output, _, _ in layers])
+    refuse_zero_layer(network, (weight for _, _, weight in layers), found)
     scores = []
-    for (output, axis, n_weights), gradient in zip(layers, gradients(loss, outputs), strict=True):
+    for (output, axis, weight), gradient in zip(layers, found, strict=True):
         product = (output.detach() * gradient).movedim(axis, 1)  # (batch, channels, ...)
         effect = product.flatten(2).sum(dim=2) if product.dim() > 2 else product
-        scores.append(float(effect.square().mean(dim=0).sum()) / 2 * n_weights)
+        scores.append(float(effect.square().mean(dim=0).sum()) / 2 * weight[0].numel())
     return exact_sum(scores)
 
 
@@ -159,11 +164,10 @@ def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     because R spans 1e32 to 1e61 on NAS-Bench-201.
 
     Returns:
-        The score in nats; ``-inf`` if no weight reaches the output, such as for a network whose last layer is zero, as
-        some are initialised.
+        The score in nats; ``-inf`` if no weight reaches the output.
 
     Raises:
-        UnfitError: if the network does not return (batch, n_classes) logits.
+        UnfitError: if the network does not return (batch, n_classes) logits, or its last layer is zero.
 
     Source: `Tanaka 2020 <https://arxiv.org/abs/2006.05467>`_, eq. 2; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1. The logarithm is NAS-Bench-Suite-Zero's.
@@ -179,11 +183,10 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     network without batch normalisation.
 
     Returns:
-        The score in nats; ``-inf`` if no weight reaches the output, such as for a network whose last layer is zero, as
-        some are initialised.
+        The score in nats; ``-inf`` if no weight reaches the output.
 
     Raises:
-        UnfitError: if the network does not return (batch, n_classes) logits.
+        UnfitError: if the network does not return (batch, n_classes) logits, or its last layer is zero.
         CaptureError: if a batch normalisation sees a single value per channel, as after global pooling.
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code (measure ``synflow_bn``).
@@ -195,14 +198,16 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
 def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
     """Synaptic flow with damped gradients: the sum over weights of \\|w ln(dR/dw + 1)\\|.
 
-    R as in `synflow`, without batch normalisation, in float64; dR/dw is never negative. The logarithm inside keeps
-    the weights of deep networks from being drowned by their gradients; the sum itself is not a logarithm.
+    R as in `synflow`, without batch normalisation, in float64; dR/dw is never negative in networks of convolutions,
+    linear layers and ReLUs. The logarithm inside keeps the weights of deep networks from being drowned by their
+    gradients; the sum itself is not a logarithm.
 
     Returns:
-        The score; 0 for a network that no weight of which reaches the output.
+        The score; 0 for a network that no weight of which reaches the output, NaN where a gradient is below -1, as
+        behind layer normalisation or attention, through which a larger weight may lessen the flow.
 
     Raises:
-        UnfitError: if the network does not return (batch, n_classes) logits.
+        UnfitError: if the network does not return (batch, n_classes) logits, or its last layer is zero.
 
     Source: `Cavagnero 2023 <https://arxiv.org/abs/2207.05135>`_, as in the released code.
     """
@@ -224,7 +229,9 @@ def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) ->
     ones = torch.ones((1, *inputs.shape[1:]), dtype=torch.float64, device=inputs.device)
     with torch.enable_grad():
         flow = summed_logits(network, forward(network, ones, state, identity=identity), 1)
-    return [weight.detach() for weight in weights], gradients(flow, weights)
+    found = gradients(flow, weights)
+    refuse_zero_layer(network, weights, found)
+    return [weight.detach() for weight in weights], found
 
 
 def _over_weights(
@@ -232,8 +239,9 @@ def _over_weights(
 ) -> float:
     """Sum over layers of a scalar made of the weight and its loss gradient."""
     loss, weights = _loss(network, inputs, targets)
-    pairs = zip(weights, gradients(loss, weights), strict=True)
-    return exact_sum(float(saliency(weight.detach(), gradient)) for weight, gradient in pairs)
+    found = gradients(loss, weights)
+    refuse_zero_layer(network, weights, found)
+    return exact_sum(float(saliency(weight.detach(), g)) for weight, g in zip(weights, found, strict=True))
 
 
 def _loss(

@@ -29,8 +29,8 @@ from eznas.programs import Constant, Node, Program, fold, to_latex
 from eznas.proxies import ProgramProxy
 from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
-from eznas.spaces import initialise
-from eznas.statistics import graph, tracing
+from eznas.spaces import KEEP, initialise
+from eznas.statistics import graph, macs, tracing
 from primitives import STATISTICS, Layers, Level, Primitive, Statistic
 
 
@@ -49,17 +49,19 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
     """
     proxy = proxy.bound(conditions)
     program = proxy.program
-    scheme = getattr(conditions.settings, "scheme", "given")
+    scheme = getattr(conditions.settings, "scheme", KEEP)
     documentation = _documentation(proxy, conditions, scheme, card or {})
     carried = _Carried()
     for node in program.nodes:
         if isinstance(node, Primitive):
             carried.add(node.function)
     carried.add_class(Layers)
-    traced = [tracing, *([graph] if any(STATISTICS[name].of_graph for name in program.statistics) else [])]
+    counts_macs = "mac_count" in program.statistics
+    reads_graph = any(STATISTICS[name].of_graph for name in program.statistics)
+    modules = [tracing, *([graph] if reads_graph else []), *([macs] if counts_macs else [])]
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
-        imports=_imports(*traced, initialise, primitives.numerics),
+        imports=_imports(*modules, initialise, primitives.numerics),
         direction=proxy.direction,
         scheme=_quoted(scheme if scheme in initialise.SCHEMES else "default"),
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
@@ -73,12 +75,13 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         ),
         targets="targets" if program.needs_classes else "None",
         check=_CLASSES_NEEDED if program.needs_classes else "",
+        counted=_MACS_COUNTED if counts_macs else "",
         steps=_steps(program),
         operators="\n\n\n".join(carried.definitions()),
         constants="\n".join(carried.constants()),
         initialise=_body(initialise),
-        capture=(graph.capture_with_graph if graph in traced else tracing.capture_units).__name__,
-        tracing="\n\n\n".join(map(_body, traced)),
+        capture=(graph.capture_with_graph if reads_graph else tracing.capture_units).__name__,
+        statistics_source="\n\n\n".join(map(_body, modules)),
     )
     _verify(text, documentation)
     return text
@@ -239,7 +242,7 @@ def _constant_source(name: str) -> str:
 
 def _imports(*modules: ModuleType) -> str:
     """The import statements of the modules and of the template, without those of this project, in house order."""
-    plain, members = {"math", "torch"}, {"dataclasses": {"dataclass"}, "torch": {"Tensor", "nn"}}
+    plain, members = {"math", "torch", "warnings"}, {"dataclasses": {"dataclass"}, "torch": {"Tensor", "nn"}}
     aliased: set[str] = set()
     for module in modules:
         for node in ast.parse(inspect.getsource(module)).body:
@@ -295,7 +298,7 @@ def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, car
     facts = {_clean(label): _clean(text) for label, text in card.items()}
     width = max(map(len, facts), default=0) + 2
     drawn = f"initialised by scheme {scheme!r} from one seed"
-    if scheme == "given":
+    if scheme == KEEP:
         drawn = "with the parameters they came with"
     lines = [
         "A zero-cost proxy: scores a neural network before training; higher predicts higher accuracy.",
@@ -370,6 +373,8 @@ def _verify(text: str, documentation: str) -> None:
 _CLASSES_NEEDED = """    if targets is None:
         raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
 """
+_MACS_COUNTED = """    quantities["mac_count"] = float(count_macs(network, inputs[:2]))
+"""
 _TEMPLATE = '''{documentation}
 
 from __future__ import annotations
@@ -405,7 +410,7 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
 {check}    units, quantities = {capture}(
         network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
     )
-    try:
+{counted}    try:
         steps = formula(units, {{**quantities, "unit_count": float(len(units))}}, inputs.device)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"No score for {{name}}: {{error}}") from error
@@ -419,15 +424,17 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
 
 
 def prepare(network: nn.Module, seed: int = INITIALISATION_SEED, *, scheme: str = SCHEME) -> nn.Module:
-    """Draws all parameters of `network` anew, in place, as those of the networks the proxy was found on.
+    """Draws the parameters of `network` anew, in place, as those of the networks the proxy was found on.
+
+    Warns of parameters that keep their values, because nothing says how they are meant to be drawn.
 
     Raises:
-        ValueError: if a layer with parameters is of a kind that has no initialisation rule here.
+        ValueError: if a layer has no shape before a first pass.
     """
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    network.cpu()  # drawn on the CPU, so that every device sees the same values
-    initialise_(network, scheme, torch.Generator().manual_seed(seed))
-    return network.to(device).train()
+    kept = initialise_(network, scheme, torch.Generator().manual_seed(seed))
+    if kept:
+        warnings.warn(f"These parameters keep their values: {{', '.join(kept)}}", stacklevel=2)
+    return network.train()
 
 
 def formula(units: list, quantities: dict, device: torch.device) -> list:
@@ -452,5 +459,5 @@ def formula(units: list, quantities: dict, device: torch.device) -> list:
 
 # --- statistics of a network --------------------------------------------------------------------------------------
 
-{tracing}
+{statistics_source}
 '''

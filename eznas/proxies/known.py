@@ -57,7 +57,7 @@ KNOWN_PROGRAMS: Final[Mapping[str, ProgramProxy]] = MappingProxyType(
                 name="mac_count",
                 title="MACs",
                 text="mac_count",
-                source="baseline; convolutions and linear layers, the benchmark's convention",
+                source="baseline; layers and products of matrices, a bias counts as one, as in NAS-Bench-201",
             ),
             _known(
                 name="eznas_a_code",

@@ -13,7 +13,7 @@ from eznas.errors import CaptureError, ConfigError, ScoreError, UnfitError
 from eznas.evaluation import evaluate
 from eznas.fitness.objectives import kinds_needed
 from eznas.programs import FailureKind, Invalid, Program, cost
-from eznas.statistics import NetworkStatistics, capture
+from eznas.statistics import NetworkStatistics, capture, count_parameters, counts
 
 DEFAULT_UNITS = "convolutional"
 
@@ -135,8 +135,9 @@ def statistics_for(
     first = proxies[0]
     names = {name for proxy in proxies for name in proxy.program.statistics}
     if names <= {"parameter_count"}:
-        n_parameters = sum(parameter.numel() for parameter in network.parameters())
-        return NetworkStatistics((), {"parameter_count": float(n_parameters)})
+        return NetworkStatistics((), {"parameter_count": float(count_parameters(network))})
+    if names <= {"parameter_count", "mac_count"}:
+        return NetworkStatistics((), counts(network, inputs))
     return capture(
         network,
         inputs,
@@ -144,4 +145,5 @@ def statistics_for(
         statistics=[name for proxy in proxies for name in proxy.program.captured_statistics],
         targets=targets,
         units=first.units or DEFAULT_UNITS,
+        with_macs="mac_count" in names,
     )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from eznas.benchmarks import BENCHMARKS
 from eznas.conditions import Conditions
 from eznas.errors import ConfigError
+from eznas.estimators import Estimator
+from eznas.estimators.activations import PATTERNS
 from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.names import shown
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import Proxy, RankAggregate, Recipe, StoredProxy, aggregate_named, is_sum, proxy_named
 from eznas.proxies.aggregate import needs_no_pass
 from eznas.proxies.named import is_file
-from eznas.runs.config import config_with
+from eznas.runs.config import OWN, config_with
 from eznas.scoring.networks import Scores
 from eznas.scoring.resolve import resolved_conditions
-from eznas.spaces import Architecture
+from eznas.spaces import KEEP, SCHEMES, Architecture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +140,12 @@ def request_for(texts: Sequence[str], architectures: Sequence[Architecture], ove
         raise ConfigError(f"Two of the proxies are called {shown(repeated)}; score one of them apart")
     is_run = not all(needs_no_pass(proxy) for proxy in proxies)
     conditions, notes = _conditions(brought, space, architectures, overrides, is_run=is_run)
+    patterns = [proxy.name for proxy in proxies if isinstance(proxy, Estimator) and proxy.function in PATTERNS]
+    if patterns and space == OWN:
+        notes += (
+            f"Patterns of {', '.join(patterns)} are those of ReLUs and, by the sign of what enters them, of SiLU, GELU "
+            "and the like.",
+        )
     for column in columns:
         proxy = proxies[column.proxies[0]]
         if isinstance(proxy, RankAggregate):
@@ -212,7 +220,33 @@ def _conditions(
     config = config_with(table, overrides)
     (sample,) = config.all_samples
     conditions, more = resolved_conditions(config, sample, architectures, is_run=is_run)
+    is_said = any(override.partition("=")[0].strip() == "networks.scheme" for override in overrides)
+    notes += _of_initialisation(conditions, brought[:1], is_said=is_said) if is_run else []
     return conditions, (*notes, *more)
+
+
+_INITIALISED: Final[Mapping[str, str]] = {
+    KEEP: "those that networks come with",
+    **{scheme: f"drawn by scheme {scheme}" for scheme in SCHEMES},
+}
+
+
+def _of_initialisation(
+    conditions: Conditions, brought: Sequence[tuple[str, Conditions]], *, is_said: bool
+) -> list[str]:
+    """What a reader must know of how parameters are drawn: that a proxy knew others, or what was not asked for."""
+    scheme = conditions.settings.scheme
+    for name, theirs in brought:
+        other = theirs.settings.scheme
+        if other != scheme:
+            return [
+                f"{name} was found with parameters {_INITIALISED[other]}, and here they are {_INITIALISED[scheme]}, "
+                f"which changes its scores; --initialise {other} scores as there."
+            ]
+    if is_said:
+        return []
+    others = " or ".join(other for other in SCHEMES if other != scheme)
+    return [f"Parameters are {_INITIALISED[scheme]}, the default; --initialise {others} draws them otherwise."]
 
 
 def _benchmark_of(space: str) -> str:

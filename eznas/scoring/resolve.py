@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from eznas.conditions import GIVEN, IMAGE_SETS, Batch, Conditions, default_image_source
-from eznas.errors import CaptureError, ConfigError, EznasError
+from eznas.errors import ConfigError, EznasError
 from eznas.estimators.passes import copied_state, forward
 from eznas.fitness import Covariates, quintiles
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 from eznas.runs.config import OWN, RunConfig, SampleSettings
-from eznas.spaces import Architecture, SearchSpace
-from eznas.statistics.tracing import run_probe
+from eznas.spaces import KEEP, Architecture, SearchSpace, initialise_
+from eznas.spaces.copies import with_shapes
+from eznas.statistics import counts
 
 CELL_SIZE: Final = 16
 """Height and width of the images for the cell spaces, unless a setting says otherwise."""
@@ -94,7 +95,7 @@ def _fitted(
     problem = "there are none"
     for arch in architectures[:N_TRIED]:
         try:
-            network = conditions.network(arch)
+            network = conditions.search_space.allocate(arch, conditions.settings)
         except EznasError as error:
             problem = f"{one_line(arch.spec)}: {error}"
             continue
@@ -107,6 +108,7 @@ def _fitted(
                 n_logits = int(logits.shape[1]) if logits.dim() == 2 and logits.shape[1] > 1 else None
                 n_images = IMAGE_SETS[conditions.images].n_classes if conditions.images in IMAGE_SETS else None
                 n_classes = n_logits if n_logits and n_images and n_logits < n_images else None
+                notes.extend(_kept(conditions, architectures[:N_TRIED], int(trial), int(channel)))
                 if size == "auto" or channels == "auto":
                     notes.append(
                         f"Your networks are excited by {conditions.images} images of {channel} x {trial} x {trial}; "
@@ -122,6 +124,23 @@ def _fitted(
         f"No network can be run on images ({tried} tried; the last problem: {one_line(problem)}); set "
         "probe.input_size and probe.channels to what your networks take"
     )
+
+
+def _kept(conditions: Conditions, architectures: Sequence[Architecture], size: int, channels: int) -> list[str]:
+    """That parameters of a user's networks are not drawn anew, in a sentence, if it is so in one of these."""
+    scheme = conditions.settings.scheme
+    if scheme == KEEP:
+        return []
+    sized = conditions.model_copy(update={"input_size": size, "channels": channels})
+    for arch in architectures:
+        try:
+            names = initialise_(sized.network(arch), scheme, torch.Generator())
+        except EznasError:  # which the row of the network will say
+            continue
+        if names:
+            said = ", ".join(map(one_line, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            return [f"Parameters that no scheme draws keep their values, such as {said} of {one_line(arch.spec)}."]
+    return []
 
 
 def own_hint(arch: Architecture, failure: Invalid) -> str:
@@ -151,6 +170,7 @@ def _channels(network: nn.Module) -> list[int]:
 def _logits(network: nn.Module, size: int, channels: int) -> Tensor | str:
     """What a network returns for two images of zeros, or why it does not."""
     try:
+        network = with_shapes(network, (channels, size, size), 0)
         with torch.no_grad():
             return forward(network, torch.zeros(2, channels, size, size), copied_state(network))
     except (EznasError, MemoryError) as error:
@@ -167,12 +187,12 @@ def covariates_of(architectures: Sequence[Architecture], conditions: Conditions)
         CaptureError: if a network must be built for it and cannot be run.
     """
     space = conditions.search_space
-    counts = [counted(arch, conditions) for arch in architectures]
-    macs = np.array([max(n, 1) for _, n in counts], dtype=np.float64)
+    sizes = [counted(arch, conditions) for arch in architectures]
+    macs = np.array([max(n, 1) for _, n in sizes], dtype=np.float64)
     levels = [space.level(arch) for arch in architectures]
     known = [level for level in levels if level is not None]
     return Covariates(
-        log_parameters=np.log([max(n, 1) for n, _ in counts]),
+        log_parameters=np.log([max(n, 1) for n, _ in sizes]),
         log_macs=np.log(macs),
         levels=np.array(known) if len(known) == len(levels) else quintiles(macs),
     )
@@ -190,8 +210,5 @@ def counted(arch: Architecture, conditions: Conditions) -> tuple[int, int]:
         return found.parameters, found.macs
     network = conditions.network(arch)
     inputs, _ = conditions.batch(conditions.batch_size)
-    try:
-        record = run_probe(network, inputs[:2], gradients=False, names=())
-    except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
-        raise CaptureError(f"{type(network).__name__}: {one_line(error)}") from error
-    return record.parameter_count, record.mac_count
+    of_network = counts(network, inputs)
+    return int(of_network["parameter_count"]), int(of_network["mac_count"])

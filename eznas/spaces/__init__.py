@@ -11,7 +11,7 @@ from __future__ import annotations
 from eznas.spaces import darts, families, nb101, nb201, nds_cells, nds_resnets, own, sss
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.initialise import SCHEMES, Scheme, initialise_
-from eznas.spaces.settings import CellSettings, SpaceSettings
+from eznas.spaces.settings import KEEP, CellSettings, SpaceSettings
 from eznas.spaces.space import Counts, SearchSpace
 from eznas.spaces.table import (
     SPACES,
@@ -24,6 +24,7 @@ from eznas.spaces.table import (
 )
 
 __all__ = [
+    "KEEP",
     "SCHEMES",
     "SPACES",
     "Architecture",

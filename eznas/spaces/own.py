@@ -2,10 +2,10 @@
 
 The specification ``package.module:function`` names a function without arguments that returns a mapping from names to
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
-network, which is then made only when it is needed. Networks are scored as they are, with the initialisation they have;
-what they draw from the generators of torch, NumPy and Python as they are made is the same in every process, because
-those are seeded meanwhile and put back afterwards. Importing runs the module: name one you trust, as you would to
-Python itself.
+network, which is then made only when it is needed. Networks are scored as they are, with the parameters they have, or
+as copies whose parameters are drawn by a scheme. What they draw from the generators of torch, NumPy and Python as they
+are made is the same in every process, because those are seeded meanwhile and put back afterwards. Importing runs the
+module: name one you trust, as you would to Python itself.
 
 `space_of` makes a search space of the same kind from objects. Its functions are methods of an `OwnNetworks`, which
 travels to other processes with its networks wherever the space is sent; nothing is looked up by name there.
@@ -37,8 +37,9 @@ from eznas.names import nearest, one_line, shown, unknown
 from eznas.randomness import derived_seed
 from eznas.spaces.architecture import Architecture, check_space
 from eznas.spaces.content import module_digest
+from eznas.spaces.copies import copied
 from eznas.spaces.notation import check_sample_size
-from eznas.spaces.settings import SpaceSettings
+from eznas.spaces.settings import KEEP, SpaceSettings
 from eznas.spaces.space import SearchSpace
 
 NAME: Final = "python"
@@ -50,7 +51,7 @@ _LIBRARIES: Final = tuple(
 
 
 class Settings(SpaceSettings):
-    """Networks of your own bring all they need."""
+    """Networks of your own bring all they need, parameters included unless a scheme draws them."""
 
     space: Literal["python"] = NAME
     n_classes: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -137,9 +138,12 @@ class OwnNetworks:
         return tuple(everything[index] for index in rng.choice(len(everything), size=n, replace=False))
 
     def allocate(self, arch: Architecture, settings: SpaceSettings) -> nn.Module:
-        """The network, as it is: it has its parameters already."""
-        del settings  # these networks bring their own
-        return self.network(self.name_of(arch))
+        """The network, as it is: it has its parameters already; a copy if these are to be drawn anew."""
+        name = self.name_of(arch)
+        network = self.network(name)
+        if settings.scheme == KEEP:
+            return network
+        return copied(network, f"Network {shown(name)} of {self.where}")
 
     def digest(self, arch: Architecture) -> str:
         """Of the content of the network, see `eznas.spaces.content`, as it was when it was first asked for."""
@@ -269,7 +273,7 @@ def mutate(arch: Architecture, rng: np.random.Generator) -> Architecture:
 
 
 def allocate(arch: Architecture, settings: SpaceSettings) -> nn.Module:
-    """The network of that name, as it is.
+    """The network of that name, as it is; a copy if its parameters are to be drawn anew.
 
     Raises:
         ArchitectureError: as `named`.

@@ -12,6 +12,8 @@ from eznas.spaces.initialise import Scheme
 
 N_STAGES: Final = 3
 """Of every cell-based search space here: each stage has twice the channels and half the resolution of the last."""
+KEEP: Final = "keep"
+"""In place of a scheme of initialisation: the parameters that networks come with."""
 Classes = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 """Logits of a network."""
 
@@ -24,8 +26,8 @@ class SpaceSettings(Form):
     """
 
     space: str
-    scheme: Scheme | Literal["given"] = "given"
-    """How parameters are drawn; ``"given"``: networks have them already."""
+    scheme: Scheme | Literal["keep"] = KEEP
+    """How parameters are drawn; ``"keep"``: networks have them already."""
 
 
 class CellSettings(SpaceSettings):

@@ -11,8 +11,9 @@ from torch import nn
 
 from eznas.randomness import torch_stream
 from eznas.spaces.architecture import Architecture
+from eznas.spaces.copies import with_shapes
 from eznas.spaces.initialise import initialise_
-from eznas.spaces.settings import SpaceSettings
+from eznas.spaces.settings import KEEP, SpaceSettings
 
 S = TypeVar("S", bound=SpaceSettings)
 
@@ -78,16 +79,26 @@ class SearchSpace(Generic[S]):
     index_of: Callable[[Architecture], int] | None = None
     begins: tuple[str, ...] = ()
 
-    def build(self, arch: Architecture, settings: S, seed: int) -> nn.Module:
+    def build(
+        self, arch: Architecture, settings: S, seed: int, image: tuple[int, int, int] | None = None
+    ) -> nn.Module:
         """The network at initialisation.
 
         Every architecture draws from the same stream of a seed (common random numbers), which lowers the noise of
         comparing architectures. No global generator is used or changed.
 
+        Args:
+            arch: of this space.
+            settings: of this space.
+            seed: any integer of at least 0.
+            image: (channels, height, width) of an image, which gives lazy layers their shape.
+
         Raises:
-            ArchitectureError: if `arch` is not of this space.
+            ArchitectureError: if `arch` is not of this space, or it has lazy layers and is not run on such images.
         """
         network = self.allocate(arch, settings)
-        if settings.scheme != "given":
+        if image is not None:
+            network = with_shapes(network, image, seed)
+        if settings.scheme != KEEP:
             initialise_(network, settings.scheme, torch_stream(seed, "initialisation"))
         return network

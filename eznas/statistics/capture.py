@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from eznas.errors import CaptureError, UnfitError
 from eznas.names import one_line
 from eznas.statistics import graph, tracing
+from eznas.statistics.macs import count_macs
 
 OF_LAYERS = (*tracing.ALL_STATISTICS, *graph.GRAPH_LAYER_STATISTICS)
 """Statistics that each unit may show."""
@@ -46,6 +47,7 @@ def capture(
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
     units: str = "convolutional",
+    with_macs: bool = True,
 ) -> NetworkStatistics:
     """Captures the statistics of `network` and leaves it exactly as it was found.
 
@@ -58,6 +60,7 @@ def capture(
         statistics: names from ``ALL_STATISTICS``; the paper's 22 by default. Probes nobody asks for are not run.
         targets: (batch,) class of each image, which labelled statistics need.
         units: ``"convolutional"`` units alone, if the network has any, or ``"all"`` convolutions and linear layers.
+        with_macs: also count multiply-accumulates, which takes a pass of two images.
 
     Raises:
         CaptureError: if the network cannot be run on `inputs`, a name in `statistics` is unknown, or `targets` lack;
@@ -67,6 +70,9 @@ def capture(
         layers, quantities = graph.capture_with_graph(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
+        if with_macs:
+            counted = {"mac_count": float(count_macs(network, inputs[:2]))}
+            quantities = {"parameter_count": quantities["parameter_count"], **counted, **quantities}
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
         kind = UnfitError if isinstance(error, tracing.Unfit) else CaptureError
         raise kind(
@@ -74,3 +80,23 @@ def capture(
             f"{tuple(inputs.shape)}: {one_line(error, 300)}"
         ) from error
     return NetworkStatistics(tuple(layers), quantities)
+
+
+def counts(network: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """``parameter_count`` and ``mac_count`` (per image) of a network, whatever it returns and whatever it shows.
+
+    Raises:
+        CaptureError: if the network cannot be run on `inputs`.
+    """
+    try:
+        n_macs = count_macs(network, inputs[:2])
+    except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
+        raise CaptureError(
+            f"{type(network).__name__} could not be scored, because a pass through it failed: {one_line(error, 300)}"
+        ) from error
+    return {"parameter_count": float(count_parameters(network)), "mac_count": float(n_macs)}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of parameters of a network; no pass is needed."""
+    return sum(parameter.numel() for parameter in network.parameters())

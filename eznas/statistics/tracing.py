@@ -156,7 +156,7 @@ class Rectifiers:
         elif func in _FILLED and len(args) + len(kwargs) == 3:
             mask, value = argument(args, kwargs, 1, "mask"), argument(args, kwargs, 2, "value")
             found = first if self._says(mask, first, is_positive=False) and _is_zero(value) else None
-        return found if self._is_activation(found) else None
+        return found if self.is_activation(found) else None
 
     def note(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Remembers what this call says of the sign of a tensor."""
@@ -214,7 +214,8 @@ class Rectifiers:
             return yes
         return no if self._says(mask, no, is_positive=False) and _is_zero(yes) else None
 
-    def _is_activation(self, tensor: Any) -> bool:
+    def is_activation(self, tensor: Any) -> bool:
+        """Whether what a function is given is a feature, and no parameter, mask or number."""
         return (
             isinstance(tensor, Tensor)
             and tensor.is_floating_point()
@@ -264,14 +265,10 @@ class ProbeRecord:
             normalisation, are (batch, out, height', width'); ``weight`` is (out, in / groups, kernel, kernel); each
             name with ``_grad`` has the shape of its value. Tensors of linear layers are laid out as those of a 1x1
             convolution, tokens along the height.
-        parameter_count: number of parameters of the network.
-        mac_count: multiply-accumulates of all convolutions and linear layers for one image; a bias counts as one.
         logits: what the network returned, detached.
     """
 
     units: list[dict[str, Tensor]]
-    parameter_count: int
-    mac_count: int
     logits: Tensor
 
 
@@ -340,7 +337,6 @@ class _Tracer(TorchFunctionMode):
         self._watch = watch
         self._rectifiers = Rectifiers(parameters)
         self.calls: list[_Call] = []
-        self.n_macs = 0
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
         self._activations: dict[int, tuple[Tensor, Tensor]] = {}
         self._open: dict[int, _Call] = {}
@@ -412,10 +408,6 @@ class _Tracer(TorchFunctionMode):
             call = self._open.pop(id(argument(args, kwargs)), None)
             if call is not None:
                 call.activation_output, call.is_normalised = self._noted(result), True
-        elif func in TRANSPOSED:
-            source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
-            n_bias = 0 if argument(args, kwargs, 2, "bias") is None else result.numel()
-            self.n_macs += source.numel() * weight[0].numel() + n_bias
         return result
 
     def _convolution(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -425,8 +417,6 @@ class _Tracer(TorchFunctionMode):
         args = _replace(args, kwargs, 0, "input", alias)
         args = _replace(args, kwargs, 1, "weight", leaf)
         result: Tensor = func(*args, **kwargs)
-        has_bias = argument(args, kwargs, 2, "bias") is not None
-        self.n_macs += result.numel() * (weight[0].numel() + has_bias)
         if result.dim() >= 2:
             _, before = self._activations.get(id(source), (None, None))
             call = _Call(func in LINEAR, leaf, alias, result, self._noted(result), before)
@@ -530,13 +520,13 @@ def _restoring(generator: Any) -> Callable[[], Any]:
 
 
 @contextmanager
-def _as_found(network: nn.Module) -> Iterator[None]:
-    """Puts `network` in train mode, and on leaving restores the mode of every module and the value of every buffer.
+def as_found(network: nn.Module, *, training: bool = True) -> Iterator[None]:
+    """Puts `network` in train mode, or not, and on leaving restores every module's mode and every buffer's value.
 
     Modes are set module by module and not by ``network.train()``, which a network may override.
     """
     modules = list(network.modules())
-    in_evaluation = [module for module in modules if not module.training]
+    in_other_mode = [module for module in modules if module.training != training]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
         for module in modules
@@ -544,12 +534,12 @@ def _as_found(network: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     try:
-        for module in in_evaluation:
-            module.training = True
+        for module in in_other_mode:
+            module.training = training
         yield
     finally:
-        for module in in_evaluation:
-            module.training = False
+        for module in in_other_mode:
+            module.training = not training
         with torch.no_grad():
             for module, name, buffer, value in buffers:
                 module._buffers[name] = buffer.copy_(value)
@@ -609,7 +599,7 @@ def run_probe(
     parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
     tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised, watch=watch)
     grad_mode = torch.set_grad_enabled(tracer.gradients)
-    with _one_thread(), _as_found(network), own_draws(network, inputs.device), grad_mode:
+    with _one_thread(), as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
         probe.requires_grad_(tracer.gradients)
         if watch is not None:
@@ -639,8 +629,7 @@ def run_probe(
             if "weight" in unit:
                 unit["weight"] = unit["weight"].clone()
             found.append(unit)
-    n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return ProbeRecord(found, n_parameters, tracer.n_macs // len(probe), logits.detach())
+    return ProbeRecord(found, logits.detach())
 
 
 def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
@@ -744,9 +733,8 @@ def capture_units(
         watch: is told of the first pass that is run.
 
     Returns:
-        One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count``,
-        ``mac_count`` (per image) and, if there are `targets`, ``same_class``, (batch, batch): 1 where two images share
-        a class, else 0.
+        One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count`` and,
+        if there are `targets`, ``same_class``, (batch, batch): 1 where two images share a class, else 0.
 
     Raises:
         Unfit: if the network has no unit, or `run_probe` raises it.
@@ -783,9 +771,8 @@ def capture_units(
         found.append({name: _statistic(name, shown) for name in wanted})
         for values in shown.values():
             values.clear()  # frees what only the difference needed
-    quantities: dict[str, float | Tensor] = {
-        "parameter_count": float(first.parameter_count), "mac_count": float(first.mac_count),
-    }  # fmt: skip
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    quantities: dict[str, float | Tensor] = {"parameter_count": float(n_parameters)}
     if targets is not None:
         quantities["same_class"] = (targets[:, None] == targets[None, :]).double().to(inputs.device)
     return found, quantities

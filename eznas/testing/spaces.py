@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eznas.randomness import stream
-from eznas.spaces import Architecture, SearchSpace, SpaceSettings
+from eznas.spaces import KEEP, Architecture, SearchSpace, SpaceSettings
 
 
 def check_space(
@@ -115,7 +115,7 @@ def _check_network(
     _hold(_generators() == before, space, f"draws {arch} from a global generator")
     state = network.state_dict()
     _hold(_equal(state, again.state_dict()), space, f"builds {arch} in two ways from one seed")
-    has_drawn = bool(state) and settings.scheme != "given"
+    has_drawn = bool(state) and settings.scheme != KEEP
     _hold(not has_drawn or not _equal(state, other.state_dict()), space, f"builds {arch} equal from two seeds")
     _hold(network.training, space, f"builds {arch} in evaluation mode")
     kinds = {(value.device.type, value.dtype) for value in network.parameters()}

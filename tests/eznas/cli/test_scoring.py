@@ -143,6 +143,22 @@ def test_the_estimators_are_listed_in_three_forms(capsys: Capsys) -> None:
     assert "az_trainability" in printed(capsys, "estimators")
 
 
+def test_the_initialisation_is_an_option_and_its_default_is_said(capsys: Capsys) -> None:
+    arguments = ["score", "l2_norm,naswot", "--networks", "nb201:6111", "--format", "json"]
+    arguments += ["--set", "report.baseline_batch_size=4"]
+    scores = {}
+    for scheme in (None, "eznas", "default"):
+        assert main([*arguments, *(["--initialise", scheme] if scheme else [])]) == 0
+        shown = capsys.readouterr()
+        scores[scheme] = json.loads(shown.out)
+        said = "Parameters are drawn by scheme eznas, the default; --initialise default draws them otherwise."
+        assert (said in shown.err) == (scheme is None)
+    assert scores[None] == scores["eznas"] != scores["default"]
+    kept = complaint(capsys, 2, *arguments, "--initialise", "keep")
+    assert "input should be 'default' or 'eznas', got 'keep'" in kept
+    assert "--initialise" in complaint(capsys, 2, *arguments, "--initialise", "xavier")
+
+
 def test_progress_goes_to_stderr_alone(tiny_run: Path, capsys: Capsys) -> None:
     assert main(["score", "mac_count", "--networks", "nb201:0", "--format", "json"]) == 0
     shown = capsys.readouterr()

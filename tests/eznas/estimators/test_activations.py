@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eznas.errors import CaptureError
+from eznas.errors import CaptureError, UnfitError
 from eznas.estimators import linear_regions, meco, naswot, swap
 from eznas.estimators.activations import MECO_SEED, SWAP_REPEATS, SWAP_SEED
 from eznas.estimators.passes import gaussian_state
@@ -51,13 +51,61 @@ def test_naswot_sees_every_kind_of_relu(relu: Callable[[Tensor], Tensor]) -> Non
     assert naswot(network, images) == pytest.approx(expected, abs=1e-9)
 
 
-def test_naswot_adds_up_all_relus_and_no_other_activation() -> None:
+def test_naswot_adds_up_all_relus_and_no_gate() -> None:
     first, second = drawn(nn.Conv2d(3, 6, 3)), drawn(nn.Conv2d(6, 4, 1))
-    network = nn.Sequential(first, nn.ReLU(), second, nn.Hardtanh(), nn.GELU(), nn.ReLU(), nn.Flatten())
+    network = nn.Sequential(first, nn.ReLU(), second, nn.Hardtanh(), nn.Sigmoid(), nn.ReLU(), nn.Flatten())
     images = noise(5, 3, 6, 6)
     with torch.no_grad():
         a, b = first(images), network[:5](images)
     assert naswot(network, images) == pytest.approx(agreement_score(a, b), abs=1e-9)
+
+
+SMOOTH: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": nn.SiLU(),
+    "silu in place": nn.SiLU(inplace=True),
+    "silu written out": lambda x: x * torch.sigmoid(x),
+    "gelu": F.gelu,
+    "hardswish": nn.Hardswish(),
+    "mish": nn.Mish(),
+    "elu in place": F.elu_,
+    "softplus": nn.Softplus(),
+    "tanh": torch.tanh,
+    "sigmoid": Tensor.sigmoid,
+}
+
+
+@pytest.mark.parametrize("activation", SMOOTH.values(), ids=SMOOTH)
+def test_without_a_relu_the_sign_before_other_activations_is_the_pattern(
+    activation: Callable[[Tensor], Tensor],
+) -> None:
+    """As with a ReLU in the same place, whose pattern is the published one."""
+    conv, head = drawn(nn.Conv2d(3, 6, 3)), drawn(nn.Linear(96, 4))
+    images = noise(5, 3, 6, 6)
+    smooth, relu = (nn.Sequential(conv, Apply(f), nn.Flatten(), head) for f in (activation, F.relu))
+    with torch.no_grad():
+        expected = agreement_score(conv(images))
+    assert naswot(smooth, images) == naswot(relu, images) == pytest.approx(expected, abs=1e-9)
+    assert linear_regions(smooth, images) == linear_regions(relu, images)
+    assert swap(smooth, images) == swap(relu, images) > 1
+
+
+def test_relus_and_their_smooth_kin_count_alike_beside_gates() -> None:
+    """As in MobileNetV3: ReLU in the first blocks, Hardswish in the last, gates by a hard sigmoid."""
+    first, second = drawn(nn.Conv2d(3, 6, 3)), drawn(nn.Conv2d(6, 4, 1))
+    network = nn.Sequential(first, nn.ReLU(), nn.Hardsigmoid(), second, nn.Hardswish(), nn.Flatten())
+    images = noise(5, 3, 6, 6)
+    with torch.no_grad():
+        a, b = first(images), network[:4](images)
+    assert naswot(network, images) == pytest.approx(agreement_score(a, b), abs=1e-9)
+    n_patterns = len({row.tobytes() for row in np.concatenate([(x > 0).flatten(1).numpy() for x in (a, b)], axis=1)})
+    assert linear_regions(network, images) == n_patterns
+
+
+@pytest.mark.parametrize("estimator", [naswot, linear_regions, swap], ids=lambda function: function.__name__)
+def test_without_any_activation_there_is_a_reason(estimator: Callable[[nn.Module, Tensor], float]) -> None:
+    parameter = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), Apply(lambda x: x * torch.sigmoid(torch.ones(1))))
+    with pytest.raises(UnfitError, match=r"calls no activation that can be seen, .* compares the signs"):
+        estimator(parameter, noise(3, 3, 2, 2))
 
 
 def test_an_input_of_exactly_zero_is_not_active() -> None:
@@ -75,9 +123,8 @@ def test_naswot_uses_the_statistics_of_the_batch() -> None:
     assert math.isfinite(naswot(network, noise(5, 3, 6, 6)))
 
 
-@pytest.mark.parametrize("layers", [[nn.ReLU()], [nn.Tanh()]], ids=["equal images", "no relu"])
-def test_naswot_of_a_singular_kernel_is_minus_infinity(layers: list[nn.Module]) -> None:
-    assert naswot(nn.Sequential(*layers, nn.Flatten()), torch.ones(4, 3, 2, 2)) == -math.inf
+def test_naswot_of_a_singular_kernel_is_minus_infinity() -> None:
+    assert naswot(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.ones(4, 3, 2, 2)) == -math.inf
 
 
 def test_naswot_needs_the_batch_first() -> None:
@@ -141,10 +188,17 @@ def test_redrawn_weights_are_gaussian_and_the_rest_is_as_new() -> None:
     assert all((tensor == 7).all() for tensor in network.state_dict().values())
 
 
-def test_without_a_relu_of_four_axes_there_is_one_region_and_no_pattern() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.ReLU())
-    assert linear_regions(network, noise(3, 3, 2, 2)) == 1
-    assert swap(network, noise(3, 3, 2, 2)) == 0
+def test_without_maps_of_four_axes_all_activations_count() -> None:
+    """Beside a map they do not: the published patterns are those of maps alone."""
+    images = noise(5, 3, 2, 2)
+    first = drawn(nn.Linear(12, 9))
+    flat = nn.Sequential(nn.Flatten(), first, nn.ReLU(), nn.Linear(9, 4))
+    with torch.no_grad():
+        expected = len({row.tobytes() for row in (first(images.flatten(1)) > 0).numpy()})
+    assert linear_regions(flat, images) == expected > 1
+    assert swap(flat, images) > 1
+    dead = nn.Sequential(Apply(lambda x: -x.abs()), nn.ReLU(), Apply(lambda x: noise(*x.shape)), flat)
+    assert linear_regions(dead, images) == swap(dead, images) == 1
 
 
 # ---------------------------------------------------------------------------------------- meco
@@ -181,6 +235,11 @@ def test_meco_takes_an_image_of_the_size_of_the_inputs_where_the_network_takes_n
 
 def test_meco_of_constant_outputs_is_zero() -> None:
     assert meco(nn.Sequential(Apply(lambda x: x * 0)), noise(2, 3, 8, 8)) == 0
+
+
+def test_meco_of_features_without_places_has_a_reason() -> None:
+    with pytest.raises(UnfitError, match="No module of Sequential returns features with more places than channels"):
+        meco(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), noise(2, 3, 2, 2))
 
 
 def test_meco_keeps_the_hooks_of_others_and_removes_its_own() -> None:

@@ -51,6 +51,55 @@ def test_snip_is_the_gradient_of_a_mask_of_ones() -> None:
     assert snip(nn.Sequential(nn.Flatten(), layer), images, targets) == pytest.approx(float(gradient.abs().sum()))
 
 
+class Attending(nn.Module):
+    """Tokens that attend to each other: by torch's layer, or the same written with linear layers."""
+
+    def __init__(self, *, is_written: bool) -> None:
+        super().__init__()
+        self.is_written, self.head = is_written, nn.Linear(8, 4)
+        if is_written:
+            self.inside, self.outside = nn.Linear(8, 24), nn.Linear(8, 8)
+        else:
+            self.layer = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.is_written:
+            attended = self.layer(x, x, x, need_weights=False)[0]
+        else:
+            q, k, v = (part.unflatten(2, (2, 4)).transpose(1, 2) for part in self.inside(x).chunk(3, -1))
+            attended = self.outside(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        logits: Tensor = self.head((x + attended).mean(1))
+        return logits
+
+
+@pytest.mark.parametrize("estimator", [grad_norm, snip, plain, grasp, synflow], ids=lambda function: function.__name__)
+def test_the_projections_of_attention_are_linear_layers(estimator: Callable[..., float]) -> None:
+    layer, written = (drawn(Attending(is_written=is_written)) for is_written in (False, True))
+    values = {"layer.in_proj_weight": "inside.weight", "layer.in_proj_bias": "inside.bias"}
+    values |= {f"layer.out_proj.{name}": f"outside.{name}" for name in ("weight", "bias")}
+    written.load_state_dict({values.get(name, name): value for name, value in layer.state_dict().items()})
+    tokens, targets = noise(6, 5, 8), labels(6)
+    assert estimator(layer, tokens, targets) == pytest.approx(estimator(written, tokens, targets), rel=1e-4)
+    assert l2_norm(layer, tokens) == pytest.approx(l2_norm(written, tokens))
+
+
+def test_the_maps_inside_recurrent_layers_are_weights() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.GRU(8, 6, batch_first=True), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.layer(x)[0][:, -1])
+            return logits
+
+    network, tokens, targets = drawn(Recurrent()), noise(6, 5, 8), labels(6)
+    maps = [network.get_parameter(name) for name in ("layer.weight_ih_l0", "layer.weight_hh_l0", "head.weight")]
+    assert l2_norm(network, tokens) == pytest.approx(sum(float(weight.detach().norm()) for weight in maps))
+    found = torch.autograd.grad(F.cross_entropy(network(tokens), targets), maps)
+    assert grad_norm(network, tokens, targets) == pytest.approx(sum(float(g.norm()) for g in found), rel=1e-5)
+
+
 # ---------------------------------------------------------------------------------------- second order
 
 

@@ -27,7 +27,7 @@ from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy, published_proxy
 from eznas.proxies.file import proxy_from_json
 from eznas.runs.front import criterion_text, load_front
 from eznas.spaces import nb201
-from eznas.statistics import ALL_STATISTICS, capture
+from eznas.statistics import ALL_STATISTICS, capture, counts
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES
 from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
 from tests.eznas.reporting.conftest import make_run
@@ -343,10 +343,23 @@ def test_shapes_that_do_not_fit_are_a_value_error(tmp_path: Path) -> None:
         module.score(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), batch())
 
 
-def test_prepare_refuses_layers_without_a_rule(tmp_path: Path) -> None:
+def test_prepare_says_what_it_does_not_draw(tmp_path: Path) -> None:
     module = exported(parse(SIMPLE), tmp_path)
-    with pytest.raises(ValueError, match="Embedding"):
-        module.prepare(nn.Sequential(nn.Embedding(3, 3)))
+    scale = nn.ParameterDict({"scale": torch.full((2,), 7.0)})
+    with pytest.warns(UserWarning, match="^These parameters keep their values: 1.scale$"):
+        network = module.prepare(nn.Sequential(nn.Embedding(3, 3), scale))
+    assert (network[1]["scale"] == 7).all()
+    with pytest.raises(ValueError, match="LazyLinear, whose shape is not known"):
+        module.prepare(nn.LazyLinear(3))
+
+
+def test_a_file_counts_what_is_counted_here(tmp_path: Path) -> None:
+    module = exported(parse("(subtract mac_count parameter_count)"), tmp_path)
+    encoder = nn.TransformerEncoderLayer(36, 2, 5, batch_first=True)  # 36 places of the convolution
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), encoder, nn.Flatten())
+    expected = counts(network, batch())
+    assert module.score(network, batch()) == expected["mac_count"] - expected["parameter_count"]
+    assert "count_macs" not in source_of(parse(SIMPLE))
 
 
 def test_what_a_file_need_not_know_it_does_not_hold() -> None:

@@ -107,7 +107,9 @@ def test_rows_of_sums_rank_the_networks_among_each_other() -> None:
 def test_without_a_proxy_that_brings_any_they_are_the_defaults() -> None:
     request = request_for(["naswot"], CELLS)
     assert request.conditions == Conditions(settings=nb201.Settings(), images="digits").drawn()
-    assert request.notes == ()
+    assert request.notes == (
+        "Parameters are drawn by scheme eznas, the default; --initialise default draws them otherwise.",
+    )
     changed = request_for(["naswot"], CELLS, ["networks.channels=4", "seed=2", "probe.batch_size=3"]).conditions
     assert (changed.settings, changed.seed, changed.batch_size) == (nb201.Settings(channels=4), 2, 3)
 
@@ -151,6 +153,69 @@ def test_networks_of_another_space_are_built_as_that_has_them(run: Path, zoo: Zo
         assert request.notes[0].endswith(
             f":best was found on nb201 networks; these are of {space}, built as that space has it."
         )
+
+
+def test_the_initialisation_of_ones_own_networks_is_said(zoo: Zoo) -> None:
+    architectures = networks_named(zoo("[('a', Net())]"))
+    kept = request_for(["naswot"], architectures)
+    assert kept.conditions.settings.scheme == "keep"
+    assert kept.notes[0] == (
+        "Parameters are those that networks come with, the default; --initialise default or eznas draws them otherwise."
+    )
+    assert not any("Parameters" in note for note in request_for(["parameter_count"], architectures).notes)
+    for scheme in ("eznas", "default", "keep"):
+        asked = request_for(["naswot"], architectures, [f"networks.scheme={scheme}"])
+        assert asked.conditions.settings.scheme == scheme
+        assert not any("Parameters" in note for note in asked.notes)
+        different = [] if scheme == "keep" else [("networks.scheme", "keep", scheme)]
+        assert [*kept.conditions.difference(asked.conditions)] == different
+    with pytest.raises(ConfigError, match="'scheme' in the settings of nb201 networks: input should be 'default' or"):
+        request_for(["naswot"], CELLS, ["networks.scheme=keep"])
+
+
+def test_what_is_generalised_is_said_of_ones_own_networks(zoo: Zoo) -> None:
+    architectures = networks_named(zoo("[('a', nn.Sequential(Net(), nn.SiLU()))]"))
+    assert request_for(["naswot", "snip+swap"], [*architectures] * 2).notes[-1] == (
+        "Patterns of naswot, swap are those of ReLUs and, by the sign of what enters them, of SiLU, GELU and the like."
+    )
+    for texts, others in ((["snip"], architectures), (["mac_count"], architectures), (["naswot"], CELLS)):
+        assert not any("ReLU" in note for note in request_for(texts, others).notes)
+
+
+def test_what_no_scheme_draws_of_ones_own_networks_is_said(zoo: Zoo) -> None:
+    scaled = """[('a', Net()), ('b', scaled())]
+
+def scaled():
+    network = Net()
+    network.scale = nn.Parameter(torch.ones(3))
+    return network
+"""
+    architectures = networks_named(zoo(scaled))
+    notes = request_for(["naswot"], architectures, ["networks.scheme=eznas"]).notes
+    assert notes[0] == (
+        f"Parameters that no scheme draws keep their values, such as scale of {architectures[1].spec}."
+    )
+    for overrides in ([], ["networks.scheme=keep"]):
+        assert not any("no scheme draws" in note for note in request_for(["naswot"], architectures, overrides).notes)
+
+
+def test_another_initialisation_than_that_of_a_proxy_is_said_once(run: Path, tmp_path: Path, zoo: Zoo) -> None:
+    """Whether it is asked for, or is that of the networks."""
+    mine = networks_named(zoo("[('a', Net())]"))
+    assert CONDITIONS.settings.scheme == "eznas"
+    for text in (f"{run}:best", stored(tmp_path / "a.json", CONDITIONS)):
+        for architectures, overrides, here in (
+            (CELLS, ["networks.scheme=default"], "drawn by scheme default"),
+            (mine, [], "those that networks come with"),
+        ):
+            said = [note for note in request_for([text], architectures, overrides).notes if "arameters" in note]
+            assert said == [
+                f"{text} was found with parameters drawn by scheme eznas, and here they are {here}, which changes its "
+                "scores; --initialise eznas scores as there."
+            ]
+        for architectures in (CELLS, mine):
+            notes = request_for([text], architectures, ["networks.scheme=eznas"]).notes
+            assert not any("arameters" in note for note in notes)
 
 
 def test_of_several_samples_the_one_of_these_networks_counts(tmp_path: Path) -> None:

@@ -133,14 +133,6 @@ def test_unknown_scheme() -> None:
         initialise_(nn.Linear(2, 2), "xavier", _generator())  # type: ignore[arg-type]
 
 
-def test_layer_without_a_rule() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.PReLU())
-    with pytest.raises(
-        ArchitectureError, match="Layer '1' is a PReLU, which has parameters but no initialisation rule"
-    ):
-        initialise_(network, "default", _generator())
-
-
 def test_unknown_space() -> None:
     with pytest.raises(ArchitectureError, match="Unknown search space 'transnas'; known are nb201, nb101"):
         build_network(Architecture("transnas", "x"), REDUCED, seed=0)

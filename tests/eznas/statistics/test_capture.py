@@ -86,7 +86,7 @@ def test_three_probes_cost_no_more_than_three_passes(index: int) -> None:
             network.zero_grad()
             network(batch).sum().backward()
 
-    assert n_operations(lambda: capture(network, IMAGES, seed=0)) <= n_operations(passes)
+    assert n_operations(lambda: capture(network, IMAGES, seed=0, with_macs=False)) <= n_operations(passes)
 
 
 def n_operations(work: Callable[[], object]) -> int:
