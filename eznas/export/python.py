@@ -30,7 +30,7 @@ from eznas.proxies import ProgramProxy
 from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
 from eznas.spaces import initialise
-from eznas.statistics import tracing
+from eznas.statistics import tracing, wiring
 from primitives import Layers, Level, Primitive, Statistic
 
 
@@ -58,7 +58,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
     carried.add_class(Layers)
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
-        imports=_imports(tracing, initialise, primitives.numerics),
+        imports=_imports(wiring, tracing, initialise, primitives.numerics),
         direction=proxy.direction,
         scheme=_quoted(scheme if scheme in initialise.SCHEMES else "default"),
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
@@ -76,7 +76,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         operators="\n\n\n".join(carried.definitions()),
         constants="\n".join(carried.constants()),
         initialise=_body(initialise),
-        tracing=_body(tracing),
+        tracing="\n\n\n".join((_body(wiring), _body(tracing))),
     )
     _verify(text, documentation)
     return text
@@ -384,7 +384,7 @@ PROBE_SEED = {probe_seed}
 """Seed of the noise and the perturbation of the probes."""
 STATISTICS_READ = {statistics}
 UNITS_READ = {units}
-"""The layers the formula looks at: convolutional units, or all convolutions and linear layers."""
+"""The layers the formula looks at; see `capture_units`."""
 
 
 def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = PROBE_SEED) -> float:
@@ -400,7 +400,7 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
         ValueError: if there is no finite score, naming the step of the formula at fault.
     """
     name = type(network).__name__
-{check}    units, quantities = capture_units(
+{check}    units, quantities, *_ = capture_units(
         network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
     )
     try:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from eznas.errors import CaptureError, UnfitError
 from eznas.names import one_line
 from eznas.statistics import tracing
+from eznas.statistics.tracing import Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,14 @@ class NetworkStatistics:
             activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel).
         quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
             (batch, batch) float64 matrix ``same_class``.
+        roles: of each unit, of `ROLES`.
+        coverage: how much of the network the units are; None if that is not known.
     """
 
     layers: tuple[Mapping[str, Tensor], ...]
     quantities: Mapping[str, float | Tensor]
+    roles: tuple[str, ...] = ()
+    coverage: Coverage | None = None
 
     @property
     def nbytes(self) -> int:
@@ -51,14 +56,14 @@ def capture(
         seed: of the noise and the perturbation of the probes.
         statistics: names from ``ALL_STATISTICS``; the paper's 22 by default. Probes nobody asks for are not run.
         targets: (batch,) class of each image, which labelled statistics need.
-        units: ``"convolutional"`` units alone, if the network has any, or ``"all"`` convolutions and linear layers.
+        units: the reading, one of ``UNITS``.
 
     Raises:
         CaptureError: if the network cannot be run on `inputs`, a name in `statistics` is unknown, or `targets` lack;
             `UnfitError` if it has no unit, does not return logits, or lacks a class in `targets`.
     """
     try:
-        layers, quantities = tracing.capture_units(
+        found = tracing.capture_units(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
@@ -67,4 +72,4 @@ def capture(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
             f"{tuple(inputs.shape)}: {one_line(error, 300)}"
         ) from error
-    return NetworkStatistics(tuple(layers), quantities)
+    return NetworkStatistics(tuple(found.units), found.quantities, tuple(found.roles), found.coverage)

@@ -3,8 +3,20 @@
 A *unit* is activation -> convolution -> normalisation. Units are found by following tensors, not modules: a
 ``TorchFunctionMode`` sees every functional call of one forward pass, and a convolution belongs to the activation whose
 output *is* its input and to the normalisation whose input *is* its output. Functional code, shared modules and
-registration order make no difference. If a network has a complete convolutional unit, its units are exactly those;
-otherwise, and if all units are asked for, every convolution and every linear layer is one.
+registration order make no difference. There are three readings of a network:
+
+* ``convolutional``: its complete convolutional units, if it has any; else as ``all``.
+* ``all``: every convolution and every linear layer; without an activation directly before it, what enters the activation
+  is what enters the layer.
+* ``layers``: every convolution, transposed ones too, and every linear layer that the images reach. The activation that
+  feeds a layer is the last upstream with no layer between, however many sums, concatenations, products with gates,
+  poolings, rearrangements and normalisations there are, whose input has the shape of what enters the layer; if there is
+  none, what enters the activation is what enters the layer. Of windows and tokens, on whatever axis they are, the
+  images are told apart again, so that the first axis of all that is read is the batch.
+
+What leaves a layer is taken after its normalisation, if one follows at once. Its weight is the one that is used, after
+whatever parametrisation (weight or spectral normalisation). The projections inside attention are linear layers. Which
+role a layer has, `Wiring` says.
 
 A *probe* is a batch that excites the network: the data, Gaussian noise of the same shape, and the data with a little
 noise on top. Gradients are those of the sum of the logits. Published estimators need two more: the data with their
@@ -24,17 +36,20 @@ from __future__ import annotations
 
 import random
 import sys
+import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+
+from eznas.statistics.wiring import NOWHERE, ROLES, Origin, Wire, Wiring
 
 PROBES = ("data", "noise", "perturbed")
 PERTURBATION_VARIANCE = 0.01
@@ -50,9 +65,10 @@ LABELLED_STATISTICS = (
     f"convolution_output.{LABELLED}",
     f"weight_grad.{LINEARISED}",
 )
-ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS)
+ROLE_STATISTICS = tuple(f"is_{role}" for role in ROLES)
+ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS, *ROLE_STATISTICS)
 RECORDED = (*VALUES, "convolution_output")
-UNITS = ("convolutional", "all")
+UNITS = ("convolutional", "all", "layers")
 FORWARD_SEED = 0
 """Of whatever a network draws in a forward pass."""
 
@@ -77,6 +93,7 @@ NORMALISATIONS = functions("batch_norm", "group_norm", "instance_norm", "layer_n
 CONVOLUTIONS = functions("conv1d", "conv2d", "conv3d")
 TRANSPOSED = functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 LINEAR = functions("linear")
+ADDITIONS = functions("add", "add_", "__add__", "__radd__")
 BATCH_NORMALISATIONS = functions("batch_norm")
 DROPOUT = functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 DROPOUT_INSIDE: Mapping[Callable[..., Any], int] = {
@@ -255,6 +272,21 @@ def _beside_zero(left: Any, right: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How much of a network is read, in shares of 1.
+
+    Attributes:
+        layers: of the calls of convolutions and linear layers.
+        parameters: of all parameters of the network; those of the layers that are read are their weights and biases.
+        macs: of the multiply-accumulates of the network.
+    """
+
+    layers: float
+    parameters: float
+    macs: float
+
+
+@dataclass(frozen=True)
 class ProbeRecord:
     """What one probe showed.
 
@@ -263,33 +295,55 @@ class ProbeRecord:
             (batch, in, height, width); ``convolution_output`` and ``activation_output``, before and after
             normalisation, are (batch, out, height', width'); ``weight`` is (out, in / groups, kernel, kernel); each
             name with ``_grad`` has the shape of its value. Tensors of linear layers are laid out as those of a 1x1
-            convolution, tokens along the height.
+            convolution, tokens along the height. ``is_stem`` and so on are 1 or 0.
+        roles: of each unit.
+        coverage: how much of the network the units are.
         parameter_count: number of parameters of the network.
         mac_count: multiply-accumulates of all convolutions and linear layers for one image; a bias counts as one.
         logits: what the network returned, detached.
     """
 
     units: list[dict[str, Tensor]]
+    roles: list[str]
+    coverage: Coverage
     parameter_count: int
     mac_count: int
     logits: Tensor
+    batch_axes: list[int | None]
+    """Where each layer that was called has the images; of ``layers`` only."""
 
 
 @dataclass(eq=False)
 class _Call:
-    """One call of a convolution or a linear layer, with the tensors before and after it."""
+    """One call of a convolution or a linear layer, with the tensors before and after it.
 
-    is_linear: bool
+    `feeding` is the input of the last activation upstream with no layer between; `activation_input` that of the
+    activation whose output is the very input. Once `n_images` are known to lie on `batch_axis`, tensors are laid out so.
+    """
+
+    number: int
+    kind: str
     weight: Tensor
+    groups: int
     convolution_input: Tensor
     convolution_output: Tensor
     activation_output: Tensor
     activation_input: Tensor | None
+    feeding: Tensor | None
+    parameters: dict[int, int]
+    n_macs: int
     is_normalised: bool = False
+    batch_axis: int | None = None
+    n_images: int = 0
 
     @property
     def is_complete(self) -> bool:
-        return not self.is_linear and self.is_normalised and self.activation_input is not None
+        return self.kind == "convolution" and self.is_normalised and self.activation_input is not None
+
+    @property
+    def is_surely_by_image(self) -> bool:
+        """Whether the first axis can be nothing but the batch, if it is as long."""
+        return self.kind != "linear" or self.convolution_input.dim() == 2
 
     def value(self, name: str) -> Tensor:
         if name == "activation_input" and self.activation_input is None:
@@ -299,8 +353,16 @@ class _Call:
 
     def laid_out(self, name: str, tensor: Tensor) -> Tensor:
         """`tensor` with four axes: (batch, channels, height, width), or (out, in, height, width) for a weight."""
-        if self.is_linear and name != "weight":
-            tensor = tensor.movedim(-1, 1)
+        if name == "weight":
+            if self.kind == "transposed":  # (in, out / groups, ...)
+                tensor = tensor.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+        elif self.batch_axis is None:
+            tensor = tensor.movedim(-1, 1) if self.kind == "linear" else tensor
+        else:  # (batch, windows, ..., channels) or (batch, windows, channels, ...)
+            tensor = tensor.movedim(self.batch_axis, 0)
+            tensor = tensor.reshape(self.n_images, -1, *tensor.shape[1:])
+            tensor = tensor.movedim(-1 if self.kind == "linear" else 2, 1)
+            tensor = tensor.squeeze(2) if tensor.shape[2] == 1 else tensor
         while tensor.dim() < 4:
             tensor = tensor.unsqueeze(-1)
         return tensor.flatten(3).contiguous()
@@ -316,11 +378,17 @@ class _Tracer(TorchFunctionMode):
     network, not one draw of a mask. So is batch normalisation, if the network is to be `linearised`.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False) -> None:
+    def __init__(
+        self, images: Tensor, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False
+    ) -> None:
         super().__init__()
         self.gradients = gradients
         self.linearised = linearised
-        self._rectifiers = Rectifiers(parameters)
+        self.wiring = Wiring(images)
+        self.parameters = list(parameters)
+        self._rectifiers = Rectifiers(self.parameters)
+        self._n_images = len(images)
+        self._feeding: list[Tensor] = []  # what enters each activation, in order of execution
         self.calls: list[_Call] = []
         self.n_macs = 0
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
@@ -351,6 +419,13 @@ class _Tracer(TorchFunctionMode):
         if func in DROPOUT:
             return argument(args, kwargs)
         args, kwargs = without_dropout(func, args, kwargs)
+        if func is F.multi_head_attention_forward:
+            with self:
+                return _ATTENTION(*args, **kwargs)
+        if func is torch.Tensor.__iter__ and args[0].dim():
+            with self:
+                return iter(args[0].unbind(0))
+        refuse_exported(func)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
@@ -358,6 +433,8 @@ class _Tracer(TorchFunctionMode):
             func, changed, args = torch.Tensor.masked_fill, args[0], (*args[:2], 0.0)
         result = self._called(func, args, kwargs)
         self._rectifiers.note(func, args, kwargs, result)
+        if func is torch.Tensor.__setitem__:
+            self.wiring.note(args[0], self.wiring.origin(args, kwargs))
         if changed is not None:
             self._replaced[id(changed)] = (changed, result)
         return result
@@ -372,7 +449,7 @@ class _Tracer(TorchFunctionMode):
         return None
 
     def _called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in CONVOLUTIONS or func in LINEAR:
+        if func in CONVOLUTIONS or func in LINEAR or func in TRANSPOSED:
             return self._convolution(func, args, kwargs)
         activated = self._rectifiers.input_of(func, args, kwargs)
         if activated is None and func in ACTIVATIONS:
@@ -383,34 +460,67 @@ class _Tracer(TorchFunctionMode):
             kwargs = {name: alias if value is activated else value for name, value in kwargs.items()}
             result = func(*args, **kwargs)
             self._activations[id(result)] = (result, alias)
+            layers = self.wiring.origin(activated, args, kwargs).layers
+            self.wiring.note(result, Origin(layers, {tuple(alias.shape): len(self._feeding)}))
+            self._feeding.append(alias)
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
         result = argument(args, kwargs).clone() if is_skipped else func(*args, **kwargs)
-        if func in NORMALISATIONS:
+        if isinstance(result, Tensor | tuple | list):
+            self.wiring.note(result, self.wiring.origin(args, kwargs))
+        if func in ADDITIONS:
+            self.wiring.added(*args[:2], *kwargs.values())
+        elif func in NORMALISATIONS:
             call = self._open.pop(id(argument(args, kwargs)), None)
             if call is not None:
                 call.activation_output, call.is_normalised = self._noted(result), True
-        elif func in TRANSPOSED:
-            source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
-            n_bias = 0 if argument(args, kwargs, 2, "bias") is None else result.numel()
-            self.n_macs += source.numel() * weight[0].numel() + n_bias
         return result
 
     def _convolution(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
+        source, weight, bias = (argument(args, kwargs, i, name) for i, name in enumerate(("input", "weight", "bias")))
         alias = self._alias(source)
         leaf = weight.detach().requires_grad_(self.gradients)
         args = _replace(args, kwargs, 0, "input", alias)
         args = _replace(args, kwargs, 1, "weight", leaf)
         result: Tensor = func(*args, **kwargs)
-        has_bias = argument(args, kwargs, 2, "bias") is not None
-        self.n_macs += result.numel() * (weight[0].numel() + has_bias)
-        if result.dim() >= 2:
-            _, before = self._activations.get(id(source), (None, None))
-            call = _Call(func in LINEAR, leaf, alias, result, self._noted(result), before)
-            self.calls.append(call)
-            self._open[id(result)] = call
+        is_transposed = func in TRANSPOSED
+        n_products = source.numel() if is_transposed else result.numel()
+        n_macs = n_products * weight[0].numel() + (0 if bias is None else result.numel())
+        self.n_macs += n_macs
+        if result.dim() < 2:
+            return result
+        kind = "linear" if func in LINEAR else "transposed" if is_transposed else "convolution"
+        groups = argument(args, kwargs, 6, "groups") if kind == "transposed" else source.shape[1] // weight.shape[1]
+        origin = self.wiring.origin(source)
+        number = self.wiring.layer(_wire(kind, origin.layers, source, leaf, result, self._n_images))
+        self.wiring.note(result, Origin(frozenset((number,))) if origin.layers else NOWHERE)
+        feeding = origin.activations.get(tuple(source.shape))
+        call = _Call(
+            number=number,
+            kind=kind,
+            weight=leaf,
+            groups=groups or 1,
+            convolution_input=alias,
+            convolution_output=result,
+            activation_output=self._noted(result),
+            activation_input=self._activations.get(id(source), (None, None))[1],
+            feeding=None if feeding is None else self._feeding[feeding],
+            parameters={tensor.data_ptr(): tensor.numel() for tensor in (weight, bias) if tensor is not None},
+            n_macs=n_macs,
+        )
+        self.calls.append(call)
+        self._open[id(result)] = call
         return result
+
+    def read(self, units: str) -> list[_Call]:
+        """The calls of a reading; of ``layers`` each must know its batch axis, which those that are not read lack."""
+        usual = [call for call in self.calls if call.kind != "transposed"]
+        if units == "layers":
+            found = [call for call in self.calls if call.batch_axis is not None]
+            for call in found:
+                call.activation_input = call.feeding
+            return found
+        return usual if units == "all" else [call for call in usual if call.is_complete] or usual
 
     def _alias(self, tensor: Tensor) -> Tensor:
         return self._noted(tensor.view_as(tensor) if self.gradients else tensor)
@@ -430,6 +540,58 @@ class _Tracer(TorchFunctionMode):
                         f"replace the operation in place (an assignment to a slice, or out=) by one that returns a new "
                         f"tensor."
                     )
+
+
+def _wire(kind: str, feeds: frozenset[int], source: Tensor, weight: Tensor, result: Tensor, n_images: int) -> Wire:
+    """What a layer is, by its tensors."""
+    if kind == "linear":
+        return Wire(feeds, False, result.numel() > n_images * result.shape[-1], False)
+    n_in, is_pointwise = source.shape[1], kind == "convolution" and weight[0, 0].numel() == 1
+    is_depthwise = kind == "convolution" and weight.shape[1] == 1 and n_in > 1
+    is_projection = is_pointwise and not is_depthwise and source.shape[1:] != result.shape[1:]
+    return Wire(feeds, is_depthwise, is_pointwise and not is_depthwise, is_projection)
+
+
+def refuse_hidden(network: nn.Module) -> None:
+    """Refuses a network whose calls cannot be seen, so that nothing is taken for a network without layers.
+
+    Raises:
+        Unfit: if it is, or holds, a scripted or traced module.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"its module {name!r}" if name else "it"
+            raise Unfit(
+                f"{type(network).__name__} hides its layers: {where} is TorchScript, made by torch.jit.script or "
+                f"torch.jit.trace; give the nn.Module that it was made from."
+            )
+
+
+def refuse_exported(func: Callable[..., Any]) -> None:
+    """Refuses a call of a layer by its operator inside torch, which exported programs make.
+
+    Raises:
+        Unfit: if it is one.
+    """
+    if isinstance(func, torch._ops.OpOverload) and any(part in func.name() for part in _HIDDEN):
+        raise Unfit(
+            f"The network hides its layers: it calls {func.name()}, as a program of torch.export does; give the "
+            f"nn.Module that it was made from."
+        )
+
+
+_HIDDEN = ("::conv", "::linear", "::addmm", "::mm", "::_native_multi_head_attention")
+
+
+def _opened(function: Any) -> Callable[..., Any]:
+    """A function of torch that hides the calls inside it from a tracer, with these calls to be seen."""
+    seen = {**function.__globals__, "has_torch_function": lambda values: False}
+    made = types.FunctionType(function.__code__, seen, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+_ATTENTION = _opened(F.multi_head_attention_forward)
 
 
 def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Any:
@@ -556,6 +718,7 @@ def run_probe(
     units: str = "convolutional",
     targets: Tensor | None = None,
     linearised: bool = False,
+    batch_axes: list[int | None] | None = None,
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
@@ -567,13 +730,14 @@ def run_probe(
         inputs: (batch, ...) float tensor on the device of the network.
         gradients: also record the gradient of the sum of all logits with respect to every recorded tensor.
         names: the names to record, such as ``{"weight_grad"}``; by default all but those of ``convolution_output``.
-        units: ``"convolutional"`` ones alone, if there are any, or ``"all"``.
+        units: the reading, one of ``UNITS``.
         targets: (batch,) classes; gradients are then those of the mean cross-entropy.
         linearised: run the network with the magnitudes of its parameters and buffers in double precision, without batch
             normalisation, on one image of ones in place of `inputs`.
+        batch_axes: of an earlier record of the network on as many images; else a pass more may be run to find them.
 
     Raises:
-        Unfit: if the network does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
+        Unfit: if the calls of the network cannot be seen, it does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
             `targets` are not one class of the network for each image.
         RuntimeError: if the network overwrites a recorded tensor in a way that cannot be done out of place.
     """
@@ -583,11 +747,12 @@ def run_probe(
     differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
     state = _magnitudes(network) if linearised else {}
     parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
-    tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised)
-    grad_mode = torch.set_grad_enabled(tracer.gradients)
+    refuse_hidden(network)
+    grad_mode = torch.set_grad_enabled(bool(differentiated))
     with _one_thread(), _as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
-        probe.requires_grad_(tracer.gradients)
+        probe.requires_grad_(bool(differentiated))
+        tracer = _Tracer(probe, parameters, gradients=bool(differentiated), linearised=linearised)
         with tracer:
             logits = called_with(network, state, probe) if linearised else network(probe)
         logits = tracer.current(logits)
@@ -596,22 +761,77 @@ def run_probe(
                 f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; "
                 f"wrap it in a module that returns the logits alone."
             )
-        calls = tracer.calls if units == "all" else [c for c in tracer.calls if c.is_complete] or tracer.calls
+        if units == "layers":
+            batch_axes = _batch_axes(network, probe, state, tracer) if batch_axes is None else batch_axes
+            for call, axis in zip(tracer.calls, batch_axes, strict=True):
+                call.batch_axis, call.n_images = axis, len(probe)
+        calls = tracer.read(units)
         tracer.refuse_overwritten(calls, {*values, *differentiated} & set(RECORDED))
         if tracer.gradients:
             require_logits(network, logits, len(probe))
         total = logits.sum() if targets is None else _loss(logits, targets)
         derivatives = iter(_gradients(total, [call.value(name) for call in calls for name in differentiated]))
+        all_roles = tracer.wiring.roles(logits)
+        roles = [all_roles[call.number] for call in calls]
         found = []
-        for call in calls:
+        for call, role in zip(calls, roles, strict=True):
             unit = {name: call.laid_out(name, call.value(name).detach()) for name in values}
             for name in differentiated:
                 unit[f"{name}_grad"] = call.laid_out(name, next(derivatives))
             if "weight" in unit:
                 unit["weight"] = unit["weight"].clone()
+            for name in ROLE_STATISTICS:
+                if name in names:
+                    unit[name] = torch.tensor(float(name == f"is_{role}"), device=inputs.device)
             found.append(unit)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return ProbeRecord(found, n_parameters, tracer.n_macs // len(probe), logits.detach())
+    coverage = Coverage(
+        layers=len(calls) / max(len(tracer.calls), 1),
+        parameters=min(1.0, sum(_parameters(calls).values()) / max(n_parameters, 1)),
+        macs=sum(call.n_macs for call in calls) / max(tracer.n_macs, 1),
+    )
+    n_macs = tracer.n_macs // len(probe)
+    return ProbeRecord(found, roles, coverage, n_parameters, n_macs, logits.detach(), batch_axes or [])
+
+
+def _parameters(calls: Iterable[_Call]) -> dict[int, int]:
+    """Sizes of the weights and biases of calls, each once."""
+    return {place: size for call in calls for place, size in call.parameters.items()}
+
+
+def _batch_axes(
+    network: nn.Module, probe: Tensor, state: Mapping[str, Tensor], tracer: _Tracer
+) -> list[int | None]:
+    """For each call of a pass the axis of its input that runs over the images, alone or with others inside.
+
+    Where it could be another than the first, another number of images is sent through the network: the axis is the one
+    that grows in proportion. None for a layer that the images do not reach, and where no axis is, as where images are
+    folded into the channels.
+    """
+    calls, n = tracer.calls, len(probe)
+    reached = [tracer.wiring.sees_images(call.number) for call in calls]
+    if all(call.is_surely_by_image and len(call.convolution_input) == n for call in calls):
+        return [0 if is_reached else None for is_reached in reached]
+    n_other = 2 if n != 2 else 3
+    other = probe.detach()[torch.arange(n_other, device=probe.device) % n]
+    again = _Tracer(other, tracer.parameters, gradients=False, linearised=tracer.linearised)
+    with torch.no_grad(), again:
+        called_with(network, state, other) if tracer.linearised else network(other)
+    if [call.kind for call in again.calls] != [call.kind for call in calls]:
+        raise Unfit(
+            f"{type(network).__name__} calls {len(calls)} layers for {n} images and {len(again.calls)} others for "
+            f"{n_other}, so that it cannot be told which of their values belong to which image; read it by units "
+            f"'convolutional' or 'all'."
+        )
+    found = []
+    for call, twin, is_reached in zip(calls, again.calls, reached, strict=True):
+        shape, grown = call.convolution_input.shape, twin.convolution_input.shape
+        axes = [axis for axis in range(len(shape)) if shape[axis] != grown[axis]]
+        channels = len(shape) - 1 if call.kind == "linear" else 1
+        is_one = len(axes) == 1 and axes[0] != channels and len(shape) == len(grown)
+        is_by_image = is_one and is_reached and shape[axes[0]] * n_other == grown[axes[0]] * n
+        found.append(axes[0] if is_by_image else None)
+    return found
 
 
 def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
@@ -689,6 +909,23 @@ def probe_inputs(inputs: Tensor, seed: int) -> dict[str, Tensor]:
     return {"data": inputs, "noise": noise, "perturbed": inputs + PERTURBATION_VARIANCE**0.5 * perturbation}
 
 
+class Captured(NamedTuple):
+    """The statistics of a network.
+
+    Attributes:
+        units: one mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``.
+        quantities: ``parameter_count``, ``mac_count`` (per image) and, with classes, ``same_class``, (batch, batch): 1
+            where two images share a class, else 0.
+        roles: of each unit.
+        coverage: how much of the network the units are.
+    """
+
+    units: list[dict[str, Tensor]]
+    quantities: dict[str, float | Tensor]
+    roles: list[str]
+    coverage: Coverage
+
+
 def capture_units(
     network: nn.Module,
     inputs: Tensor,
@@ -697,7 +934,7 @@ def capture_units(
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
     units: str = "convolutional",
-) -> tuple[list[dict[str, Tensor]], dict[str, float | Tensor]]:
+) -> Captured:
     """The statistics of every unit of `network`, and the quantities of the network as a whole.
 
     Only the probes and gradients that `statistics` needs are run. Statistics of the perturbed probe are the difference
@@ -709,13 +946,7 @@ def capture_units(
         seed: of the noise and of the perturbation.
         statistics: names from ``ALL_STATISTICS``, such as ``"weight_grad.noise"``; all of ``STATISTICS`` by default.
         targets: (batch,) class of each image, for labelled statistics and ``same_class``.
-        units: which layers count: the ``"convolutional"`` units, if the network has any, or ``"all"`` convolutions and
-            linear layers.
-
-    Returns:
-        One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count``,
-        ``mac_count`` (per image) and, if there are `targets`, ``same_class``, (batch, batch): 1 where two images share
-        a class, else 0.
+        units: the reading, one of ``UNITS``.
 
     Raises:
         Unfit: if the network has no unit, or `run_probe` raises it.
@@ -727,18 +958,18 @@ def capture_units(
         probe: {name.partition(".")[0] for name in wanted if name.endswith(f".{probe}")}
         for probe in (*PROBES, LABELLED, LINEARISED)
     }
-    names["data"] |= names["perturbed"] | ({"weight"} & set(wanted))
+    names["data"] |= names["perturbed"] | ({"weight", *ROLE_STATISTICS} & set(wanted))
     if not any(names.values()):
         names["data"] = {"weight"}  # no statistic is asked for, but the quantities still need a forward pass
     batches = {**probe_inputs(inputs, seed), LABELLED: inputs, LINEARISED: inputs}
-    records = {
-        probe: run_probe(
-            network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
-            linearised=probe == LINEARISED,
-        )
-        for probe, batch in batches.items()
-        if names[probe]
-    }  # fmt: skip
+    records: dict[str, ProbeRecord] = {}
+    for probe, batch in batches.items():
+        if names[probe]:
+            records[probe] = run_probe(
+                network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
+                linearised=probe == LINEARISED,
+                batch_axes=next((record.batch_axes for record in records.values()), None),
+            )  # fmt: skip
     first = next(iter(records.values()))
     if not first.units:
         raise Unfit(
@@ -756,7 +987,7 @@ def capture_units(
     }  # fmt: skip
     if targets is not None:
         quantities["same_class"] = (targets[:, None] == targets[None, :]).double().to(inputs.device)
-    return found, quantities
+    return Captured(found, quantities, first.roles, first.coverage)
 
 
 def _check_request(inputs: Tensor, statistics: Collection[str], targets: Tensor | None, units: str) -> None:

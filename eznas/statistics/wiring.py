@@ -1,0 +1,165 @@
+"""Which layers of a network feed which, and the role of each: read off the tensors of one forward pass.
+
+A layer is one call of a convolution or a linear layer. Of every tensor it is known which layers it comes from with no
+other layer between, and so of every layer what feeds it, and of every sum what is added. Each layer has one role, the
+first of these that fits:
+
+* ``head``: no other layer lies between it and the logits;
+* ``stem``: no other layer lies between the images and it;
+* ``shortcut``: a projection (of kernel size 1, to other channels or another resolution) that leads to nothing but a sum,
+  beside a way from the same place to that sum which takes two layers or more;
+* ``depthwise``: a convolution with a filter of its own for each of several channels;
+* ``pointwise``: a convolution of kernel size 1, or a linear layer that sees one position of several at a time;
+* ``plain``: any other.
+
+This module needs nothing but torch and the standard library, because exported proxies carry its source with them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+ROLES = ("stem", "shortcut", "depthwise", "pointwise", "head", "plain")
+IMAGES = -1
+"""In place of a layer: the images themselves."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a tensor comes from.
+
+    Attributes:
+        layers: the layers it comes from with no other layer between, by number; `IMAGES` for the images.
+        activations: the number of the last activation it comes from with no layer between, by the shape of its input.
+    """
+
+    layers: frozenset[int] = frozenset()
+    activations: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+
+
+NOWHERE = Origin()
+"""Of parameters, constants and whatever is made of them alone."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What is known of one layer without what it computes.
+
+    Attributes:
+        feeds: the layers that feed it.
+        is_depthwise: see the module.
+        is_pointwise: see the module.
+        is_projection: whether it is a pointwise convolution to other channels or another resolution.
+    """
+
+    feeds: frozenset[int]
+    is_depthwise: bool
+    is_pointwise: bool
+    is_projection: bool
+
+
+class Wiring:
+    """Follows the tensors of one forward pass from layer to layer; keeps none of them alive.
+
+    Args:
+        images: what the network is given.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
+        self._wires: list[Wire] = []
+        self._sums: list[tuple[frozenset[int], ...]] = []
+        self.note(images, Origin(frozenset((IMAGES,))))
+
+    def note(self, value: Any, origin: Origin) -> None:
+        """Remembers where a tensor, or each of several in a tuple or list, comes from."""
+        for tensor in _tensors((value,)):
+            self._origins[id(tensor)] = weakref.ref(tensor), origin
+
+    def origin(self, *values: Any) -> Origin:
+        """Where values come from together: tensors, also in tuples, lists and dictionaries, among anything else."""
+        found = [origin for tensor in _tensors(values) if (origin := self._of(tensor)) is not NOWHERE]
+        if len(found) < 2:
+            return found[0] if found else NOWHERE
+        activations: dict[tuple[int, ...], int] = {}
+        for origin in found:
+            for shape, number in origin.activations.items():
+                activations[shape] = max(number, activations.get(shape, number))
+        return Origin(frozenset().union(*(origin.layers for origin in found)), activations)
+
+    def added(self, *operands: Any) -> None:
+        """Remembers that these tensors are added."""
+        layers = tuple(self._of(operand).layers for operand in operands if isinstance(operand, Tensor))
+        if len([one for one in layers if one]) > 1:
+            self._sums.append(layers)
+
+    def layer(self, wire: Wire) -> int:
+        """The number of a layer that is called now."""
+        self._wires.append(wire)
+        return len(self._wires) - 1
+
+    def roles(self, logits: Tensor) -> list[str]:
+        """The role of every layer, in order of execution."""
+        heads = self._of(logits).layers
+        shortcuts = self._shortcuts()
+        found = []
+        for number, wire in enumerate(self._wires):
+            fitting = (
+                ("head", number in heads),
+                ("stem", IMAGES in wire.feeds),
+                ("shortcut", number in shortcuts),
+                ("depthwise", wire.is_depthwise),
+                ("pointwise", wire.is_pointwise),
+            )
+            found.append(next((role for role, fits in fitting if fits), "plain"))
+        return found
+
+    def sees_images(self, number: int) -> bool:
+        """Whether the images reach a layer at all."""
+        return bool(self._wires[number].feeds)
+
+    def _of(self, tensor: Tensor) -> Origin:
+        reference, origin = self._origins.get(id(tensor), (None, NOWHERE))
+        return origin if reference is not None and reference() is tensor else NOWHERE
+
+    def _shortcuts(self) -> set[int]:
+        projections = {number for number, wire in enumerate(self._wires) if wire.is_projection}
+        elsewhere = {n for wire in self._wires if wire.feeds and wire.feeds <= projections for n in wire.feeds}
+        projections -= elsewhere  # they lead to a layer without a sum between
+        found = set()
+        for operands in self._sums:
+            for place, mine in enumerate(operands):
+                if not mine or not mine <= projections:
+                    continue
+                forks = frozenset().union(*(self._wires[number].feeds for number in mine))
+                others = frozenset().union(*operands[:place], *operands[place + 1 :]) - mine
+                before = frozenset().union(*(self._before(number) for number in others if number != IMAGES))
+                if any(self._wires[number].feeds & forks for number in before):
+                    found |= mine
+        return found
+
+    def _before(self, number: int) -> frozenset[int]:
+        """The layers from which a way leads to a layer, without itself."""
+        found: set[int] = set()
+        pending = list(self._wires[number].feeds)
+        while pending:
+            one = pending.pop()
+            if one != IMAGES and one not in found:
+                found.add(one)
+                pending.extend(self._wires[one].feeds)
+        return frozenset(found)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
+        elif isinstance(value, dict):
+            yield from _tensors(value.values())
