@@ -3,7 +3,7 @@
 `PAPER` is the language of the EZNAS paper: one type, no constants, mean over entries and then over layers at the end of
 every program. `EXTENDED` is the typed language: kernels between samples, aggregation over layers as an operator,
 quantities of the whole network, constants. `LABELLED` adds the words of published estimators that look at classes and
-at the linearised network.
+at the linearised network; `ROLES` adds the roles of layers to `EXTENDED`, and operators that leave layers out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from primitives.kernels import KERNELS
 from primitives.paper import PAPER_OPERATORS, element_mean
 from primitives.primitive import Primitive, table
 from primitives.reductions import REDUCTIONS
-from primitives.statistics import LABELLED_STATISTICS, LAYER_STATISTICS, NETWORK_QUANTITIES, Statistic
+from primitives.roles import ROLE_OPERATORS
+from primitives.statistics import (
+    LABELLED_STATISTICS,
+    LAYER_STATISTICS,
+    NETWORK_QUANTITIES,
+    ROLE_STATISTICS,
+    Statistic,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,15 @@ LABELLED = PrimitiveSet(
     True,
     (),
 )
-PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED)}
+ROLES = PrimitiveSet(
+    "roles",
+    (*EXTENDED.primitives, *ROLE_OPERATORS),
+    (*EXTENDED.statistics, *ROLE_STATISTICS),
+    True,
+    (),
+)
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES)}
 PRIMITIVES: Mapping[str, Primitive] = table(
-    *dict.fromkeys((*LABELLED.primitives, *PAPER.primitives)),
+    *dict.fromkeys((*LABELLED.primitives, *ROLES.primitives, *PAPER.primitives)),
 )
 """Every operator of the language by name."""

@@ -12,7 +12,15 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from primitives.types import INPUT_ACTIVATION, NETWORK_KERNEL, NETWORK_SCALAR, OUTPUT_ACTIVATION, WEIGHT, Type
+from primitives.types import (
+    INPUT_ACTIVATION,
+    LAYER_SCALAR,
+    NETWORK_KERNEL,
+    NETWORK_SCALAR,
+    OUTPUT_ACTIVATION,
+    WEIGHT,
+    Type,
+)
 
 BACKWARD_PASSES = 2.0
 """A backward pass costs about two forward passes."""
@@ -210,6 +218,19 @@ LABELLED_STATISTICS = (
 before normalisation; ``weight_grad.linearised`` is in double precision, because it spans 1e60; ``same_class`` is
 (batch, batch), 1 where two images share a class and 0 elsewhere, the same for every network."""
 
+ROLE_STATISTICS = tuple(
+    Statistic(Quantity(f"is_{role}", LAYER_SCALAR, rf"\mathbf{{1}}_{{{role}}}", f"1 if {meaning}, else 0", True))
+    for role, meaning in (
+        ("stem", "the images enter the layer through no other"),
+        ("shortcut", "the layer is a projection on a skip path"),
+        ("depthwise", "the layer is a depthwise convolution"),
+        ("pointwise", "the layer sees one position at a time"),
+        ("head", "the layer gives the logits"),
+        ("plain", "the layer has no other role"),
+    )
+)
+"""The role of a layer, exactly one of these being 1; the source of `eznas.statistics.wiring` says which."""
+
 STATISTICS: Mapping[str, Statistic] = {
-    s.name: s for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS)
+    s.name: s for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS, *ROLE_STATISTICS)
 }

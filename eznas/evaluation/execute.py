@@ -25,7 +25,7 @@ from eznas.evaluation.interpreter import FAILURES
 from eznas.evaluation.plan import Plan
 from eznas.programs import Constant
 from eznas.statistics import ShapeGroup, Shard
-from primitives import Layers, Primitive, Sort
+from primitives import Layers, Primitive, Sort, Statistic
 
 TILE_BYTES = 2 * 1024 * 1024
 """Largest leaf of a tile on a CPU: small enough for its caches, large enough that the calls themselves take no time."""
@@ -191,11 +191,11 @@ class ShardExecutor:
         return plan.steps[index].type.sort in self._kept
 
     def _is_from_tile(self, plan: Plan, index: int, frontier: Set[int]) -> bool:
-        """Whether a step is computed from whole tensors and needed beyond the tile."""
+        """Whether a step is computed from what the shard holds, in tiles, and needed beyond the tile."""
         arguments = plan.steps[index].arguments
         if not self._is_small(plan, index):
             return index in frontier
-        return any(not self._is_small(plan, argument) for argument in arguments)
+        return isinstance(plan.steps[index].node, Statistic) or any(not self._is_small(plan, argument) for argument in arguments)
 
     def _tile_values(self, plan: Plan, targets: list[int], failed: dict[int, Tensor]) -> dict[int, Tensor]:
         if not targets:
@@ -262,7 +262,7 @@ class ShardExecutor:
         node = step.node
         if isinstance(node, Constant):
             return torch.full((self._shard.n_layers,), node.value, device=self._layers.network.device)
-        assert isinstance(node, Primitive)  # statistics of layers are tensors
+        assert isinstance(node, Primitive)  # statistics of layers are from tiles
         arguments = [known[argument] for argument in step.arguments]
         causes = [failed[argument] for argument in step.arguments if argument in failed]
         if causes:
@@ -308,7 +308,7 @@ def _networks_by_samples(shard: Shard) -> dict[tuple[int, ...], list[int]]:
     """The networks by the numbers of samples that their layers have, ascending; empty if all layers have as many."""
     sizes: list[set[int]] = [set() for _ in range(shard.n_networks)]
     for group in shard.groups:
-        shown = next((tensor for name, tensor in group.tensors.items() if not name.startswith("weight")), None)
+        shown = next((t for name, t in group.tensors.items() if t.ndim > 1 and not name.startswith("weight")), None)
         if shown is not None:
             for network in shard.layer_network[group.rows].unique().tolist():
                 sizes[network].add(int(shown.shape[1]))

@@ -163,9 +163,10 @@ class SampleSettings(BenchmarkSettings):
 class EvolutionSettings(Section):
     """How programs are varied and selected."""
 
-    primitive_set: Literal["extended", "paper", "labelled"] = "extended"
+    primitive_set: Literal["extended", "paper", "labelled", "roles"] = "extended"
     """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
-    look at the classes of the images and at the linearised network."""
+    look at the classes of the images and at the linearised network; roles: with the roles of layers, and operators that
+    leave layers out."""
     regime: Literal["nsga2", "paper"] = "nsga2"
     """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers."""
     objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (

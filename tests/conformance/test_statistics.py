@@ -16,6 +16,7 @@ from primitives import (
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
     NETWORK_QUANTITIES,
+    ROLE_STATISTICS,
     STATISTICS,
     Level,
     Probe,
@@ -62,10 +63,11 @@ def test_the_names_that_are_captured_are_those_declared() -> None:
     labelled = [s for s in LABELLED_STATISTICS if s.type.level is Level.LAYER]
     assert tuple(s.name for s in LAYER_STATISTICS) == tracing.STATISTICS
     assert tuple(s.name for s in labelled) == tracing.LABELLED_STATISTICS
+    assert tuple(s.name for s in ROLE_STATISTICS) == tracing.ROLE_STATISTICS
     assert tuple(OF_LAYERS) == tracing.ALL_STATISTICS
     assert tuple(p.value for p in PAPER_PROBES) == tracing.PROBES
     assert tuple(p.value for p in Probe) == (*tracing.PROBES, tracing.LABELLED, tracing.LINEARISED)
-    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values())
+    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values() if s.name not in tracing.ROLE_STATISTICS)
     assert tuple(recorded) == ("weight", *tracing.RECORDED)
     assert tuple(dict.fromkeys(s.quantity.name for s in LAYER_STATISTICS)) == ("weight", *tracing.VALUES)
 
@@ -86,7 +88,7 @@ def test_is_captured_with_the_axes_of_its_type(statistic: Statistic, captured: N
     for layer in captured.layers:
         shapes = {sort: layer[name].shape for sort, name in of_sort.items()}
         assert len(set(shapes.values())) == 3
-        assert layer[statistic.name].shape == shapes[statistic.type.sort]
+        assert layer[statistic.name].shape == shapes.get(statistic.type.sort, ())
         assert layer[statistic.name].ndim == len(SHAPES[statistic.type.sort])
 
 
