@@ -1,7 +1,7 @@
 """The language of zero-cost proxies: operators, network statistics, types and numerics.
 
-`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER`, `EXTENDED`, `LABELLED` and `ROLES` are the parts a search
-may use.
+`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER`, `EXTENDED`, `LABELLED` and `ROLES` are the parts a
+search may use.
 """
 
 from primitives.aspects import Aspect
@@ -39,6 +39,6 @@ __all__ = [
     "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "INPUT_ACTIVATION", "LABELLED", "LABELLED_STATISTICS", "LAYER_KERNEL",
     "LAYER_SCALAR", "LAYER_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES", "NETWORK_SCALAR", "OUTPUT_ACTIVATION",
     "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "ROLES", "ROLE_STATISTICS", "STATISTICS", "TYPES", "WEIGHT", "Aspect",
-    "LanguageTypeError", "Layers", "Level", "Primitive", "PrimitiveSet", "Probe", "Quantity", "ShapeError", "Signature", "Sort", "Statistic", "Type",
-    "primitive",
+    "LanguageTypeError", "Layers", "Level", "Primitive", "PrimitiveSet", "Probe", "Quantity", "ShapeError", "Signature",
+    "Sort", "Statistic", "Type", "primitive",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Operators that leave out layers: of one role, or wherever a number of the layer says so.
 
-A layer that is left out has the value 0. So sums over layers leave it out, and a network that has no layer of a role sums
-to 0; the mean over the layers of a role is the sum of `only` over them, divided by their number:
+A layer that is left out has the value 0. So sums over layers leave it out, and a network that has no layer of a role
+sums to 0; the mean over the layers of a role is the sum of `only` over them, divided by their number:
 ``(divide (sum_layers (only (mean weight) is_depthwise)) (sum_layers is_depthwise))``, 0 if there are none. Other
 aggregations see the 0.
 """

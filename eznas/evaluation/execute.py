@@ -192,10 +192,10 @@ class ShardExecutor:
 
     def _is_from_tile(self, plan: Plan, index: int, frontier: Set[int]) -> bool:
         """Whether a step is computed from what the shard holds, in tiles, and needed beyond the tile."""
-        arguments = plan.steps[index].arguments
+        step = plan.steps[index]
         if not self._is_small(plan, index):
             return index in frontier
-        return isinstance(plan.steps[index].node, Statistic) or any(not self._is_small(plan, argument) for argument in arguments)
+        return isinstance(step.node, Statistic) or not all(self._is_small(plan, a) for a in step.arguments)
 
     def _tile_values(self, plan: Plan, targets: list[int], failed: dict[int, Tensor]) -> dict[int, Tensor]:
         if not targets:

@@ -27,7 +27,6 @@ from eznas.conditions import Conditions
 from eznas.errors import ProgramError
 from eznas.programs import Constant, Node, Program, fold, to_latex
 from eznas.proxies import ProgramProxy
-from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
 from eznas.spaces import initialise
 from eznas.statistics import tracing, wiring
@@ -64,7 +63,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
         probe_seed=int(proxy.seed or 0),
         statistics=_tuple_literal(program.layer_statistics),
-        units=_quoted(proxy.units or DEFAULT_UNITS),
+        units=_quoted(proxy.units or conditions.units),
         targets_line=(
             "(batch,) class of each image; the formula looks at them."
             if program.needs_classes

@@ -54,6 +54,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _on_sample(front: Front, entry: Entry, sample: SampleCard) -> Iterator[tuple[str, str]]:
+    if sample.coverage is not None and entry.kind == "discovered":
+        yield "reads", str(sample.coverage)
     for label, card, found in (
         ("evolved on", sample.evolve, entry.evolve), ("selected on", sample.select, entry.select),
     ):  # fmt: skip

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from eznas.benchmarks import BENCHMARKS
+from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
 from eznas.forms import Form, sentence
@@ -65,9 +66,9 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
-    units: Literal["convolutional", "all"] = "convolutional"
-    """The layers that programs read: units of activation, convolution and normalisation, or all convolutions and linear
-    layers, stem, shortcuts and classifier among them."""
+    units: Units = DEFAULT_UNITS
+    """What programs read of a network. convolutional: units of activation, convolution and normalisation; all: every
+    convolution and linear layer as it stands; layers: every one, with the activation that feeds it from further up."""
     input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
     """Height and width of an image. auto: 16 for the cell spaces, whose networks halve it twice; for networks of your
     own the size that they take."""

@@ -18,13 +18,14 @@ from eznas.statistics.store import (
     StoreKey,
     ensure_store,
 )
-from eznas.statistics.tracing import ALL_STATISTICS, PROBES, STATISTICS, UNITS
+from eznas.statistics.tracing import ALL_STATISTICS, PROBES, STATISTICS, UNITS, Coverage
 
 __all__ = [
     "ALL_STATISTICS",
     "PROBES",
     "STATISTICS",
     "UNITS",
+    "Coverage",
     "NetworkStatistics",
     "ShapeGroup",
     "Shard",

@@ -22,7 +22,7 @@ class NetworkStatistics:
             activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel).
         quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
             (batch, batch) float64 matrix ``same_class``.
-        roles: of each unit, of `ROLES`.
+        roles: of each unit, see `eznas.statistics.wiring`.
         coverage: how much of the network the units are; None if that is not known.
     """
 

@@ -6,8 +6,8 @@ output *is* its input and to the normalisation whose input *is* its output. Func
 registration order make no difference. There are three readings of a network:
 
 * ``convolutional``: its complete convolutional units, if it has any; else as ``all``.
-* ``all``: every convolution and every linear layer; without an activation directly before it, what enters the activation
-  is what enters the layer.
+* ``all``: every convolution and every linear layer; without an activation directly before it, what enters the
+  activation is what enters the layer.
 * ``layers``: every convolution, transposed ones too, and every linear layer that the images reach. The activation that
   feeds a layer is the last upstream with no layer between, however many sums, concatenations, products with gates,
   poolings, rearrangements and normalisations there are, whose input has the shape of what enters the layer; if there is
@@ -318,7 +318,8 @@ class _Call:
     """One call of a convolution or a linear layer, with the tensors before and after it.
 
     `feeding` is the input of the last activation upstream with no layer between; `activation_input` that of the
-    activation whose output is the very input. Once `n_images` are known to lie on `batch_axis`, tensors are laid out so.
+    activation whose output is the very input. Once `n_images` are known to lie on `batch_axis`, tensors are laid out by
+    image.
     """
 
     number: int
@@ -466,7 +467,7 @@ class _Tracer(TorchFunctionMode):
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
         result = argument(args, kwargs).clone() if is_skipped else func(*args, **kwargs)
-        if isinstance(result, Tensor | tuple | list):
+        if isinstance(result, Tensor | tuple | list) and type(result) is not torch.Size:
             self.wiring.note(result, self.wiring.origin(args, kwargs))
         if func in ADDITIONS:
             self.wiring.added(*args[:2], *kwargs.values())
@@ -737,8 +738,8 @@ def run_probe(
         batch_axes: of an earlier record of the network on as many images; else a pass more may be run to find them.
 
     Raises:
-        Unfit: if the calls of the network cannot be seen, it does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
-            `targets` are not one class of the network for each image.
+        Unfit: if the calls of the network cannot be seen, it does not return one tensor, gradients are asked for and it
+            is not (batch, n_classes), or `targets` are not one class of the network for each image.
         RuntimeError: if the network overwrites a recorded tensor in a way that cannot be done out of place.
     """
     if names is None:

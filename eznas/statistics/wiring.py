@@ -2,12 +2,12 @@
 
 A layer is one call of a convolution or a linear layer. Of every tensor it is known which layers it comes from with no
 other layer between, and so of every layer what feeds it, and of every sum what is added. Each layer has one role, the
-first of these that fits:
+first of these that fits it:
 
 * ``head``: no other layer lies between it and the logits;
 * ``stem``: no other layer lies between the images and it;
-* ``shortcut``: a projection (of kernel size 1, to other channels or another resolution) that leads to nothing but a sum,
-  beside a way from the same place to that sum which takes two layers or more;
+* ``shortcut``: a projection (a convolution of kernel size 1, to other channels or another resolution) that leads to
+  nothing but a sum, beside a way from the same place to that sum which takes two layers or more;
 * ``depthwise``: a convolution with a filter of its own for each of several channels;
 * ``pointwise``: a convolution of kernel size 1, or a linear layer that sees one position of several at a time;
 * ``plain``: any other.
@@ -131,7 +131,7 @@ class Wiring:
         projections = {number for number, wire in enumerate(self._wires) if wire.is_projection}
         elsewhere = {n for wire in self._wires if wire.feeds and wire.feeds <= projections for n in wire.feeds}
         projections -= elsewhere  # they lead to a layer without a sum between
-        found = set()
+        found: set[int] = set()
         for operands in self._sums:
             for place, mine in enumerate(operands):
                 if not mine or not mine <= projections:
