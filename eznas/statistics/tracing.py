@@ -40,7 +40,7 @@ import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -49,7 +49,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from eznas.statistics.wiring import NOWHERE, ROLES, Origin, Wire, Wiring
+from eznas.statistics.wiring import ROLES, Wire, Wiring
 
 PROBES = ("data", "noise", "perturbed")
 PERTURBATION_VARIANCE = 0.01
@@ -271,6 +271,10 @@ def _beside_zero(left: Any, right: Any) -> Any:
     return left if _is_zero(right) else right if _is_zero(left) else None
 
 
+Place = tuple[int, int]
+"""Where a tensor has the images: the axis, and how many parts of that axis each holds the images one after another."""
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of a network is read, in shares of 1.
@@ -309,7 +313,7 @@ class ProbeRecord:
     parameter_count: int
     mac_count: int
     logits: Tensor
-    batch_axes: list[int | None]
+    places: list[Place | None]
     """Where each layer that was called has the images; of ``layers`` only."""
 
 
@@ -318,8 +322,7 @@ class _Call:
     """One call of a convolution or a linear layer, with the tensors before and after it.
 
     `feeding` is the input of the last activation upstream with no layer between; `activation_input` that of the
-    activation whose output is the very input. Once `n_images` are known to lie on `batch_axis`, tensors are laid out by
-    image.
+    activation whose output is the very input. Once the `place` of the `n_images` is known, tensors are laid out by image.
     """
 
     number: int
@@ -334,7 +337,7 @@ class _Call:
     parameters: dict[int, int]
     n_macs: int
     is_normalised: bool = False
-    batch_axis: int | None = None
+    place: Place | None = None
     n_images: int = 0
 
     @property
@@ -357,11 +360,10 @@ class _Call:
         if name == "weight":
             if self.kind == "transposed":  # (in, out / groups, ...)
                 tensor = tensor.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
-        elif self.batch_axis is None:
+        elif self.place is None:
             tensor = tensor.movedim(-1, 1) if self.kind == "linear" else tensor
         else:  # (batch, windows, ..., channels) or (batch, windows, channels, ...)
-            tensor = tensor.movedim(self.batch_axis, 0)
-            tensor = tensor.reshape(self.n_images, -1, *tensor.shape[1:])
+            tensor = _by_image(tensor, self.place, self.n_images)
             tensor = tensor.movedim(-1 if self.kind == "linear" else 2, 1)
             tensor = tensor.squeeze(2) if tensor.shape[2] == 1 else tensor
         while tensor.dim() < 4:
@@ -461,8 +463,8 @@ class _Tracer(TorchFunctionMode):
             kwargs = {name: alias if value is activated else value for name, value in kwargs.items()}
             result = func(*args, **kwargs)
             self._activations[id(result)] = (result, alias)
-            layers = self.wiring.origin(activated, args, kwargs).layers
-            self.wiring.note(result, Origin(layers, {tuple(alias.shape): len(self._feeding)}))
+            origin = self.wiring.origin(activated, args, kwargs)
+            self.wiring.note(result, replace(origin, activations={tuple(alias.shape): len(self._feeding)}))
             self._feeding.append(alias)
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
@@ -470,7 +472,7 @@ class _Tracer(TorchFunctionMode):
         if isinstance(result, Tensor | tuple | list) and type(result) is not torch.Size:
             self.wiring.note(result, self.wiring.origin(args, kwargs))
         if func in ADDITIONS:
-            self.wiring.added(*args[:2], *kwargs.values())
+            self.wiring.added((args, kwargs), result)
         elif func in NORMALISATIONS:
             call = self._open.pop(id(argument(args, kwargs)), None)
             if call is not None:
@@ -493,8 +495,8 @@ class _Tracer(TorchFunctionMode):
         kind = "linear" if func in LINEAR else "transposed" if is_transposed else "convolution"
         groups = argument(args, kwargs, 6, "groups") if kind == "transposed" else source.shape[1] // weight.shape[1]
         origin = self.wiring.origin(source)
-        number = self.wiring.layer(_wire(kind, origin.layers, source, leaf, result, self._n_images))
-        self.wiring.note(result, Origin(frozenset((number,))) if origin.layers else NOWHERE)
+        wire = _wire(kind, origin.layers, source, leaf, result, self._n_images)
+        number = self.wiring.layer(source, result, wire)
         feeding = origin.activations.get(tuple(source.shape))
         call = _Call(
             number=number,
@@ -514,10 +516,10 @@ class _Tracer(TorchFunctionMode):
         return result
 
     def read(self, units: str) -> list[_Call]:
-        """The calls of a reading; of ``layers`` each must know its batch axis, which those that are not read lack."""
+        """The calls of a reading; of ``layers`` those whose place of the images is known."""
         usual = [call for call in self.calls if call.kind != "transposed"]
         if units == "layers":
-            found = [call for call in self.calls if call.batch_axis is not None]
+            found = [call for call in self.calls if call.place is not None]
             for call in found:
                 call.activation_input = call.feeding
             return found
@@ -719,7 +721,7 @@ def run_probe(
     units: str = "convolutional",
     targets: Tensor | None = None,
     linearised: bool = False,
-    batch_axes: list[int | None] | None = None,
+    places: list[Place | None] | None = None,
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
@@ -735,7 +737,7 @@ def run_probe(
         targets: (batch,) classes; gradients are then those of the mean cross-entropy.
         linearised: run the network with the magnitudes of its parameters and buffers in double precision, without batch
             normalisation, on one image of ones in place of `inputs`.
-        batch_axes: of an earlier record of the network on as many images; else a pass more may be run to find them.
+        places: of an earlier record of the network; else a pass more may be run to find them.
 
     Raises:
         Unfit: if the calls of the network cannot be seen, it does not return one tensor, gradients are asked for and it
@@ -763,9 +765,9 @@ def run_probe(
                 f"wrap it in a module that returns the logits alone."
             )
         if units == "layers":
-            batch_axes = _batch_axes(network, probe, state, tracer) if batch_axes is None else batch_axes
-            for call, axis in zip(tracer.calls, batch_axes, strict=True):
-                call.batch_axis, call.n_images = axis, len(probe)
+            places = _places(network, probe, state, tracer) if places is None else places
+            for call, place in zip(tracer.calls, places, strict=True):
+                call.place, call.n_images = place, len(probe)
         calls = tracer.read(units)
         tracer.refuse_overwritten(calls, {*values, *differentiated} & set(RECORDED))
         if tracer.gradients:
@@ -792,7 +794,7 @@ def run_probe(
         macs=sum(call.n_macs for call in calls) / max(tracer.n_macs, 1),
     )
     n_macs = tracer.n_macs // len(probe)
-    return ProbeRecord(found, roles, coverage, n_parameters, n_macs, logits.detach(), batch_axes or [])
+    return ProbeRecord(found, roles, coverage, n_parameters, n_macs, logits.detach(), places or [])
 
 
 def _parameters(calls: Iterable[_Call]) -> dict[int, int]:
@@ -800,39 +802,53 @@ def _parameters(calls: Iterable[_Call]) -> dict[int, int]:
     return {place: size for call in calls for place, size in call.parameters.items()}
 
 
-def _batch_axes(
-    network: nn.Module, probe: Tensor, state: Mapping[str, Tensor], tracer: _Tracer
-) -> list[int | None]:
-    """For each call of a pass the axis of its input that runs over the images, alone or with others inside.
+def _by_image(tensor: Tensor, place: Place, n_images: int) -> Tensor:
+    """(n_images, others, ...): `tensor` with the axis that has the images first, the others on it second."""
+    axis, n_parts = place
+    tensor = tensor.movedim(axis, 0)
+    return tensor.unflatten(0, (n_parts, n_images, -1)).transpose(0, 1).flatten(1, 2)
 
-    Where it could be another than the first, another number of images is sent through the network: the axis is the one
-    that grows in proportion. None for a layer that the images do not reach, and where no axis is, as where images are
-    folded into the channels.
+
+def _places(network: nn.Module, probe: Tensor, state: Mapping[str, Tensor], tracer: _Tracer) -> list[Place | None]:
+    """For each call of a pass where its input has the images, alone or with windows or tokens on the same axis.
+
+    Where that could be elsewhere than on the first axis, another number of images, all alike, is sent through the
+    network: the axis is the one that grows in proportion, and divided rightly it shows the same for each of them. None
+    for a layer that the images do not reach, and where no axis is theirs, as where they are folded into the channels.
     """
     calls, n = tracer.calls, len(probe)
     reached = [tracer.wiring.sees_images(call.number) for call in calls]
     if all(call.is_surely_by_image and len(call.convolution_input) == n for call in calls):
-        return [0 if is_reached else None for is_reached in reached]
-    n_other = 2 if n != 2 else 3
-    other = probe.detach()[torch.arange(n_other, device=probe.device) % n]
-    again = _Tracer(other, tracer.parameters, gradients=False, linearised=tracer.linearised)
+        return [(0, 1) if is_reached else None for is_reached in reached]
+    n_alike = 2 if n != 2 else 3
+    alike = probe.detach()[:1].repeat(n_alike, *(1 for _ in probe.shape[1:]))
+    again = _Tracer(alike, tracer.parameters, gradients=False, linearised=tracer.linearised)
     with torch.no_grad(), again:
-        called_with(network, state, other) if tracer.linearised else network(other)
+        called_with(network, state, alike) if tracer.linearised else network(alike)
     if [call.kind for call in again.calls] != [call.kind for call in calls]:
         raise Unfit(
-            f"{type(network).__name__} calls {len(calls)} layers for {n} images and {len(again.calls)} others for "
-            f"{n_other}, so that it cannot be told which of their values belong to which image; read it by units "
-            f"'convolutional' or 'all'."
+            f"{type(network).__name__} calls {len(calls)} layers for {n} images and {len(again.calls)} for {n_alike}, "
+            f"so that it cannot be told which of their values belong to which image; read it by units 'convolutional' "
+            f"or 'all'."
         )
-    found = []
+    found: list[Place | None] = []
     for call, twin, is_reached in zip(calls, again.calls, reached, strict=True):
-        shape, grown = call.convolution_input.shape, twin.convolution_input.shape
-        axes = [axis for axis in range(len(shape)) if shape[axis] != grown[axis]]
+        shape, other = call.convolution_input.shape, twin.convolution_input.shape
+        axes = [axis for axis in range(len(shape)) if len(shape) == len(other) and shape[axis] != other[axis]]
         channels = len(shape) - 1 if call.kind == "linear" else 1
-        is_one = len(axes) == 1 and axes[0] != channels and len(shape) == len(grown)
-        is_by_image = is_one and is_reached and shape[axes[0]] * n_other == grown[axes[0]] * n
-        found.append(axes[0] if is_by_image else None)
+        is_theirs = len(axes) == 1 and axes[0] != channels and shape[axes[0]] * n_alike == other[axes[0]] * n
+        found.append(_place(twin.convolution_input, axes[0], n_alike) if is_reached and is_theirs else None)
     return found
+
+
+def _place(tensor: Tensor, axis: int, n_alike: int) -> Place:
+    """The place of images that are all alike on an axis; the outermost if no division shows them alike."""
+    n_others = tensor.shape[axis] // n_alike
+    for n_parts in (n for n in range(1, n_others + 1) if n_others % n == 0):
+        first, second = _by_image(tensor, (axis, n_parts), n_alike)[:2]
+        if torch.allclose(first, second, rtol=1e-3, atol=1e-5):
+            return axis, n_parts
+    return axis, 1
 
 
 def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
@@ -969,7 +985,7 @@ def capture_units(
             records[probe] = run_probe(
                 network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
                 linearised=probe == LINEARISED,
-                batch_axes=next((record.batch_axes for record in records.values()), None),
+                places=next((record.places for record in records.values()), None),
             )  # fmt: skip
     first = next(iter(records.values()))
     if not first.units:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -35,10 +35,12 @@ class Origin:
 
     Attributes:
         layers: the layers it comes from with no other layer between, by number; `IMAGES` for the images.
+        unadded: those of them from which it comes without a sum between.
         activations: the number of the last activation it comes from with no layer between, by the shape of its input.
     """
 
     layers: frozenset[int] = frozenset()
+    unadded: frozenset[int] = frozenset()
     activations: Mapping[tuple[int, ...], int] = field(default_factory=dict)
 
 
@@ -73,7 +75,8 @@ class Wiring:
     def __init__(self, images: Tensor) -> None:
         self._origins: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
         self._wires: list[Wire] = []
-        self._sums: list[tuple[frozenset[int], ...]] = []
+        self._sums: list[tuple[Origin, ...]] = []  # where what is added comes from
+        self._leading_on: set[int] = set()  # to a layer without a sum between
         self.note(images, Origin(frozenset((IMAGES,))))
 
     def note(self, value: Any, origin: Origin) -> None:
@@ -90,18 +93,23 @@ class Wiring:
         for origin in found:
             for shape, number in origin.activations.items():
                 activations[shape] = max(number, activations.get(shape, number))
-        return Origin(frozenset().union(*(origin.layers for origin in found)), activations)
+        layers, unadded = (frozenset().union(*(getattr(o, name) for o in found)) for name in ("layers", "unadded"))
+        return Origin(layers, unadded, activations)
 
-    def added(self, *operands: Any) -> None:
-        """Remembers that these tensors are added."""
-        layers = tuple(self._of(operand).layers for operand in operands if isinstance(operand, Tensor))
-        if len([one for one in layers if one]) > 1:
-            self._sums.append(layers)
+    def added(self, operands: Iterable[Any], result: Any) -> None:
+        """Remembers that tensors are added."""
+        origins = tuple(origin for one in _tensors(operands) if (origin := self._of(one)) is not NOWHERE)
+        if len(origins) > 1:
+            self._sums.append(origins)
+            self.note(result, replace(self._of(result), unadded=frozenset()))
 
-    def layer(self, wire: Wire) -> int:
-        """The number of a layer that is called now."""
+    def layer(self, source: Tensor, result: Tensor, wire: Wire) -> int:
+        """The number of a layer that is called now, and takes and gives these tensors."""
+        number = len(self._wires)
         self._wires.append(wire)
-        return len(self._wires) - 1
+        self._leading_on |= self._of(source).unadded
+        self.note(result, Origin(frozenset((number,)), frozenset((number,))) if wire.feeds else NOWHERE)
+        return number
 
     def roles(self, logits: Tensor) -> list[str]:
         """The role of every layer, in order of execution."""
@@ -128,18 +136,17 @@ class Wiring:
         return origin if reference is not None and reference() is tensor else NOWHERE
 
     def _shortcuts(self) -> set[int]:
-        projections = {number for number, wire in enumerate(self._wires) if wire.is_projection}
-        elsewhere = {n for wire in self._wires if wire.feeds and wire.feeds <= projections for n in wire.feeds}
-        projections -= elsewhere  # they lead to a layer without a sum between
+        projections = {number for number, wire in enumerate(self._wires) if wire.is_projection} - self._leading_on
         found: set[int] = set()
         for operands in self._sums:
-            for place, mine in enumerate(operands):
-                if not mine or not mine <= projections:
+            for place, operand in enumerate(operands):
+                mine = operand.layers
+                if operand.unadded != mine or not mine <= projections:
                     continue
-                forks = frozenset().union(*(self._wires[number].feeds for number in mine))
-                others = frozenset().union(*operands[:place], *operands[place + 1 :]) - mine
-                before = frozenset().union(*(self._before(number) for number in others if number != IMAGES))
-                if any(self._wires[number].feeds & forks for number in before):
+                forks = {self._wires[number].feeds for number in mine}
+                others = frozenset().union(*(other.layers for other in (*operands[:place], *operands[place + 1 :])))
+                before = frozenset().union(*(self._before(number) for number in others - mine if number != IMAGES))
+                if any(self._wires[number].feeds in forks for number in before):
                     found |= mine
         return found
 
