@@ -14,7 +14,7 @@ from eznas.conditions import as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, UnfitError
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
-from eznas.statistics.tracing import own_draws
+from eznas.statistics.tracing import Unfit, own_draws, refuse_hidden
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
 """``(network, inputs, targets) -> score``: inputs (batch, channels, height, width), targets (batch,) or None."""
@@ -79,6 +79,10 @@ class Estimator:
         if self.needs_targets and targets is None:
             raise ConfigError(f"The estimator {self.name!r} needs the class of each image; pass targets of shape (n,).")
         _check_inputs(network, inputs)
+        try:
+            refuse_hidden(network)
+        except Unfit as error:
+            raise UnfitError(str(error)) from None
         try:
             with own_draws(network, inputs.device):  # a backward pass may draw, too
                 return self.function(network, inputs, targets)

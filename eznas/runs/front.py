@@ -49,7 +49,7 @@ class CoverageCard(Form):
     """Of the convolutions and linear layers."""
     parameters: _Share
     macs: _Share
-    """Of the multiply-accumulates."""
+    """Of the multiply-accumulates of convolutions and linear layers."""
 
     def __str__(self) -> str:
         return (

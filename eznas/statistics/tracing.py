@@ -281,8 +281,8 @@ class Coverage:
 
     Attributes:
         layers: of the calls of convolutions and linear layers.
-        parameters: of all parameters of the network; those of the layers that are read are their weights and biases.
-        macs: of the multiply-accumulates of the network.
+        parameters: of all parameters of the network; of a layer that is read these are its weight and bias.
+        macs: of the multiply-accumulates of all convolutions and linear layers.
     """
 
     layers: float
@@ -322,7 +322,7 @@ class _Call:
     """One call of a convolution or a linear layer, with the tensors before and after it.
 
     `feeding` is the input of the last activation upstream with no layer between; `activation_input` that of the
-    activation whose output is the very input. Once the `place` of the `n_images` is known, tensors are laid out by image.
+    activation whose output is the very input. Once the `place` of the `n_images` is known, all is laid out by image.
     """
 
     number: int
@@ -428,7 +428,6 @@ class _Tracer(TorchFunctionMode):
         if func is torch.Tensor.__iter__ and args[0].dim():
             with self:
                 return iter(args[0].unbind(0))
-        refuse_exported(func)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
@@ -556,34 +555,22 @@ def _wire(kind: str, feeds: frozenset[int], source: Tensor, weight: Tensor, resu
 
 
 def refuse_hidden(network: nn.Module) -> None:
-    """Refuses a network whose calls cannot be seen, so that nothing is taken for a network without layers.
+    """Refuses a network whose layers cannot be seen, so that it is not taken for one without layers.
 
     Raises:
-        Unfit: if it is, or holds, a scripted or traced module.
+        Unfit: if it is, or holds, a scripted, traced or exported module.
     """
     for name, module in network.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            where = f"its module {name!r}" if name else "it"
+        is_scripted = isinstance(module, torch.jit.ScriptModule)
+        graph = None if is_scripted else getattr(module, "graph", None)
+        nodes = graph.nodes if isinstance(graph, torch.fx.Graph) else ()
+        if is_scripted or any(isinstance(node.target, torch._ops.OpOverload) for node in nodes):
+            made_by = "torch.jit.script or torch.jit.trace" if is_scripted else "torch.export"
+            which = f"its module {name!r}" if name else "it"
             raise Unfit(
-                f"{type(network).__name__} hides its layers: {where} is TorchScript, made by torch.jit.script or "
-                f"torch.jit.trace; give the nn.Module that it was made from."
+                f"{type(network).__name__} hides its layers, because {which} was made by {made_by}; give the nn.Module "
+                f"that it was made from."
             )
-
-
-def refuse_exported(func: Callable[..., Any]) -> None:
-    """Refuses a call of a layer by its operator inside torch, which exported programs make.
-
-    Raises:
-        Unfit: if it is one.
-    """
-    if isinstance(func, torch._ops.OpOverload) and any(part in func.name() for part in _HIDDEN):
-        raise Unfit(
-            f"The network hides its layers: it calls {func.name()}, as a program of torch.export does; give the "
-            f"nn.Module that it was made from."
-        )
-
-
-_HIDDEN = ("::conv", "::linear", "::addmm", "::mm", "::_native_multi_head_attention")
 
 
 def _opened(function: Any) -> Callable[..., Any]:
@@ -791,7 +778,7 @@ def run_probe(
     coverage = Coverage(
         layers=len(calls) / max(len(tracer.calls), 1),
         parameters=min(1.0, sum(_parameters(calls).values()) / max(n_parameters, 1)),
-        macs=sum(call.n_macs for call in calls) / max(tracer.n_macs, 1),
+        macs=sum(call.n_macs for call in calls) / max(sum(call.n_macs for call in tracer.calls), 1),
     )
     n_macs = tracer.n_macs // len(probe)
     return ProbeRecord(found, roles, coverage, n_parameters, n_macs, logits.detach(), places or [])

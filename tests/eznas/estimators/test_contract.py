@@ -558,3 +558,13 @@ def test_attention_in_windows_is_scored_or_refused(estimator: Estimator, images:
         assert found.kind is FailureKind.UNFIT
     else:
         assert isinstance(found, float), found
+
+
+@pytest.mark.parametrize("name", ["l2_norm", "mac_count", "naswot", "synflow"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_that_hides_its_layers_is_refused_and_never_0(name: str, images: Tensor) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    for network in (torch.jit.script(plain), nn.Sequential(torch.jit.script(plain))):
+        outcome = by_name(name).outcome(network, images, torch.zeros(len(images), dtype=torch.int64))
+        assert isinstance(outcome, Invalid)
+        assert "was made by torch.jit.script or torch.jit.trace; give the nn.Module" in outcome.detail
