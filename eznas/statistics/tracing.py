@@ -425,9 +425,6 @@ class _Tracer(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             with self:
                 return _ATTENTION(*args, **kwargs)
-        if func is torch.Tensor.__iter__ and args[0].dim():
-            with self:
-                return iter(args[0].unbind(0))
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
