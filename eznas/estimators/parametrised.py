@@ -26,9 +26,13 @@ def with_plain_weights(network: nn.Module) -> nn.Module:
     copies: dict[int, Any] = {id(value): value.detach().clone() for value in computed}  # which torch does not copy
     twin = copy.deepcopy(network, copies)
     for module in twin.modules():
-        parametrised: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
-        for name in list(parametrised):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        if parametrize.is_parametrized(module):  # torch's own removal would change the class, which both share
+            parametrised: Any = module.parametrizations
+            values = {name: getattr(module, name).detach().clone() for name in parametrised}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
         for hook in list(module._forward_pre_hooks.values()):
             if isinstance(hook, WeightNorm):
                 with warnings.catch_warnings():
