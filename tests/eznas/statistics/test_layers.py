@@ -505,6 +505,37 @@ def test_a_shortcut_through_pooling_written_in_place_is_one() -> None:
     assert read(network).roles == ["stem", "plain", "plain", "shortcut", "head"]
 
 
+def test_of_bottlenecks_in_a_row_only_projections_beside_them_are_shortcuts() -> None:
+    """The last convolution of each is a projection too, and the identity beside the second carries both."""
+
+    def flow(s: Flow, x: Tensor) -> Tensor:
+        x = s.stem(x).relu()
+        x = (s.c(s.b(s.a(x).relu()).relu()) + s.skip(x)).relu()
+        return s.head(pooled((s.f(s.e(s.d(x).relu()).relu()) + x).relu()))
+
+    network = made(
+        lambda: Flow(
+            flow, stem=conv(3, 4), a=conv(4, 2, 1), b=conv(2, 2), c=conv(2, 8, 1), skip=conv(4, 8, 1), d=conv(8, 2, 1),
+            e=conv(2, 2), f=conv(2, 8, 1), head=nn.Linear(8, 5),
+        )
+    )  # fmt: skip
+    bottleneck = ["pointwise", "plain", "pointwise"]
+    assert read(network).roles == ["stem", *bottleneck, "shortcut", *bottleneck, "head"]
+
+
+def test_what_is_written_into_a_slice_is_followed() -> None:
+    def flow(s: Flow, x: Tensor) -> Tensor:
+        x = s.stem(x)
+        y = torch.zeros(len(x), 4, 8, 8)
+        y[:, 1:3] = s.inner(x)
+        return s.head(pooled(s.last(y)))
+
+    network = made(
+        lambda: Flow(flow, stem=conv(3, 4), inner=conv(4, 2), last=conv(4, 4, 1), head=nn.Linear(4, 5))
+    )
+    assert read(network).roles == ["stem", "plain", "pointwise", "head"]
+
+
 def test_two_classifiers_that_are_averaged_are_both_heads_and_one_layer_is_a_head() -> None:
     twice = Flow(lambda s, x: (s.a(pooled(x)) + s.b(pooled(x))) / 2, a=nn.Linear(3, 5), b=nn.Linear(3, 5))
     assert read(twice).roles == ["head", "head"]
