@@ -425,8 +425,8 @@ def test_coverage_is_counted_by_hand() -> None:
     n_parameters, n_macs = 16 + 16 + 8 + 10 + 15, 64 * (16 + 16 + 10) + 15
     assert read(network, units="convolutional").coverage == Coverage(1 / 4, 16 / n_parameters, 64 * 16 / n_macs)
     assert read(network).coverage == Coverage(1.0, (n_parameters - 8) / n_parameters, 1.0)
-    shared = nn.Sequential(*(nn.Sequential(nn.Flatten(), layer) for layer in [nn.Linear(192, 192, bias=False)] * 2))
-    assert read(shared).coverage == Coverage(1.0, 1.0, 1.0)
+    n_shared = 4 * 4 * 9 + 4  # of a layer that is called three times, counted once; and normalisation is not read
+    assert read(made(repeated)).coverage.parameters == (108 + n_shared + 25) / (108 + 8 + n_shared + 25)
 
 
 def hidden(kind: str) -> nn.Module:
