@@ -299,7 +299,7 @@ def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, car
         "",
         "Discovered with eznas. This file stands alone: it needs torch and Python 3.10 or later, nothing else.",
         "",
-        "Formula (statistics of each unit activation -> convolution -> normalisation, then over the units):",
+        f"Formula (statistics of {_READ[proxy.units or conditions.units]}, then over all of them):",
         "",
         *_filled(program.text, "    "),
         "",
@@ -364,6 +364,11 @@ def _verify(text: str, documentation: str) -> None:
         raise ProgramError(f"Cannot export: {twice} would be defined twice; rename one in its module")
 
 
+_READ: Mapping[str, str] = {
+    "convolutional": "each unit activation -> convolution -> normalisation",
+    "all": "each convolution and linear layer",
+    "layers": "each convolution and linear layer and the activation that feeds it",
+}
 _CLASSES_NEEDED = """    if targets is None:
         raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
 """
@@ -383,7 +388,8 @@ PROBE_SEED = {probe_seed}
 """Seed of the noise and the perturbation of the probes."""
 STATISTICS_READ = {statistics}
 UNITS_READ = {units}
-"""The layers the formula looks at; see `capture_units`."""
+"""What a unit is. convolutional: activation, convolution and normalisation; all: every convolution and linear layer as
+it stands; layers: every one, image by image, with the activation that feeds it from further up."""
 
 
 def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = PROBE_SEED) -> float:

@@ -40,7 +40,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
     if entry.units is not None:
         noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
-        yield "reads", f"{entry.units} layers{noise}"
+        yield "reads", f"units {entry.units}{noise}"
     if entry.size is not None:
         yield "size", f"{entry.size} nodes, {entry.height} levels"
     if entry.cost is not None:
