@@ -49,7 +49,7 @@ from eznas.statistics.shard_file import (
 )
 from eznas.statistics.tracing import ALL_STATISTICS, STATISTICS
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 DEFAULT_MEMORY_BUDGET = 2**30
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
