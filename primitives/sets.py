@@ -3,7 +3,8 @@
 `PAPER` is the language of the EZNAS paper: one type, no constants, mean over entries and then over layers at the end of
 every program. `EXTENDED` is the typed language: kernels between samples, aggregation over layers as an operator,
 quantities of the whole network, constants. `LABELLED` adds the words of published estimators that look at classes and
-at the linearised network, `GRAPH` those of the graph of layers.
+at the linearised network; `ROLES` adds the roles of layers to `EXTENDED`, and operators that leave layers out; `GRAPH`
+the words of the graph of layers.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from primitives.kernels import KERNELS
 from primitives.paper import PAPER_OPERATORS, element_mean
 from primitives.primitive import Primitive, table
 from primitives.reductions import REDUCTIONS
+from primitives.roles import ROLE_OPERATORS
 from primitives.statistics import (
     GRAPH_STATISTICS,
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
     NETWORK_QUANTITIES,
+    ROLE_STATISTICS,
     Statistic,
 )
 
@@ -63,8 +66,15 @@ LABELLED = PrimitiveSet(
     (),
 )
 GRAPH = PrimitiveSet("graph", EXTENDED.primitives, (*EXTENDED.statistics, *GRAPH_STATISTICS), True, ())
-PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, GRAPH)}
+ROLES = PrimitiveSet(
+    "roles",
+    (*EXTENDED.primitives, *ROLE_OPERATORS),
+    (*EXTENDED.statistics, *ROLE_STATISTICS),
+    True,
+    (),
+)
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES, GRAPH)}
 PRIMITIVES: Mapping[str, Primitive] = table(
-    *dict.fromkeys((*LABELLED.primitives, *PAPER.primitives)),
+    *dict.fromkeys((*LABELLED.primitives, *ROLES.primitives, *PAPER.primitives)),
 )
 """Every operator of the language by name."""

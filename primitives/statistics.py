@@ -260,6 +260,20 @@ GRAPH_STATISTICS = tuple(
 the one before it; logarithms are natural. All layers are in the graph, also where programs read units alone.
 `eznas.statistics.graph` defines each."""
 
+ROLE_STATISTICS = tuple(
+    Statistic(Quantity(f"is_{role}", LAYER_SCALAR, rf"\mathbf{{1}}_{{{role}}}", f"1 if {meaning}, else 0", True))
+    for role, meaning in (
+        ("stem", "the images enter the layer through no other"),
+        ("shortcut", "the layer is a projection on a skip path"),
+        ("depthwise", "the layer is a depthwise convolution"),
+        ("pointwise", "the layer sees one position at a time"),
+        ("head", "the layer gives the logits"),
+        ("plain", "the layer has no other role"),
+    )
+)
+"""The role of a layer, exactly one of these being 1; the source of `eznas.statistics.wiring` says which."""
+
 STATISTICS: Mapping[str, Statistic] = {
-    s.name: s for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS, *GRAPH_STATISTICS)
+    s.name: s
+    for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS, *ROLE_STATISTICS, *GRAPH_STATISTICS)
 }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from eznas.conditions.conditions import GIVEN, Batch, Conditions, tensor_digest
+from eznas.conditions.conditions import DEFAULT_UNITS, GIVEN, Batch, Conditions, Units, tensor_digest
 from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.images import (
     DIGITS,
@@ -19,6 +19,7 @@ from eznas.conditions.images import (
 from eznas.conditions.inputs import as_inputs, as_targets
 
 __all__ = [
-    "DIGITS", "GIVEN", "IMAGE_SETS", "Batch", "Conditions", "ImageSet", "LabelledImages", "as_inputs", "as_targets",
-    "default_image_source", "image_batch", "images_digest", "images_named", "resized", "tensor_digest",
+    "DEFAULT_UNITS", "DIGITS", "GIVEN", "IMAGE_SETS", "Batch", "Conditions", "ImageSet", "LabelledImages", "Units",
+    "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named", "resized",
+    "tensor_digest",
 ]  # fmt: skip

@@ -28,8 +28,9 @@ MAX_VALUES: Final = 2**28
 
 Batch = tuple[Tensor, Tensor]
 """(n, channels, height, width) float32 images and (n,) int64 classes."""
-Units = Literal["convolutional", "all"]
-"""The layers that programs read."""
+Units = Literal["convolutional", "all", "layers"]
+"""The layers that programs read, see `eznas.statistics.tracing`."""
+DEFAULT_UNITS: Final[Units] = "convolutional"
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -55,7 +56,7 @@ class Conditions(Form):
     """Images for programs."""
     estimator_batch_size: Annotated[int, Field(strict=True, ge=1, le=MAX_BATCH)] = 32
     """Images for published estimators, which were designed for larger batches than programs need."""
-    units: Units = "convolutional"
+    units: Units = DEFAULT_UNITS
     """The layers that programs read unless they say otherwise."""
     digests: Mapping[int, _Digest] = Field(default_factory=dict, max_length=64)
     """Of the batches by their number of images, once they are drawn."""

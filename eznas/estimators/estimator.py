@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from eznas.conditions import as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, UnfitError
+from eznas.estimators.parametrised import with_plain_weights
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
-from eznas.statistics.tracing import own_draws
+from eznas.statistics.tracing import Unfit, own_draws, refuse_hidden
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
 """``(network, inputs, targets) -> score``: inputs (batch, channels, height, width), targets (batch,) or None."""
@@ -59,6 +60,8 @@ class Estimator:
     def __call__(self, network: nn.Module, inputs: Any, targets: Any = None) -> float:
         """The raw score of one network, as the formula gives it; the network is left exactly as it was found.
 
+        Weights that are computed from other parameters, as by weight normalisation, count as what they are used as.
+
         Args:
             network: maps `inputs` to one tensor of logits; scored in train mode (batch statistics).
             inputs: (batch, channels, height, width) on the device of the network, at least one image; a NumPy array
@@ -80,8 +83,12 @@ class Estimator:
             raise ConfigError(f"The estimator {self.name!r} needs the class of each image; pass targets of shape (n,).")
         _check_inputs(network, inputs)
         try:
+            refuse_hidden(network)
+        except Unfit as error:
+            raise UnfitError(str(error)) from None
+        try:
             with own_draws(network, inputs.device):  # a backward pass may draw, too
-                return self.function(network, inputs, targets)
+                return self.function(with_plain_weights(network), inputs, targets)
         except EznasError:
             raise
         except Exception as error:  # of torch outside a pass, or of what a foreign network shows

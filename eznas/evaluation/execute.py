@@ -25,7 +25,7 @@ from eznas.evaluation.interpreter import FAILURES
 from eznas.evaluation.plan import Plan
 from eznas.programs import Constant
 from eznas.statistics import ShapeGroup, Shard
-from primitives import Layers, Primitive, Sort
+from primitives import Layers, Primitive, Sort, Statistic
 
 TILE_BYTES = 2 * 1024 * 1024
 """Largest leaf of a tile on a CPU: small enough for its caches, large enough that the calls themselves take no time."""
@@ -191,11 +191,11 @@ class ShardExecutor:
         return plan.steps[index].type.sort in self._kept
 
     def _is_from_tile(self, plan: Plan, index: int, frontier: Set[int]) -> bool:
-        """Whether a step is computed from whole tensors and needed beyond the tile."""
-        arguments = plan.steps[index].arguments
+        """Whether a step is computed from what the shard holds, in tiles, and needed beyond the tile."""
+        step = plan.steps[index]
         if not self._is_small(plan, index):
             return index in frontier
-        return any(not self._is_small(plan, argument) for argument in arguments)
+        return isinstance(step.node, Statistic) or not all(self._is_small(plan, a) for a in step.arguments)
 
     def _tile_values(self, plan: Plan, targets: list[int], failed: dict[int, Tensor]) -> dict[int, Tensor]:
         if not targets:

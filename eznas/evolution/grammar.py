@@ -31,7 +31,7 @@ class Category(enum.Enum):
     members (readings of kernels, say) does not drown a family with few."""
 
     LEAF = "a statistic of the layers"
-    QUANTITY = "a quantity of the whole network"
+    QUANTITY = "a quantity of the whole network, or the role of a layer"
     MAP = "an operator that keeps the type of its one argument"
     ARITHMETIC = "an operator on two values of one type"
     REDUCTION = "a tensor to a scalar"
@@ -290,7 +290,7 @@ class Grammar:
     def _find_choices(self, type_: Type, lowest: int, highest: int, budget: int) -> _Choices:
         found: dict[Category, list[Statistic | tuple[Production, ...]]] = {}
         if lowest == 0 and type_ in self.leaves:
-            category = Category.QUANTITY if type_.level is Level.NETWORK else Category.LEAF
+            category = Category.QUANTITY if type_.sort is Sort.SCALAR else Category.LEAF
             found[category] = list(self.leaves[type_])
         fitting = (p for p in self._by_result[type_] if self._least_of(p, lowest, highest) <= budget)
         for _, group in itertools.groupby(fitting, key=lambda p: (p.category, p.operator)):

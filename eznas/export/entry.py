@@ -74,6 +74,8 @@ def proxy_card(front: Front, entry: Entry) -> dict[str, str]:
         )
     for sample in front.samples:
         card[f"Evolved on {sample.name}"] = str(sample.evolve)
+        if sample.coverage is not None and entry.units is not None:
+            card[f"Reads of {sample.name}"] = f"{sample.coverage} (units: {entry.units})"
         measured = entry.report.get(sample.name)
         if measured is not None and measured.tau is not None:
             rho = "" if measured.rho is None else f", Spearman {measured.rho.value:.3f}"

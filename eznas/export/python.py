@@ -27,10 +27,9 @@ from eznas.conditions import Conditions
 from eznas.errors import ProgramError
 from eznas.programs import Constant, Node, Program, fold, to_latex
 from eznas.proxies import ProgramProxy
-from eznas.proxies.program import DEFAULT_UNITS
 from eznas.randomness import derived_seed
 from eznas.spaces import KEEP, initialise
-from eznas.statistics import graph, macs, tracing
+from eznas.statistics import graph, macs, tracing, wiring
 from primitives import STATISTICS, Layers, Level, Primitive, Statistic
 
 
@@ -58,7 +57,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
     carried.add_class(Layers)
     counts_macs = "mac_count" in program.statistics
     reads_graph = any(STATISTICS[name].of_graph for name in program.statistics)
-    modules = [tracing, *([graph] if reads_graph else []), *([macs] if counts_macs else [])]
+    modules = [wiring, tracing, *([graph] if reads_graph else []), *([macs] if counts_macs else [])]
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
         imports=_imports(*modules, initialise, primitives.numerics),
@@ -67,7 +66,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         initialisation_seed=derived_seed(conditions.network_seed, "initialisation"),
         probe_seed=int(proxy.seed or 0),
         statistics=_tuple_literal(program.captured_statistics),
-        units=_quoted(proxy.units or DEFAULT_UNITS),
+        units=_quoted(proxy.units or conditions.units),
         targets_line=(
             "(batch,) class of each image; the formula looks at them."
             if program.needs_classes
@@ -305,7 +304,7 @@ def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, car
         "",
         "Discovered with eznas. This file stands alone: it needs torch and Python 3.10 or later, nothing else.",
         "",
-        "Formula (statistics of each unit activation -> convolution -> normalisation, then over the units):",
+        f"Formula (statistics of {_READ[proxy.units or conditions.units]}, then over all of them):",
         "",
         *_filled(program.text, "    "),
         "",
@@ -370,6 +369,11 @@ def _verify(text: str, documentation: str) -> None:
         raise ProgramError(f"Cannot export: {twice} would be defined twice; rename one in its module")
 
 
+_READ: Mapping[str, str] = {
+    "convolutional": "each unit activation -> convolution -> normalisation",
+    "all": "each convolution and linear layer",
+    "layers": "each convolution and linear layer and the activation that feeds it",
+}
 _CLASSES_NEEDED = """    if targets is None:
         raise ValueError(f"No score for {name}: the formula looks at classes; pass targets, (batch,) integers")
 """
@@ -391,7 +395,8 @@ PROBE_SEED = {probe_seed}
 """Seed of the noise and the perturbation of the probes."""
 STATISTICS_READ = {statistics}
 UNITS_READ = {units}
-"""The layers the formula looks at: convolutional units, or all convolutions and linear layers."""
+"""What a unit is. convolutional: activation, convolution and normalisation; all: every convolution and linear layer as
+it stands; layers: every one, image by image, with the activation that feeds it from further up."""
 
 
 def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, seed: int = PROBE_SEED) -> float:
@@ -407,7 +412,7 @@ def score(network: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, 
         ValueError: if there is no finite score, naming the step of the formula at fault.
     """
     name = type(network).__name__
-{check}    units, quantities = {capture}(
+{check}    units, quantities, *_ = {capture}(
         network, inputs, seed=seed, statistics=STATISTICS_READ, targets={targets}, units=UNITS_READ
     )
 {counted}    try:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
 
-from eznas.conditions import Conditions
+from eznas.conditions import Conditions, Units
 from eznas.errors import ConfigError, EznasError, ProgramError
 from eznas.estimators import Estimator, by_name
 from eznas.fitness.aggregation import MAX_TERMS, Floats, Mode
@@ -26,7 +26,6 @@ from eznas.programs.storage import FORMAT as PROGRAM_FORMAT
 from eznas.proxies.aggregate import RankAggregate, Reference
 from eznas.proxies.program import ProgramProxy
 from eznas.proxies.proxy import Proxy
-from eznas.statistics import UNITS
 
 FORMAT: Final = "eznas-proxy"
 MAX_NETWORKS: Final = 100_000
@@ -51,7 +50,7 @@ class ProgramForm(Form):
     kind: Literal["program"] = "program"
     name: _Line
     direction: Literal[1, -1]
-    units: Literal["convolutional", "all"] | None = None
+    units: Units | None = None
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] | None = None
     root: dict[str, Any]
 
@@ -248,7 +247,6 @@ def _aggregate_form(aggregate: RankAggregate) -> AggregateForm:
 
 def _proxy(form: ProgramForm | EstimatorForm, name: str | None = None) -> Proxy:
     if isinstance(form, ProgramForm):
-        assert form.units is None or form.units in UNITS
         program = from_tree(form.root)
         return _program_proxy(name or form.name, program, form.direction, units=form.units, seed=form.seed)
     published = by_name(form.name)

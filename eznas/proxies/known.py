@@ -21,12 +21,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from eznas.conditions import Units
 from eznas.programs import parse
-from eznas.proxies.program import DEFAULT_UNITS, ProgramProxy
+from eznas.proxies.program import ProgramProxy
 
 
 def _known(
-    name: str, title: str, text: str, source: str, *, units: str = DEFAULT_UNITS, equals: str | None = None
+    name: str, title: str, text: str, source: str, *, units: Units = "convolutional", equals: str | None = None
 ) -> ProgramProxy:
     return ProgramProxy(name=name, program=parse(text), units=units, title=title, source=source, equals=equals)
 

@@ -8,14 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eznas.conditions import Conditions, as_inputs, as_targets
+from eznas.conditions import DEFAULT_UNITS, Conditions, Units, as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, ScoreError, UnfitError
 from eznas.evaluation import evaluate
 from eznas.fitness.objectives import kinds_needed
 from eznas.programs import FailureKind, Invalid, Program, cost
 from eznas.statistics import NetworkStatistics, capture, count_parameters, counts
-
-DEFAULT_UNITS = "convolutional"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class ProgramProxy:
     name: str
     program: Program
     direction: int = 1
-    units: str | None = None
+    units: Units | None = None
     seed: int | None = None
     title: str = ""
     source: str = ""

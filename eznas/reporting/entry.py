@@ -40,7 +40,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
     if entry.units is not None:
         noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
-        yield "reads", f"{entry.units} layers{noise}"
+        yield "reads", f"units {entry.units}{noise}"
     if entry.size is not None:
         yield "size", f"{entry.size} nodes, {entry.height} levels"
     if entry.cost is not None:
@@ -54,6 +54,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _on_sample(front: Front, entry: Entry, sample: SampleCard) -> Iterator[tuple[str, str]]:
+    if sample.coverage is not None and entry.kind == "discovered":
+        yield "reads", str(sample.coverage)
     for label, card, found in (
         ("evolved on", sample.evolve, entry.evolve), ("selected on", sample.select, entry.select),
     ):  # fmt: skip

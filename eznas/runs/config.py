@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from eznas.benchmarks import source_named
+from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
 from eznas.forms import Form, sentence
@@ -64,9 +65,9 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
-    units: Literal["convolutional", "all"] = "convolutional"
-    """The layers that programs read: units of activation, convolution and normalisation, or all convolutions and linear
-    layers, stem, shortcuts and classifier among them."""
+    units: Units = DEFAULT_UNITS
+    """What programs read of a network. convolutional: units of activation, convolution and normalisation; all: every
+    convolution and linear layer as it stands; layers: every one, with the activation that feeds it from further up."""
     input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
     """Height and width of an image. auto: 16 for the cell spaces, whose networks halve it twice; for networks of your
     own the size that they take."""
@@ -163,9 +164,10 @@ class SampleSettings(BenchmarkSettings):
 class EvolutionSettings(Section):
     """How programs are varied and selected."""
 
-    primitive_set: Literal["extended", "paper", "labelled", "graph"] = "extended"
+    primitive_set: Literal["extended", "paper", "labelled", "roles", "graph"] = "extended"
     """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
-    look at the classes of the images and at the linearised network; graph: with those of the graph of layers."""
+    look at the classes of the images and at the linearised network; roles: with the roles of layers, and operators that
+    leave layers out; graph: with the words of the graph of layers."""
     regime: Literal["nsga2", "paper"] = "nsga2"
     """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers."""
     objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (

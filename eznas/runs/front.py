@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from eznas.benchmarks import Part
-from eznas.conditions import Conditions
+from eznas.conditions import Conditions, Units
 from eznas.errors import ProgramError, RunError
 from eznas.fitness import CRITERIA, Criterion, Measurement
 from eznas.forms import Form, read_form, shown
@@ -39,6 +39,25 @@ class PartCard(Form):
         return f"{self.n:,} networks, {self.split} accuracy after {training}"
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class CoverageCard(Form):
+    """How much of the networks programs read, mean shares over the networks."""
+
+    layers: _Share
+    """Of the convolutions and linear layers."""
+    parameters: _Share
+    macs: _Share
+    """Of the multiply-accumulates of convolutions and linear layers."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.layers:.0%} of the layers, {self.parameters:.0%} of the parameters and {self.macs:.0%} of the "
+            "multiply-accumulates"
+        )
+
+
 class SampleCard(Form):
     """One sample of a run: a data set of a benchmark, and the disjoint networks to evolve on, select by and report."""
 
@@ -50,6 +69,8 @@ class SampleCard(Form):
     evolve: PartCard
     select: PartCard
     report: PartCard
+    coverage: CoverageCard | None = None
+    """Of the networks of the report by the programs of the run; None if none of these reads layers."""
 
 
 class Entry(Form):
@@ -66,7 +87,7 @@ class Entry(Form):
     simplified: _Formula | None = None
     """An equal, smaller program, certified; None if there is none."""
     direction: Literal[1, -1]
-    units: _Name | None = None
+    units: Units | None = None
     """The layers that the program reads."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of the noise of the program's probes."""
@@ -270,6 +291,6 @@ def number_text(criterion: Criterion | None) -> str:
 
 
 __all__ = [
-    "CRITERIA", "FILE", "REMEDY", "Entry", "Front", "PartCard", "RunCard", "SampleCard", "criterion_text", "load_front",
-    "number_text", "tau_text",
+    "CRITERIA", "FILE", "REMEDY", "CoverageCard", "Entry", "Front", "PartCard", "RunCard", "SampleCard",
+    "criterion_text", "load_front", "number_text", "tau_text",
 ]  # fmt: skip

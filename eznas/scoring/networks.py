@@ -17,7 +17,7 @@ from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import ProgramProxy, Proxy, RankAggregate, batch_size_for, statistics_for
 from eznas.spaces import Architecture
-from eznas.statistics import NetworkStatistics, pack
+from eznas.statistics import Coverage, NetworkStatistics, pack
 from eznas.workers import Pool
 
 CHUNK = 8
@@ -34,12 +34,15 @@ class Scores:
         failures: why, by (proxy, network).
         seconds: (n_proxies,) mean time per network of each; programs that read the same layers share theirs.
         member_failures: of aggregates, by (proxy, member, network); such a member has its lowest place.
+        coverage: how much of a network a program reads that reads layers, by (proxy, network); of an aggregate that of
+            the member that reads least.
     """
 
     scores: npt.NDArray[np.float64]
     failures: dict[tuple[int, int], Invalid]
     seconds: npt.NDArray[np.float64]
     member_failures: dict[tuple[int, str, int], Invalid] = field(default_factory=dict)
+    coverage: dict[tuple[int, int], Coverage] = field(default_factory=dict)
 
     def kinds(self, proxy: int) -> list[str | None]:
         """(n_networks,) kind of failure of one proxy on each network, None where it has a score."""
@@ -48,6 +51,15 @@ class Scores:
             if row == proxy:
                 found[network] = failure.kind.value
         return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Row:
+    """What several proxies say of one network: outcomes, seconds, and how much of it each reads; None if none."""
+
+    outcomes: list[Outcome]
+    seconds: list[float]
+    coverage: list[Coverage | None]
 
 
 class NetworkScorer:
@@ -71,25 +83,29 @@ class NetworkScorer:
         self._groups = tuple(groups.values())
         self._plans: dict[tuple[int, ...], Plan] = {}  # by the programs of a group
 
-    def score(self, architectures: Sequence[Architecture]) -> list[tuple[list[Outcome], list[float]]]:
-        """Outcomes and seconds of every proxy on each of some networks."""
+    def score(self, architectures: Sequence[Architecture]) -> list[Row]:
+        """What every proxy says of each of some networks."""
         return [self._one(arch) for arch in architectures]
 
-    def _one(self, arch: Architecture) -> tuple[list[Outcome], list[float]]:
-        outcomes: list[Outcome] = [Invalid(FailureKind.NETWORK, "not scored")] * len(self._proxies)
-        seconds = [0.0] * len(self._proxies)
+    def _one(self, arch: Architecture) -> Row:
+        n = len(self._proxies)
+        made = Row([Invalid(FailureKind.NETWORK, "not scored")] * n, [0.0] * n, [None] * n)
         try:
             network = self._conditions.network(arch, self._device)
         except EznasError as error:
-            return [Invalid(FailureKind.NETWORK, str(error))] * len(self._proxies), seconds
+            made.outcomes[:] = [Invalid(FailureKind.NETWORK, str(error))] * n
+            return made
         for rows in self._groups:
             start = time.perf_counter()
             first = self._proxies[rows[0]]
-            found = self._of_programs(network, rows) if isinstance(first, ProgramProxy) else [self._of(network, first)]
+            if isinstance(first, ProgramProxy):
+                self._of_programs(network, rows, made)
+            else:
+                made.outcomes[rows[0]] = self._of(network, first)
             taken = time.perf_counter() - start
-            for row, outcome in zip(rows, found, strict=True):
-                outcomes[row], seconds[row] = outcome, taken
-        return outcomes, seconds
+            for row in rows:
+                made.seconds[row] = taken
+        return made
 
     def _of(self, network: Any, proxy: Proxy) -> Outcome:
         try:
@@ -107,7 +123,7 @@ class NetworkScorer:
         except FAILURES as error:
             return Invalid(FailureKind.UNFIT, f"{proxy.name} cannot be computed from what the network shows: {error}")
 
-    def _of_programs(self, network: Any, rows: Sequence[int]) -> list[Outcome]:
+    def _of_programs(self, network: Any, rows: Sequence[int], made: Row) -> None:
         """Programs of the same layers and seed share what the network shows, and each sub-expression."""
         proxies = [proxy for row in rows if isinstance(proxy := self._proxies[row], ProgramProxy)]
         inputs, targets = self._conditions.batch(self._conditions.batch_size, self._device)
@@ -115,13 +131,23 @@ class NetworkScorer:
             shown = statistics_for(proxies, network, inputs, targets)
         except CaptureError as error:
             if len(rows) > 1:  # what one of them reads may be what the network does not show
-                return [outcome for row in rows for outcome in self._of_programs(network, [row])]
+                for row in rows:
+                    self._of_programs(network, [row], made)
+                return
             kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
-            return [Invalid(kind, str(error))] * len(proxies)
+            made.outcomes[rows[0]] = Invalid(kind, str(error))
+            return
+        for row, proxy, outcome in zip(rows, proxies, self._outcomes(proxies, shown, tuple(rows)), strict=True):
+            made.outcomes[row] = outcome
+            made.coverage[row] = shown.coverage if proxy.program.captured_statistics else None
+
+    def _outcomes(
+        self, proxies: Sequence[ProgramProxy], shown: NetworkStatistics, rows: tuple[int, ...]
+    ) -> list[Outcome]:
         if not shown.layers:
             return [proxy.of(shown) for proxy in proxies]
-        plan = self._plans.get(tuple(rows)) or make_plan([proxy.program for proxy in proxies])
-        self._plans[tuple(rows)] = plan
+        plan = self._plans.get(rows) or make_plan([proxy.program for proxy in proxies])
+        self._plans[rows] = plan
         try:
             values = ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[:, 0]
         except FAILURES:  # what one program cannot be computed from must not cost the others their scores
@@ -190,18 +216,17 @@ def _members(proxies: Sequence[Proxy]) -> tuple[list[Proxy], list[list[int]]]:
     return members, places
 
 
-def _combined(
-    proxies: Sequence[Proxy], places: Sequence[Sequence[int]], rows: Sequence[tuple[list[Outcome], list[float]]]
-) -> Scores:
+def _combined(proxies: Sequence[Proxy], places: Sequence[Sequence[int]], rows: Sequence[Row]) -> Scores:
     scores = np.full((len(proxies), len(rows)), np.nan)
     seconds = np.zeros(len(proxies))
     failures: dict[tuple[int, int], Invalid] = {}
     of_members: dict[tuple[int, str, int], Invalid] = {}
-    for network, (outcomes, taken) in enumerate(rows):
+    coverage: dict[tuple[int, int], Coverage] = {}
+    for network, made in enumerate(rows):
         for row, (proxy, mine) in enumerate(zip(proxies, places, strict=True)):
-            outcome = outcomes[mine[0]]
+            outcome = made.outcomes[mine[0]]
             if isinstance(proxy, RankAggregate):
-                theirs = [outcomes[place] for place in mine]
+                theirs = [made.outcomes[place] for place in mine]
                 outcome = proxy.of(theirs)
                 for member, one in zip(proxy.members, theirs, strict=True):
                     if isinstance(one, Invalid):
@@ -210,5 +235,8 @@ def _combined(
                 failures[row, network] = outcome
             else:
                 scores[row, network] = outcome
-            seconds[row] += sum(taken[place] for place in mine)
-    return Scores(scores, failures, seconds / max(len(rows), 1), of_members)
+            seconds[row] += sum(made.seconds[place] for place in mine)
+            read = [share for place in mine if (share := made.coverage[place]) is not None]
+            if read:
+                coverage[row, network] = min(read, key=lambda one: one.layers)
+    return Scores(scores, failures, seconds / max(len(rows), 1), of_members, coverage)

@@ -23,6 +23,7 @@ from eznas.runs.config import OWN, config_with
 from eznas.scoring.networks import Scores
 from eznas.scoring.resolve import resolved_conditions
 from eznas.spaces import KEEP, SCHEMES, Architecture
+from eznas.statistics import Coverage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +69,15 @@ class Request:
         seconds = np.zeros(len(self.columns))
         failures: dict[tuple[int, int], Invalid] = {}
         members: dict[tuple[int, str, int], Invalid] = {}
+        coverage: dict[tuple[int, int], Coverage] = {}
         notes: list[str] = []
         for row, column in enumerate(self.columns):
             of_column = scores.scores[list(column.proxies)]
             seconds[row] = scores.seconds[list(column.proxies)].sum()
+            for (place, network), read in scores.coverage.items():
+                if place in column.proxies:
+                    least = coverage.get((row, network), read)
+                    coverage[row, network] = min(least, read, key=lambda one: one.layers)
             if column.recipe is None:
                 found[row] = of_column[0]
                 (place,) = column.proxies
@@ -94,7 +100,7 @@ class Request:
                 notes.append(
                     f"{name} of {column.name} failed on {n_failed:,} of {n_networks:,} networks, which rank last."
                 )
-        return Scores(found, failures, seconds, members), tuple(notes)
+        return Scores(found, failures, seconds, members, coverage), tuple(notes)
 
 
 def request_for(texts: Sequence[str], architectures: Sequence[Architecture], overrides: Sequence[str] = ()) -> Request:

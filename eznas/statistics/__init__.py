@@ -19,13 +19,14 @@ from eznas.statistics.store import (
     StoreKey,
     ensure_store,
 )
-from eznas.statistics.tracing import PROBES, STATISTICS, UNITS
+from eznas.statistics.tracing import PROBES, STATISTICS, UNITS, Coverage
 
 __all__ = [
     "ALL_STATISTICS",
     "PROBES",
     "STATISTICS",
     "UNITS",
+    "Coverage",
     "ModuleGraph",
     "NetworkStatistics",
     "ShapeGroup",

@@ -11,6 +11,7 @@ from eznas.errors import CaptureError, UnfitError
 from eznas.names import one_line
 from eznas.statistics import graph, tracing
 from eznas.statistics.macs import count_macs
+from eznas.statistics.tracing import Coverage
 
 OF_LAYERS = (*tracing.ALL_STATISTICS, *graph.GRAPH_LAYER_STATISTICS)
 """Statistics that each unit may show."""
@@ -28,10 +29,14 @@ class NetworkStatistics:
             of the graph of layers are () and float64.
         quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
             (batch, batch) float64 matrix ``same_class``; and those of the graph that were asked for.
+        roles: of each unit, see `eznas.statistics.wiring`.
+        coverage: how much of the network the units are; None if that is not known.
     """
 
     layers: tuple[Mapping[str, Tensor], ...]
     quantities: Mapping[str, float | Tensor]
+    roles: tuple[str, ...] = ()
+    coverage: Coverage | None = None
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +64,7 @@ def capture(
         seed: of the noise and the perturbation of the probes.
         statistics: names from ``ALL_STATISTICS``; the paper's 22 by default. Probes nobody asks for are not run.
         targets: (batch,) class of each image, which labelled statistics need.
-        units: ``"convolutional"`` units alone, if the network has any, or ``"all"`` convolutions and linear layers.
+        units: the reading, one of ``UNITS``.
         with_macs: also count multiply-accumulates, which takes a pass of two images.
 
     Raises:
@@ -67,9 +72,10 @@ def capture(
             `UnfitError` if it has no unit, does not return logits, or lacks a class in `targets`.
     """
     try:
-        layers, quantities = graph.capture_with_graph(
+        found = graph.capture_with_graph(
             network, inputs, seed=seed, statistics=statistics, targets=targets, units=units
         )
+        quantities = found.quantities
         if with_macs:
             counted = {"mac_count": float(count_macs(network, inputs[:2]))}
             quantities = {"parameter_count": quantities["parameter_count"], **counted, **quantities}
@@ -79,7 +85,7 @@ def capture(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
             f"{tuple(inputs.shape)}: {one_line(error, 300)}"
         ) from error
-    return NetworkStatistics(tuple(layers), quantities)
+    return NetworkStatistics(tuple(found.units), quantities, tuple(found.roles), found.coverage)
 
 
 def counts(network: nn.Module, inputs: Tensor) -> dict[str, float]:

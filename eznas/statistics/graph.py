@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eznas.statistics.tracing import LINEAR, Unfit, capture_units, functions, run_probe
+from eznas.statistics.tracing import LINEAR, Captured, Unfit, capture_units, functions, run_probe
 
 
 @dataclass(frozen=True)
@@ -391,7 +391,7 @@ def capture_with_graph(
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
     units: str = "convolutional",
-) -> tuple[list[dict[str, Tensor]], dict[str, float | Tensor]]:
+) -> Captured:
     """As `capture_units`, with statistics of the graph among those that may be asked for; no pass is run for them.
 
     Args:
@@ -408,15 +408,13 @@ def capture_with_graph(
     asked = [name for name in (*GRAPH_LAYER_STATISTICS, *GRAPH_QUANTITIES) if name in set(statistics or ())]
     others = statistics if statistics is None else [name for name in statistics if name not in asked]
     flow = _Flow() if asked else None
-    found, quantities = capture_units(
-        network, inputs, seed=seed, statistics=others, targets=targets, units=units, watch=flow
-    )
+    found = capture_units(network, inputs, seed=seed, statistics=others, targets=targets, units=units, watch=flow)
     if flow is not None:
         for name in asked:
             if name in GRAPH_QUANTITIES:
-                quantities[name] = float(GRAPH_QUANTITIES[name](flow.graph))
+                found.quantities[name] = float(GRAPH_QUANTITIES[name](flow.graph))
                 continue
             values = GRAPH_LAYER_STATISTICS[name](flow.graph)
-            for unit, place in zip(found, flow.units, strict=True):
+            for unit, place in zip(found.units, flow.units, strict=True):
                 unit[name] = torch.tensor(values[place], dtype=torch.float64, device=inputs.device)
-    return found, quantities
+    return found

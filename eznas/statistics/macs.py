@@ -27,7 +27,7 @@ from __future__ import annotations
 import inspect
 import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eznas.statistics.tracing import CONVOLUTIONS, LINEAR, TRANSPOSED, argument, as_found, functions, own_draws
+from eznas.statistics.wiring import tensors_in
 
 BILINEAR = functions("bilinear")
 RECURRENT = functions("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -100,12 +101,12 @@ class MacCounter(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         before = self._products.n_macs
-        tensors = [*_tensors((*args, *kwargs.values()))]
+        tensors = [*tensors_in((*args, *kwargs.values()))]
         is_constant = bool(tensors) and all(map(self._is_constant, tensors))
         result = func(*args, **kwargs)
         if is_constant:
             self._products.n_macs = before
-            for tensor in _tensors((result,)):
+            for tensor in tensors_in((result,)):
                 self._note_constant(tensor)
         elif func in _LAYERS:
             self._products.n_macs = before + _LAYERS[func](args, kwargs, result)
@@ -152,14 +153,6 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> int:
     """Scores and weighted sum of (..., targets, k) queries, (..., sources, k) keys and (..., sources, v) values."""
     n_rows = query.numel() // max(query.shape[-1], 1)
     return n_rows * key.shape[-2] * (query.shape[-1] + value.shape[-1])
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from _tensors(value)
 
 
 # Layers: the MACs of a call from its arguments and its result --------------------------------------------------------

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ from eznas.statistics.shard_file import (
 )
 from eznas.statistics.tracing import STATISTICS
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 DEFAULT_MEMORY_BUDGET = 2**30
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -249,7 +249,7 @@ class ShardWriter:
         except CaptureError as error:
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
         layers = tuple({name: self._stored(tensor) for name, tensor in layer.items()} for layer in found.layers)
-        return NetworkStatistics(layers, found.quantities)
+        return replace(found, layers=layers)
 
     def _stored(self, tensor: Tensor) -> Tensor:
         """In the type of the store; what was captured in double precision has no place in a shorter one."""

@@ -3,8 +3,20 @@
 A *unit* is activation -> convolution -> normalisation. Units are found by following tensors, not modules: a
 ``TorchFunctionMode`` sees every functional call of one forward pass, and a convolution belongs to the activation whose
 output *is* its input and to the normalisation whose input *is* its output. Functional code, shared modules and
-registration order make no difference. If a network has a complete convolutional unit, its units are exactly those;
-otherwise, and if all units are asked for, every convolution and every linear layer is one.
+registration order make no difference. There are three readings of a network:
+
+* ``convolutional``: its complete convolutional units, if it has any; else as ``all``.
+* ``all``: every convolution and every linear layer; without an activation directly before it, what enters the
+  activation is what enters the layer.
+* ``layers``: every convolution, transposed ones too, and every linear layer that the images reach. The activation that
+  feeds a layer is the last upstream with no layer between, however many sums, concatenations, products with gates,
+  poolings, rearrangements and normalisations there are, whose input has the shape of what enters the layer; if there is
+  none, what enters the activation is what enters the layer. Of windows and tokens, on whatever axis they are, the
+  images are told apart again, so that the first axis of all that is read is the batch.
+
+What leaves a layer is taken after its normalisation, if one follows at once. Its weight is the one that is used, after
+whatever parametrisation (weight or spectral normalisation). The projections inside attention are linear layers. Which
+role a layer has, `Wiring` says.
 
 A *probe* is a batch that excites the network: the data, Gaussian noise of the same shape, and the data with a little
 noise on top. Gradients are those of the sum of the logits. Published estimators need two more: the data with their
@@ -24,17 +36,20 @@ from __future__ import annotations
 
 import random
 import sys
+import types
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+
+from eznas.statistics.wiring import ROLES, Wire, Wiring
 
 PROBES = ("data", "noise", "perturbed")
 PERTURBATION_VARIANCE = 0.01
@@ -50,9 +65,10 @@ LABELLED_STATISTICS = (
     f"convolution_output.{LABELLED}",
     f"weight_grad.{LINEARISED}",
 )
-ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS)
+ROLE_STATISTICS = tuple(f"is_{role}" for role in ROLES)
+ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS, *ROLE_STATISTICS)
 RECORDED = (*VALUES, "convolution_output")
-UNITS = ("convolutional", "all")
+UNITS = ("convolutional", "all", "layers")
 FORWARD_SEED = 0
 """Of whatever a network draws in a forward pass."""
 
@@ -77,6 +93,7 @@ NORMALISATIONS = functions("batch_norm", "group_norm", "instance_norm", "layer_n
 CONVOLUTIONS = functions("conv1d", "conv2d", "conv3d")
 TRANSPOSED = functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 LINEAR = functions("linear")
+ADDITIONS = functions("add", "add_", "__add__", "__radd__")
 BATCH_NORMALISATIONS = functions("batch_norm")
 DROPOUT = functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 DROPOUT_INSIDE: Mapping[Callable[..., Any], int] = {
@@ -255,6 +272,25 @@ def _beside_zero(left: Any, right: Any) -> Any:
     return left if _is_zero(right) else right if _is_zero(left) else None
 
 
+Place = tuple[int, int]
+"""Where a tensor has the images: the axis, and how many parts of that axis each holds the images one after another."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a network is read, in shares of 1.
+
+    Attributes:
+        layers: of the calls of convolutions and linear layers.
+        parameters: of all parameters of the network; of a layer that is read these are its weight and bias.
+        macs: of the multiply-accumulates of all convolutions and linear layers.
+    """
+
+    layers: float
+    parameters: float
+    macs: float
+
+
 @dataclass(frozen=True)
 class ProbeRecord:
     """What one probe showed.
@@ -264,29 +300,51 @@ class ProbeRecord:
             (batch, in, height, width); ``convolution_output`` and ``activation_output``, before and after
             normalisation, are (batch, out, height', width'); ``weight`` is (out, in / groups, kernel, kernel); each
             name with ``_grad`` has the shape of its value. Tensors of linear layers are laid out as those of a 1x1
-            convolution, tokens along the height.
+            convolution, tokens along the height. ``is_stem`` and so on are 1 or 0.
+        roles: of each unit.
+        coverage: how much of the network the units are.
         logits: what the network returned, detached.
     """
 
     units: list[dict[str, Tensor]]
+    roles: list[str]
+    coverage: Coverage
     logits: Tensor
+    places: list[Place | None]
+    """Where each layer that was called has the images; of ``layers`` only."""
 
 
 @dataclass(eq=False)
 class _Call:
-    """One call of a convolution or a linear layer, with the tensors before and after it."""
+    """One call of a convolution or a linear layer, with the tensors before and after it.
 
-    is_linear: bool
+    `feeding` is the input of the last activation upstream with no layer between; `activation_input` that of the
+    activation whose output is the very input. Once the `place` of the `n_images` is known, all is laid out by image.
+    """
+
+    number: int
+    kind: str
     weight: Tensor
+    groups: int
     convolution_input: Tensor
     convolution_output: Tensor
     activation_output: Tensor
     activation_input: Tensor | None
+    feeding: Tensor | None
+    parameters: dict[int, int]
+    n_macs: int
     is_normalised: bool = False
+    place: Place | None = None
+    n_images: int = 0
 
     @property
     def is_complete(self) -> bool:
-        return not self.is_linear and self.is_normalised and self.activation_input is not None
+        return self.kind == "convolution" and self.is_normalised and self.activation_input is not None
+
+    @property
+    def is_surely_by_image(self) -> bool:
+        """Whether the first axis can be nothing but the batch, if it is as long."""
+        return self.kind != "linear" or self.convolution_input.dim() == 2
 
     def value(self, name: str) -> Tensor:
         if name == "activation_input" and self.activation_input is None:
@@ -296,8 +354,15 @@ class _Call:
 
     def laid_out(self, name: str, tensor: Tensor) -> Tensor:
         """`tensor` with four axes: (batch, channels, height, width), or (out, in, height, width) for a weight."""
-        if self.is_linear and name != "weight":
-            tensor = tensor.movedim(-1, 1)
+        if name == "weight":
+            if self.kind == "transposed":  # (in, out / groups, ...)
+                tensor = tensor.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+        elif self.place is None:
+            tensor = tensor.movedim(-1, 1) if self.kind == "linear" else tensor
+        else:  # (batch, windows, ..., channels) or (batch, windows, channels, ...)
+            tensor = _by_image(tensor, self.place, self.n_images)
+            tensor = tensor.movedim(-1 if self.kind == "linear" else 2, 1)
+            tensor = tensor.squeeze(2) if tensor.shape[2] == 1 else tensor
         while tensor.dim() < 4:
             tensor = tensor.unsqueeze(-1)
         return tensor.flatten(3).contiguous()
@@ -329,13 +394,23 @@ class _Tracer(TorchFunctionMode):
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], *, gradients: bool, linearised: bool = False, watch: Watch | None = None
+        self,
+        images: Tensor,
+        parameters: Iterable[Tensor],
+        *,
+        gradients: bool,
+        linearised: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
         self.gradients = gradients
         self.linearised = linearised
         self._watch = watch
-        self._rectifiers = Rectifiers(parameters)
+        self.wiring = Wiring(images)
+        self.parameters = list(parameters)
+        self._rectifiers = Rectifiers(self.parameters)
+        self._n_images = len(images)
+        self._feeding: list[Tensor] = []  # what enters each activation, in order of execution
         self.calls: list[_Call] = []
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
         self._activations: dict[int, tuple[Tensor, Tensor]] = {}
@@ -365,6 +440,9 @@ class _Tracer(TorchFunctionMode):
         if func in DROPOUT:
             return argument(args, kwargs)
         args, kwargs = without_dropout(func, args, kwargs)
+        if func is F.multi_head_attention_forward:
+            with self:
+                return _ATTENTION(*args, **kwargs)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
@@ -376,6 +454,8 @@ class _Tracer(TorchFunctionMode):
         if self._watch is not None:
             is_layer = len(self.calls) > n_layers and self.calls[-1].convolution_output is result
             self._watch.called(func, args, kwargs, result, is_layer)
+        if func is torch.Tensor.__setitem__:
+            self.wiring.note(args[0], self.wiring.origin(args, kwargs))
         if changed is not None:
             self._replaced[id(changed)] = (changed, result)
         return result
@@ -390,7 +470,7 @@ class _Tracer(TorchFunctionMode):
         return None
 
     def _called(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in CONVOLUTIONS or func in LINEAR:
+        if func in CONVOLUTIONS or func in LINEAR or func in TRANSPOSED:
             return self._convolution(func, args, kwargs)
         activated = self._rectifiers.input_of(func, args, kwargs)
         if activated is None and func in ACTIVATIONS:
@@ -401,28 +481,66 @@ class _Tracer(TorchFunctionMode):
             kwargs = {name: alias if value is activated else value for name, value in kwargs.items()}
             result = func(*args, **kwargs)
             self._activations[id(result)] = (result, alias)
+            origin = self.wiring.origin(activated, args, kwargs)
+            self.wiring.note(result, replace(origin, activations={tuple(alias.shape): len(self._feeding)}))
+            self._feeding.append(alias)
             return result
         is_skipped = self.linearised and func in BATCH_NORMALISATIONS
         result = argument(args, kwargs).clone() if is_skipped else func(*args, **kwargs)
-        if func in NORMALISATIONS:
+        if isinstance(result, Tensor | tuple | list) and type(result) is not torch.Size:
+            self.wiring.note(result, self.wiring.origin(args, kwargs))
+        if func in ADDITIONS:
+            self.wiring.added((args, kwargs), result)
+        elif func in NORMALISATIONS:
             call = self._open.pop(id(argument(args, kwargs)), None)
             if call is not None:
                 call.activation_output, call.is_normalised = self._noted(result), True
         return result
 
     def _convolution(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        source, weight = argument(args, kwargs), argument(args, kwargs, 1, "weight")
+        source, weight, bias = (argument(args, kwargs, i, name) for i, name in enumerate(("input", "weight", "bias")))
         alias = self._alias(source)
         leaf = weight.detach().requires_grad_(self.gradients)
         args = _replace(args, kwargs, 0, "input", alias)
         args = _replace(args, kwargs, 1, "weight", leaf)
         result: Tensor = func(*args, **kwargs)
-        if result.dim() >= 2:
-            _, before = self._activations.get(id(source), (None, None))
-            call = _Call(func in LINEAR, leaf, alias, result, self._noted(result), before)
-            self.calls.append(call)
-            self._open[id(result)] = call
+        is_transposed = func in TRANSPOSED
+        n_products = source.numel() if is_transposed else result.numel()
+        n_macs = n_products * weight[0].numel() + (0 if bias is None else result.numel())
+        if result.dim() < 2:
+            return result
+        kind = "linear" if func in LINEAR else "transposed" if is_transposed else "convolution"
+        groups = argument(args, kwargs, 6, "groups") if kind == "transposed" else source.shape[1] // weight.shape[1]
+        origin = self.wiring.origin(source)
+        wire = _wire(kind, origin.layers, source, leaf, result, self._n_images)
+        number = self.wiring.layer(source, result, wire)
+        feeding = origin.activations.get(tuple(source.shape))
+        call = _Call(
+            number=number,
+            kind=kind,
+            weight=leaf,
+            groups=groups or 1,
+            convolution_input=alias,
+            convolution_output=result,
+            activation_output=self._noted(result),
+            activation_input=self._activations.get(id(source), (None, None))[1],
+            feeding=None if feeding is None else self._feeding[feeding],
+            parameters={tensor.data_ptr(): tensor.numel() for tensor in (weight, bias) if tensor is not None},
+            n_macs=n_macs,
+        )
+        self.calls.append(call)
+        self._open[id(result)] = call
         return result
+
+    def read(self, units: str) -> list[_Call]:
+        """The calls of a reading; of ``layers`` those whose place of the images is known."""
+        usual = [call for call in self.calls if call.kind != "transposed"]
+        if units == "layers":
+            found = [call for call in self.calls if call.place is not None]
+            for call in found:
+                call.activation_input = call.feeding
+            return found
+        return usual if units == "all" else [call for call in usual if call.is_complete] or usual
 
     def _alias(self, tensor: Tensor) -> Tensor:
         return self._noted(tensor.view_as(tensor) if self.gradients else tensor)
@@ -442,6 +560,46 @@ class _Tracer(TorchFunctionMode):
                         f"replace the operation in place (an assignment to a slice, or out=) by one that returns a new "
                         f"tensor."
                     )
+
+
+def _wire(kind: str, feeds: frozenset[int], source: Tensor, weight: Tensor, result: Tensor, n_images: int) -> Wire:
+    """What a layer is, by its tensors."""
+    if kind == "linear":
+        return Wire(feeds, False, result.numel() > n_images * result.shape[-1], False)
+    n_in, is_pointwise = source.shape[1], kind == "convolution" and weight[0, 0].numel() == 1
+    is_depthwise = kind == "convolution" and weight.shape[1] == 1 and n_in > 1
+    is_projection = is_pointwise and not is_depthwise and source.shape[1:] != result.shape[1:]
+    return Wire(feeds, is_depthwise, is_pointwise and not is_depthwise, is_projection)
+
+
+def refuse_hidden(network: nn.Module) -> None:
+    """Refuses a network whose layers cannot be seen, so that it is not taken for one without layers.
+
+    Raises:
+        Unfit: if it is, or holds, a scripted, traced or exported module.
+    """
+    for name, module in network.named_modules():
+        is_scripted = isinstance(module, torch.jit.ScriptModule)
+        graph = None if is_scripted else getattr(module, "graph", None)
+        nodes = graph.nodes if isinstance(graph, torch.fx.Graph) else ()
+        if is_scripted or any(isinstance(node.target, torch._ops.OpOverload) for node in nodes):
+            made_by = "torch.jit.script or torch.jit.trace" if is_scripted else "torch.export"
+            which = f"its module {name!r}" if name else "it"
+            raise Unfit(
+                f"{type(network).__name__} hides its layers, because {which} was made by {made_by}; give the nn.Module "
+                f"that it was made from."
+            )
+
+
+def _opened(function: Any) -> Callable[..., Any]:
+    """A function of torch that hides the calls inside it from a tracer, with these calls to be seen."""
+    seen = {**function.__globals__, "has_torch_function": lambda values: False}
+    made = types.FunctionType(function.__code__, seen, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+_ATTENTION = _opened(F.multi_head_attention_forward)
 
 
 def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Any:
@@ -569,6 +727,7 @@ def run_probe(
     targets: Tensor | None = None,
     linearised: bool = False,
     watch: Watch | None = None,
+    places: list[Place | None] | None = None,
 ) -> ProbeRecord:
     """Sends one batch through `network` in train mode and records its units; the network is left as it was found.
 
@@ -580,15 +739,16 @@ def run_probe(
         inputs: (batch, ...) float tensor on the device of the network.
         gradients: also record the gradient of the sum of all logits with respect to every recorded tensor.
         names: the names to record, such as ``{"weight_grad"}``; by default all but those of ``convolution_output``.
-        units: ``"convolutional"`` ones alone, if there are any, or ``"all"``.
+        units: the reading, one of ``UNITS``.
         targets: (batch,) classes; gradients are then those of the mean cross-entropy.
         linearised: run the network with the magnitudes of its parameters and buffers in double precision, without batch
             normalisation, on one image of ones in place of `inputs`.
         watch: is told of the pass and of every call in it.
+        places: of an earlier record of the network; else a pass more may be run to find them.
 
     Raises:
-        Unfit: if the network does not return one tensor, gradients are asked for and it is not (batch, n_classes), or
-            `targets` are not one class of the network for each image.
+        Unfit: if the calls of the network cannot be seen, it does not return one tensor, gradients are asked for and it
+            is not (batch, n_classes), or `targets` are not one class of the network for each image.
         RuntimeError: if the network overwrites a recorded tensor in a way that cannot be done out of place.
     """
     if names is None:
@@ -597,11 +757,12 @@ def run_probe(
     differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
     state = _magnitudes(network) if linearised else {}
     parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
-    tracer = _Tracer(parameters, gradients=bool(differentiated), linearised=linearised, watch=watch)
-    grad_mode = torch.set_grad_enabled(tracer.gradients)
+    refuse_hidden(network)
+    grad_mode = torch.set_grad_enabled(bool(differentiated))
     with _one_thread(), as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
-        probe.requires_grad_(tracer.gradients)
+        probe.requires_grad_(bool(differentiated))
+        tracer = _Tracer(probe, parameters, gradients=bool(differentiated), linearised=linearised, watch=watch)
         if watch is not None:
             watch.began(probe)
         with tracer:
@@ -612,7 +773,11 @@ def run_probe(
                 f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; "
                 f"wrap it in a module that returns the logits alone."
             )
-        calls = tracer.calls if units == "all" else [c for c in tracer.calls if c.is_complete] or tracer.calls
+        if units == "layers":
+            places = _places(network, probe, state, tracer) if places is None else places
+            for call, place in zip(tracer.calls, places, strict=True):
+                call.place, call.n_images = place, len(probe)
+        calls = tracer.read(units)
         if watch is not None:
             chosen = set(map(id, calls))
             watch.ended(logits, [place for place, call in enumerate(tracer.calls) if id(call) in chosen])
@@ -621,15 +786,80 @@ def run_probe(
             require_logits(network, logits, len(probe))
         total = logits.sum() if targets is None else _loss(logits, targets)
         derivatives = iter(_gradients(total, [call.value(name) for call in calls for name in differentiated]))
+        all_roles = tracer.wiring.roles(logits)
+        roles = [all_roles[call.number] for call in calls]
         found = []
-        for call in calls:
+        for call, role in zip(calls, roles, strict=True):
             unit = {name: call.laid_out(name, call.value(name).detach()) for name in values}
             for name in differentiated:
                 unit[f"{name}_grad"] = call.laid_out(name, next(derivatives))
             if "weight" in unit:
                 unit["weight"] = unit["weight"].clone()
+            for name in ROLE_STATISTICS:
+                if name in names:
+                    unit[name] = torch.tensor(float(name == f"is_{role}"), device=inputs.device)
             found.append(unit)
-    return ProbeRecord(found, logits.detach())
+    n_parameters = sum(parameter.numel() for parameter in network.parameters())
+    coverage = Coverage(
+        layers=len(calls) / max(len(tracer.calls), 1),
+        parameters=min(1.0, sum(_parameters(calls).values()) / max(n_parameters, 1)),
+        macs=sum(call.n_macs for call in calls) / max(sum(call.n_macs for call in tracer.calls), 1),
+    )
+    return ProbeRecord(found, roles, coverage, logits.detach(), places or [])
+
+
+def _parameters(calls: Iterable[_Call]) -> dict[int, int]:
+    """Sizes of the weights and biases of calls, each once."""
+    return {place: size for call in calls for place, size in call.parameters.items()}
+
+
+def _by_image(tensor: Tensor, place: Place, n_images: int) -> Tensor:
+    """(n_images, others, ...): `tensor` with the axis that has the images first, the others on it second."""
+    axis, n_parts = place
+    tensor = tensor.movedim(axis, 0)
+    return tensor.unflatten(0, (n_parts, n_images, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def _places(network: nn.Module, probe: Tensor, state: Mapping[str, Tensor], tracer: _Tracer) -> list[Place | None]:
+    """For each call of a pass where its input has the images, alone or with windows or tokens on the same axis.
+
+    Where that could be elsewhere than on the first axis, another number of images, all alike, is sent through the
+    network: the axis is the one that grows in proportion, and divided rightly it shows the same for each of them. None
+    for a layer that the images do not reach, and where no axis is theirs, as where they are folded into the channels.
+    """
+    calls, n = tracer.calls, len(probe)
+    reached = [tracer.wiring.sees_images(call.number) for call in calls]
+    if all(call.is_surely_by_image and len(call.convolution_input) == n for call in calls):
+        return [(0, 1) if is_reached else None for is_reached in reached]
+    n_alike = 2 if n != 2 else 3
+    alike = probe.detach()[:1].repeat(n_alike, *(1 for _ in probe.shape[1:]))
+    again = _Tracer(alike, tracer.parameters, gradients=False, linearised=tracer.linearised)
+    with torch.no_grad(), again:
+        called_with(network, state, alike) if tracer.linearised else network(alike)
+    if [call.kind for call in again.calls] != [call.kind for call in calls]:
+        raise Unfit(
+            f"{type(network).__name__} calls {len(calls)} layers for {n} images and {len(again.calls)} for {n_alike}, "
+            f"so that it cannot be told which of their values belong to which image; read it by units 'convolutional' "
+            f"or 'all'."
+        )
+    found: list[Place | None] = []
+    for call, twin, is_reached in zip(calls, again.calls, reached, strict=True):
+        shape, other = call.convolution_input.shape, twin.convolution_input.shape
+        axes = [axis for axis in range(len(shape)) if len(shape) == len(other) and shape[axis] != other[axis]]
+        channels = len(shape) - 1 if call.kind == "linear" else 1
+        is_theirs = len(axes) == 1 and axes[0] != channels and shape[axes[0]] * n_alike == other[axes[0]] * n
+        found.append(_place(twin.convolution_input, axes[0], n_alike) if is_reached and is_theirs else None)
+    return found
+
+
+def _place(tensor: Tensor, axis: int, n_alike: int) -> Place:
+    """The place of images that are all alike on an axis; the outermost if no division shows them alike."""
+    n_others = tensor.shape[axis] // n_alike
+    for n_parts in (n for n in range(1, n_others + 1) if n_others % n == 0):
+        first, second = _by_image(tensor, (axis, n_parts), n_alike)[:2]
+        if torch.allclose(first, second, rtol=1e-3, atol=1e-5):
+            return axis, n_parts
+    return axis, 1
 
 
 def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
@@ -707,6 +937,23 @@ def probe_inputs(inputs: Tensor, seed: int) -> dict[str, Tensor]:
     return {"data": inputs, "noise": noise, "perturbed": inputs + PERTURBATION_VARIANCE**0.5 * perturbation}
 
 
+class Captured(NamedTuple):
+    """The statistics of a network.
+
+    Attributes:
+        units: one mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``.
+        quantities: ``parameter_count`` and, with classes, ``same_class``, (batch, batch): 1
+            where two images share a class, else 0.
+        roles: of each unit.
+        coverage: how much of the network the units are.
+    """
+
+    units: list[dict[str, Tensor]]
+    quantities: dict[str, float | Tensor]
+    roles: list[str]
+    coverage: Coverage
+
+
 def capture_units(
     network: nn.Module,
     inputs: Tensor,
@@ -716,7 +963,7 @@ def capture_units(
     targets: Tensor | None = None,
     units: str = "convolutional",
     watch: Watch | None = None,
-) -> tuple[list[dict[str, Tensor]], dict[str, float | Tensor]]:
+) -> Captured:
     """The statistics of every unit of `network`, and the quantities of the network as a whole.
 
     Only the probes and gradients that `statistics` needs are run. Statistics of the perturbed probe are the difference
@@ -728,13 +975,8 @@ def capture_units(
         seed: of the noise and of the perturbation.
         statistics: names from ``ALL_STATISTICS``, such as ``"weight_grad.noise"``; all of ``STATISTICS`` by default.
         targets: (batch,) class of each image, for labelled statistics and ``same_class``.
-        units: which layers count: the ``"convolutional"`` units, if the network has any, or ``"all"`` convolutions and
-            linear layers.
+        units: the reading, one of ``UNITS``.
         watch: is told of the first pass that is run.
-
-    Returns:
-        One mapping per unit from statistic to tensor, in the order of ``ALL_STATISTICS``; and ``parameter_count`` and,
-        if there are `targets`, ``same_class``, (batch, batch): 1 where two images share a class, else 0.
 
     Raises:
         Unfit: if the network has no unit, or `run_probe` raises it.
@@ -746,19 +988,19 @@ def capture_units(
         probe: {name.partition(".")[0] for name in wanted if name.endswith(f".{probe}")}
         for probe in (*PROBES, LABELLED, LINEARISED)
     }
-    names["data"] |= names["perturbed"] | ({"weight"} & set(wanted))
+    names["data"] |= names["perturbed"] | ({"weight", *ROLE_STATISTICS} & set(wanted))
     if not any(names.values()):
         names["data"] = {"weight"}  # no statistic is asked for, but the quantities still need a forward pass
     batches = {**probe_inputs(inputs, seed), LABELLED: inputs, LINEARISED: inputs}
     watched = next(probe for probe in batches if names[probe])
-    records = {
-        probe: run_probe(
-            network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
-            linearised=probe == LINEARISED, watch=watch if probe == watched else None,
-        )
-        for probe, batch in batches.items()
-        if names[probe]
-    }  # fmt: skip
+    records: dict[str, ProbeRecord] = {}
+    for probe, batch in batches.items():
+        if names[probe]:
+            records[probe] = run_probe(
+                network, batch, names=names[probe], units=units, targets=targets if probe == LABELLED else None,
+                linearised=probe == LINEARISED, watch=watch if probe == watched else None,
+                places=next((record.places for record in records.values()), None),
+            )  # fmt: skip
     first = next(iter(records.values()))
     if not first.units:
         raise Unfit(
@@ -775,7 +1017,7 @@ def capture_units(
     quantities: dict[str, float | Tensor] = {"parameter_count": float(n_parameters)}
     if targets is not None:
         quantities["same_class"] = (targets[:, None] == targets[None, :]).double().to(inputs.device)
-    return found, quantities
+    return Captured(found, quantities, first.roles, first.coverage)
 
 
 def _check_request(inputs: Tensor, statistics: Collection[str], targets: Tensor | None, units: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from eznas.programs import Invalid, Program
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
-from eznas.runs.front import FILE
+from eznas.runs.front import FILE, CoverageCard
 from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, simplify
+from eznas.statistics import Coverage
 from eznas.study.choose import choose_front, contenders, fitness_on_selection
 from eznas.study.evaluate import StoreScores
 from eznas.study.observer import Observer
@@ -120,7 +121,7 @@ def measure(
             n_folds=len(found_by_folds) or None,
             notes=problem.notes,
         ),
-        samples=_cards(problem),
+        samples=_cards(problem, scores, range(len(front))),
         entries=tuple(entries),
     )
     folder.replace(SCORES_FILE, _scores_csv(problem, entries, scores.scores[rows], found_by_folds, pick))
@@ -172,6 +173,7 @@ def _score(
     n_networks = [len(family.networks(part)) for family in problem.families]
     found: list[Scores] = []
     failures: dict[tuple[int, int], Invalid] = {}
+    coverage: dict[tuple[int, int], Coverage] = {}
     for family in problem.families:
         offset = sum(n_networks[: len(found)])
 
@@ -183,9 +185,10 @@ def _score(
             proxies, family.networks(part), family.conditions, pool, device=device, progress=advance
         )
         failures |= {(row, offset + network): failure for (row, network), failure in scores.failures.items()}
+        coverage |= {(row, offset + network): read for (row, network), read in scores.coverage.items()}
         found.append(scores)
     seconds = np.average([scores.seconds for scores in found], axis=0, weights=n_networks)
-    return Scores(np.concatenate([scores.scores for scores in found], axis=1), failures, seconds)
+    return Scores(np.concatenate([one.scores for one in found], axis=1), failures, seconds, coverage=coverage)
 
 
 def _certified(
@@ -343,7 +346,9 @@ def _cross_fitted(results: Sequence[FoldResult], n_networks: int) -> tuple[npt.N
     return scores, kinds
 
 
-def _cards(problem: Problem) -> tuple[SampleCard, ...]:
+def _cards(problem: Problem, scores: Scores, discovered: Collection[int]) -> tuple[SampleCard, ...]:
+    """What the samples are, and how much of their networks the discovered programs read, which all read alike."""
+    read: dict[int, Coverage] = {n: one for (row, n), one in scores.coverage.items() if row in discovered}
     by_part = [problem.samples(part) for part in ("evolve", "select", "report")]
     return tuple(
         SampleCard(
@@ -352,12 +357,21 @@ def _cards(problem: Problem) -> tuple[SampleCard, ...]:
             benchmark=evolve.benchmark.name,
             provenance=evolve.benchmark.provenance,
             conditions=evolve.conditions,
+            coverage=_mean_coverage([read[n] for n in labels.networks.tolist() if n in read]),
             **{
                 sample.part: PartCard(n=sample.n, split=sample.stated_split, epochs=sample.stated_epochs)
                 for sample in (evolve, select, report)
             },
         )
-        for evolve, select, report in zip(*by_part, strict=True)
+        for evolve, select, report, labels in zip(*by_part, problem.labels("report"), strict=True)
+    )
+
+
+def _mean_coverage(read: Sequence[Coverage]) -> CoverageCard | None:
+    if not read:
+        return None
+    return CoverageCard(
+        **{name: float(np.mean([getattr(one, name) for one in read])) for name in CoverageCard.model_fields}
     )
 
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from eznas.benchmarks import networks_of
 from eznas.errors import ArchitectureError, ConfigError
 from eznas.fitness.aggregation import Mode, sorted_reference
+from eznas.names import one_line
 from eznas.proxies import ProgramProxy, RankAggregate, Reference, aggregate_named
 from eznas.proxies.file import MAX_NETWORKS
 from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
 from eznas.scoring.resolve import own_hint
 from eznas.spaces import Architecture, SearchSpace, space_of
+from eznas.statistics import Coverage
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
 from eznas.tables import render_table
+
+LITTLE: Final = 0.6
+"""Share of a network's layers or multiply-accumulates; a program that reads less is said to read little of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +75,10 @@ def score(
     of_columns, notes = request.rows(scores)
     columns = tuple(column.name for column in request.columns)
     why = _why(columns, architectures, of_columns)
-    return ScoredNetworks(architectures, columns, of_columns, (*request.notes, *notes, *why))
+    little = _LittleRead()
+    for network, arch in enumerate(architectures):
+        little.see(columns, arch, network, of_columns)
+    return ScoredNetworks(architectures, columns, of_columns, (*request.notes, *notes, *why, *little.notes))
 
 
 def score_into_file(
@@ -128,14 +136,19 @@ def write_scores(
         if not missing:
             return 0
 
+        little = _LittleRead()
+
         def write(position: int, scores: Scores) -> None:
             of_columns, _ = request.rows(scores)
+            little.see(file.columns, missing[position], 0, of_columns)
             file.append(rows_of(file.columns, [missing[position]], contents, of_columns), last=False)
 
         try:
             _scores(request, missing, machine, observer, each=write)
         finally:
             file.append([])
+        for note in little.notes:
+            observer.note(note)
     return len(missing)
 
 
@@ -194,7 +207,8 @@ def make_aggregate(
 def scores_text(scored: ScoredNetworks, form: str) -> str:
     """The scores as a table, JSON or CSV: one row per network.
 
-    Where a proxy failed the table has the kind of failure, CSV is empty, and JSON has the reasons under ``failed``.
+    Where a proxy failed the table has the kind of failure, CSV is empty, and JSON has the reasons (``failed``). JSON
+    also says under ``coverage`` how much of the network each program reads.
     """
     rows = rows_of(scored.columns, scored.architectures, {}, scored.scores)
     has_index = any(row["index"] is not None for row in rows)
@@ -207,7 +221,13 @@ def scores_text(scored: ScoredNetworks, form: str) -> str:
             reasons = shown[network].setdefault("failed", {})
             reasons[scored.columns[row]] = {"kind": failure.kind.value, "detail": failure.detail}
     if form == "json":
-        return json.dumps([{**row, "failed": row.get("failed", {})} for row in shown], indent=1) + "\n"
+        read: list[dict[str, Any]] = [{} for _ in shown]
+        for (row, network), coverage in scored.scores.coverage.items():
+            read[network][scored.columns[row]] = {name: round(share, 4) for name, share in asdict(coverage).items()}
+        complete = [
+            {**row, "failed": row.get("failed", {}), "coverage": one} for row, one in zip(shown, read, strict=True)
+        ]
+        return json.dumps(complete, indent=1) + "\n"
     return render_table(shown, form, width=400)
 
 
@@ -224,6 +244,31 @@ def _scores(
             progress=observer.advance,
             each=each,
         )
+
+
+class _LittleRead:
+    """Which networks programs read less than `LITTLE` of: the first of each program, and how many."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, Coverage, int]] = {}
+
+    def see(self, columns: Sequence[str], arch: Architecture, network: int, scores: Scores) -> None:
+        """Look at a network, which has that place in the scores."""
+        for row, name in enumerate(columns):
+            read = scores.coverage.get((row, network))
+            if read is not None and min(read.layers, read.macs) < LITTLE:
+                spec, first, n = self._found.get(name, (arch.spec, read, 0))
+                self._found[name] = spec, first, n + 1
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for each program."""
+        return [
+            f"{name} reads {read.layers:.0%} of the layers and {read.macs:.0%} of the multiply-accumulates of "
+            f"{one_line(spec)}{f' (and little of {n - 1:,} more)' if n > 1 else ''}; one that is evolved with "
+            "probe.units = 'layers' reads all of a network."
+            for name, (spec, read, n) in self._found.items()
+        ]
 
 
 def _content(space: SearchSpace[Any], arch: Architecture) -> str:

@@ -20,6 +20,7 @@ from primitives import (
     LAYER_STATISTICS,
     NETWORK_QUANTITIES,
     PRIMITIVE_SETS,
+    ROLE_STATISTICS,
     STATISTICS,
     Level,
     PrimitiveSet,
@@ -67,6 +68,7 @@ def test_the_names_that_are_captured_are_those_declared() -> None:
     labelled = [s for s in LABELLED_STATISTICS if s.type.level is Level.LAYER]
     assert tuple(s.name for s in LAYER_STATISTICS) == tracing.STATISTICS
     assert tuple(s.name for s in labelled) == tracing.LABELLED_STATISTICS
+    assert tuple(s.name for s in ROLE_STATISTICS) == tracing.ROLE_STATISTICS
     of_graph = [s for s in GRAPH_STATISTICS if s.type.level is Level.LAYER]
     assert tuple(s.name for s in of_graph) == tuple(graph.GRAPH_LAYER_STATISTICS)
     assert tuple(s.name for s in GRAPH_STATISTICS[len(of_graph) :]) == tuple(graph.GRAPH_QUANTITIES)
@@ -74,7 +76,8 @@ def test_the_names_that_are_captured_are_those_declared() -> None:
     assert tuple(s.name for s in STATISTICS.values() if s.is_on_request) == ALL_STATISTICS
     assert tuple(p.value for p in PAPER_PROBES) == tracing.PROBES
     assert tuple(p.value for p in Probe) == (*tracing.PROBES, tracing.LABELLED, tracing.LINEARISED)
-    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values() if not s.of_graph)
+    derived = {*tracing.ROLE_STATISTICS, *graph.GRAPH_LAYER_STATISTICS}
+    recorded = dict.fromkeys(s.quantity.name for s in OF_LAYERS.values() if s.name not in derived)
     assert tuple(recorded) == ("weight", *tracing.RECORDED)
     assert tuple(dict.fromkeys(s.quantity.name for s in LAYER_STATISTICS)) == ("weight", *tracing.VALUES)
 
@@ -103,9 +106,9 @@ def test_is_captured_with_the_axes_of_its_type(statistic: Statistic, captured: N
         Sort.OUTPUT_ACTIVATION: "convolution_output.labelled",
     }
     for layer in captured.layers:
-        shapes = {sort: layer[name].shape for sort, name in of_sort.items()} | {Sort.SCALAR: torch.Size(())}
-        assert len(set(shapes.values())) == 4
-        assert layer[statistic.name].shape == shapes[statistic.type.sort]
+        shapes = {sort: layer[name].shape for sort, name in of_sort.items()}
+        assert len(set(shapes.values())) == 3
+        assert layer[statistic.name].shape == shapes.get(statistic.type.sort, ())
         assert layer[statistic.name].ndim == len(SHAPES[statistic.type.sort])
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators import PUBLISHED, Estimator, by_name, estimators_table, score
@@ -560,3 +561,37 @@ def test_attention_in_windows_is_scored_or_refused(estimator: Estimator, images:
         assert found.kind is FailureKind.UNFIT
     else:
         assert isinstance(found, float), found
+
+
+@pytest.mark.parametrize("name", ["l2_norm", "mac_count", "naswot", "synflow"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_that_hides_its_layers_is_refused_and_never_0(name: str, images: Tensor) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    for network in (torch.jit.script(plain), nn.Sequential(torch.jit.script(plain))):
+        outcome = by_name(name).outcome(network, images, torch.zeros(len(images), dtype=torch.int64))
+        assert isinstance(outcome, Invalid)
+        assert "was made by torch.jit.script or torch.jit.trace; give the nn.Module" in outcome.detail
+
+
+@pytest.mark.parametrize("name", ["snip", "grad_norm", "l2_norm", "zico", "synflow", "fisher", "naswot"])
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, torch.nn.utils.weight_norm], ids=["new", "old"])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weight_normalisation_scores_as_its_plain_twin(name: str, wrap: Any, images: Tensor) -> None:
+    def made() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, bias=False),
+            nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5),
+        )  # fmt: skip
+
+    network, targets = made(), torch.arange(len(images)) % 5
+    for module in network:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            wrap(module)
+    state = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    expected = by_name(name)(made(), images, targets)
+    for _ in range(2):  # what is shared with a copy must not change either
+        assert by_name(name)(network, images, targets) == pytest.approx(expected, rel=1e-4)
+    assert expected != 0
+    assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
+    torch.testing.assert_close(network(images), made()(images))

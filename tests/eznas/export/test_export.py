@@ -10,6 +10,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -29,7 +30,7 @@ from eznas.runs.front import criterion_text, load_front
 from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, capture, counts
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES
-from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES
+from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES, ROLES
 from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
 
@@ -160,7 +161,7 @@ def drawn_programs() -> list[Program]:
     """Random programs of all sets, enough of them that every operator of the language occurs in one."""
     chosen: list[Program] = []
     missing = set(PRIMITIVES.values())
-    for words in (EXTENDED, PAPER, LABELLED):
+    for words in (EXTENDED, PAPER, LABELLED, ROLES):
         drawn = [p for p in random_programs(words, 20, 1_000, max_height=6) if p.size <= 40]
         while drawn and (best := max(drawn, key=lambda p: len(missing & set(p.nodes)))) and missing & set(best.nodes):
             chosen.append(best)
@@ -399,3 +400,29 @@ def test_an_estimator_has_a_file_but_no_formula() -> None:
     for target in ("python", "latex", "sympy"):
         with pytest.raises(ConfigError, match="'zen' is no program"):
             export_proxy(zen, target, conditions=CONDITIONS)
+
+
+def test_a_file_that_reads_layers_scores_attention_in_windows_as_the_proxy_does(tmp_path: Path) -> None:
+    """Of images x windows on the first axis, with the words for roles."""
+
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.qkv, self.head = nn.Conv2d(3, 8, 2, 2), nn.Linear(8, 24), nn.Linear(8, 5)
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.patch(x)
+            t = x.unflatten(3, (2, 2)).permute(0, 3, 2, 4, 1).reshape(-1, 8, 8)  # images x windows, tokens, channels
+            q, k, v = self.qkv(t).relu().transpose(0, 1).chunk(3, -1)
+            return self.head(self.attention(q, k, v)[0].unflatten(1, (len(x), -1)).mean((0, 2)))
+
+    text = "(log_abs_determinant (sum_layers (without (agreement_kernel activation_input.data) is_stem)))"
+    proxy = replace(proxy_of(parse(text)), units="layers")
+    torch.manual_seed(0)
+    network = Windows()
+    path = tmp_path / "exported_layers.py"
+    path.write_text(export_python(proxy, CONDITIONS), encoding="utf-8")
+    module = load_module(path)
+    assert "each convolution and linear layer and the activation that feeds it" in (module.__doc__ or "")
+    assert module.score(network, batch()) == pytest.approx(proxy.score(network, batch()), rel=1e-6)

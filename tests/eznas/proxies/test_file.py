@@ -74,7 +74,7 @@ def pair() -> RankAggregate:
 @given(
     program=any_programs(),
     direction=st.sampled_from([1, -1]),
-    units=st.sampled_from(["convolutional", "all", None]),
+    units=st.sampled_from(["convolutional", "all", "layers", None]),
     seed=st.none() | st.integers(0, 2**63 - 1),
     name=st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=50),
 )
@@ -215,7 +215,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "empty root": (lambda d: member(d, 1).update(root={}), "A node of a program file is"),
     "incomplete": (lambda d: member(d, 1).update(root={"leaf": "weight"}), "one number per network"),
     "constant": (lambda d: member(d, 1).update(root={"constant": math.nan, "level": "network"}), "(?i)constant"),
-    "units": (lambda d: member(d, 1).update(units="some"), "'convolutional' or 'all', got 'some'"),
+    "units": (lambda d: member(d, 1).update(units="some"), "'convolutional', 'all' or 'layers', got 'some'"),
     "seed of a program": (lambda d: member(d, 1).update(seed=2**63), "Setting 'proxy.aggregate.members.1"),
     "seed of a program as text": (lambda d: member(d, 1).update(seed="3"), "valid integer, got '3'"),
     "reference": (lambda d: d["proxy"].update(reference=None), "Setting 'proxy.aggregate.reference'"),

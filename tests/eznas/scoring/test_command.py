@@ -58,6 +58,32 @@ def test_json_carries_the_reasons(zoo: Zoo, capsys: Output) -> None:
     assert found["raises"]["failed"]["naswot"]["detail"].endswith("no [31m way at all")
 
 
+def test_what_little_is_read_is_told(zoo: Zoo, capsys: Output) -> None:
+    """By hand: of the three layers, the convolution between a ReLU and a normalisation is read; or all of them."""
+    spec = zoo("{'small': Net, 'large': lambda: Net(8)}", "zoo_read")
+    formula = "(sum_layers (frobenius_norm weight))"
+    status, out, err = score(capsys, formula, "parameter_count", "--networks", spec, "--format", "json")
+    assert status == 0
+    small = json.loads(out)[0]["coverage"]
+    second, first, last = 4 * 4 * 9, 4 * 3 * 9, 4 * 10 + 10
+    n_macs = 32 * 32 * (first + second) + last
+    assert list(small) == [formula], "a program that counts alone reads no layer"
+    assert small[formula] == {
+        "layers": round(1 / 3, 4),
+        "parameters": round(second / (first + second + last + 16), 4),
+        "macs": round(32 * 32 * second / n_macs, 4),
+    }
+    told = f"{formula} reads 33% of the layers and 57% of the multiply-accumulates of zoo_read:networks#small (and"
+    assert told in err
+    status, out, err = score(
+        capsys, formula, "--networks", spec, "--format", "json", "--set", "probe.units=layers"
+    )  # fmt: skip
+    assert json.loads(out)[1]["coverage"][formula]["layers"] == 1.0
+    assert "of the layers" not in err
+    status, out, err = score(capsys, formula, "--networks", spec, "--output", "read.csv")
+    assert f"{formula} reads 33% of the layers" in err
+
+
 def test_csv_is_empty_where_a_proxy_failed(zoo: Zoo, capsys: Output) -> None:
     status, out, _ = score(capsys, "naswot", "--networks", zoo(SOME), "--format", "csv")
     assert status == 0

@@ -61,7 +61,7 @@ def test_only_the_program_that_cannot_be_computed_fails(monkeypatch: pytest.Monk
 
         monkeypatch.setattr(scoring.ShardExecutor, "run", run)
     scorer = scoring.NetworkScorer(conditions(), [KERNEL, NORM, by_name("zico")], "cpu")
-    ((kernel, norm, zico),) = (outcomes for outcomes, _ in scorer.score([CELL]))
+    ((kernel, norm, zico),) = (row.outcomes for row in scorer.score([CELL]))
     assert isinstance(kernel, Invalid)
     assert kernel.kind is FailureKind.UNFIT
     assert "unit 1 has 16 samples where unit 0 has 4" in kernel.detail

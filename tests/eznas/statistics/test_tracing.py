@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.spaces import build_network, nb201
-from eznas.statistics import tracing
+from eznas.statistics import tracing, wiring
 from eznas.statistics.macs import count_macs
 from eznas.statistics.tracing import (
     LABELLED_STATISTICS,
@@ -400,7 +400,7 @@ def test_logits_must_be_one_tensor() -> None:
 
 def test_there_are_22_statistics() -> None:
     assert len(set(STATISTICS)) == len(STATISTICS) == 22
-    units, _ = capture_units(Residual(inplace=False), images(), seed=0)
+    units, *_ = capture_units(Residual(inplace=False), images(), seed=0)
     assert all(tuple(unit) == STATISTICS for unit in units)
 
 
@@ -420,7 +420,7 @@ def test_probes_are_the_data_noise_and_the_data_with_a_tenth_of_noise() -> None:
 
 def test_perturbed_statistics_are_differences_from_data() -> None:
     network = initialised(Residual(inplace=False))
-    units, _ = capture_units(network, images(), seed=3)
+    units, *_ = capture_units(network, images(), seed=3)
     probes = {name: run_probe(network, batch).units for name, batch in probe_inputs(images(), 3).items()}
     for index, unit in enumerate(units):
         for name in STATISTICS[1:]:
@@ -439,10 +439,10 @@ def test_only_the_probes_that_are_needed_run_and_values_do_not_depend_on_it(
     statistics: list[str] | None, n_forward: int
 ) -> None:
     network = initialised(Residual(inplace=False))
-    everything, quantities = capture_units(network, images(), seed=3)
+    everything, quantities, *_ = capture_units(network, images(), seed=3)
     calls: list[nn.Module] = []
     network.register_forward_hook(lambda module, args, output: calls.append(module))
-    some, same_quantities = capture_units(network, images(), seed=3, statistics=statistics)
+    some, same_quantities, *_ = capture_units(network, images(), seed=3, statistics=statistics)
     assert len(calls) == n_forward
     assert same_quantities == quantities
     for unit, full in zip(some, everything, strict=True):
@@ -452,28 +452,31 @@ def test_only_the_probes_that_are_needed_run_and_values_do_not_depend_on_it(
 
 def test_the_captured_weight_does_not_follow_the_network() -> None:
     network = initialised(perceptron())
-    units, _ = capture_units(network, images(), seed=0, statistics=["weight"])
+    units, *_ = capture_units(network, images(), seed=0, statistics=["weight"])
     expected = units[0]["weight"].clone()
     with torch.no_grad():
         network[1].weight.zero_()
     assert torch.equal(units[0]["weight"], expected)
 
 
-def test_the_module_stands_alone() -> None:
-    """Exported proxies carry this source: it may import only torch and the standard library."""
-    tree = ast.parse(inspect.getsource(tracing))
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
-    }
-    assert imported - set(sys.stdlib_module_names) == {"torch"}
+def test_the_modules_stand_alone() -> None:
+    """Exported proxies carry their source: they may import only torch, the standard library, and each other."""
     module = type(sys)("embedded")
     sys.modules["embedded"] = module
     try:
-        exec(compile(tree, "embedded", "exec"), module.__dict__)  # our own source, as an export embeds it
-        units, _ = module.capture_units(perceptron(), images(), seed=0)
+        for source in (wiring, tracing):
+            tree = ast.parse(inspect.getsource(source))
+            ours = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == wiring.__name__]
+            tree.body = [node for node in tree.body if node not in ours]
+            imported = {
+                name.split(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+            }
+            assert imported - set(sys.stdlib_module_names) == {"torch"}
+            exec(compile(tree, "embedded", "exec"), module.__dict__)  # our own source, as an export embeds it
+        units, *_ = module.capture_units(perceptron(), images(), seed=0)
     finally:
         del sys.modules["embedded"]
     assert len(units) == 3
@@ -484,7 +487,7 @@ CLASSES = torch.tensor([1, 0, 1, 2])[: len(images())]
 
 def test_labelled_gradients_are_those_of_the_loss() -> None:
     network = build_network(nb201.from_index(11), NETWORKS, seed=1)
-    units, quantities = capture_units(
+    units, quantities, *_ = capture_units(
         network, images(), seed=0, statistics=LABELLED_STATISTICS[:-1], targets=CLASSES, units="all"
     )
     weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -500,7 +503,7 @@ def test_labelled_gradients_are_those_of_the_loss() -> None:
 def test_the_output_of_a_convolution_is_recorded_before_normalisation() -> None:
     network = build_network(nb201.from_index(1462), NETWORKS, seed=1)
     names = ["convolution_output.labelled", "activation_output.data"]
-    units, _ = capture_units(network, images(), seed=0, statistics=names, targets=CLASSES)
+    units, *_ = capture_units(network, images(), seed=0, statistics=names, targets=CLASSES)
     for unit in units:
         raw, normalised = unit["convolution_output.labelled"], unit["activation_output.data"]
         expected = F.batch_norm(raw, None, None, training=True)
@@ -517,7 +520,7 @@ def test_the_linearised_network_has_no_normalisation_and_double_precision() -> N
         if isinstance(module, nn.Conv2d):
             module.bias = None
     names = ("weight", "weight_grad.linearised")
-    units, _ = capture_units(network, images(), seed=0, statistics=names, units="all")
+    units, *_ = capture_units(network, images(), seed=0, statistics=names, units="all")
     flows = [float((u["weight"].abs() * u["weight_grad.linearised"]).sum()) for u in units]
     assert all(unit["weight_grad.linearised"].dtype == torch.float64 for unit in units)
     assert len(flows) == 3
@@ -529,10 +532,10 @@ def test_the_linearised_network_has_no_normalisation_and_double_precision() -> N
 
 def test_all_layers_or_the_convolutional_units() -> None:
     network = build_network(nb201.from_index(1462), NETWORKS, seed=1)
-    some, _ = capture_units(network, images(), seed=0, statistics=["weight"])
-    every, _ = capture_units(network, images(), seed=0, statistics=["weight"], units="all")
+    some, *_ = capture_units(network, images(), seed=0, statistics=["weight"])
+    every, *_ = capture_units(network, images(), seed=0, statistics=["weight"], units="all")
     assert len(every) == len(some) + 4  # the stem, two shortcuts, the classifier
-    with pytest.raises(ValueError, match=r"The units of a network are one of convolutional, all, got 'some'"):
+    with pytest.raises(ValueError, match=r"The units of a network are one of convolutional, all, layers, got 'some'"):
         capture_units(network, images(), seed=0, units="some")
 
 

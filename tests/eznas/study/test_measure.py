@@ -15,13 +15,17 @@ import pytest
 from scipy.stats import kendalltau, spearmanr
 
 from eznas.benchmarks import Part
+from eznas.export.entry import proxy_card
 from eznas.fitness import Fitness, assess_population
 from eznas.programs import Invalid, Program, parse
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
+from eznas.reporting.entry import entry_text
+from eznas.reporting.report import render_report
 from eznas.runs import Candidate, Front, RunFolder, SearchState, load_front
 from eznas.runs.config import config_from
 from eznas.scoring import score_networks
 from eznas.simplification import Outcome, Simplification
+from eznas.statistics import capture
 from eznas.study import Given, Problem, Silent, prepare, single_threaded
 from eznas.study.measure import _score, measure
 from eznas.workers import open_pool
@@ -288,6 +292,25 @@ def test_the_front_is_read_back_as_it_was_written(case: Case) -> None:
     (card,) = case.front.samples
     assert (card.evolve.split, card.select.split, card.report.split) == ("validation", "validation", "test")
     assert card.evolve.n + card.select.n + card.report.n == N
+
+
+def test_how_much_is_read_is_the_mean_over_the_networks_of_the_report(case: Case) -> None:
+    (family,) = case.problem.families
+    conditions = family.conditions
+    inputs, _ = conditions.batch(conditions.batch_size)
+    read = [
+        capture(conditions.network(arch), inputs, seed=0, statistics=(), units=conditions.units).coverage
+        for arch in family.networks("report")
+    ]
+    (card,) = case.front.samples
+    assert card.coverage is not None
+    for name, share in card.coverage.model_dump().items():
+        assert share == pytest.approx(np.mean([getattr(one, name) for one in read]))
+    assert 0 < card.coverage.layers < 1
+    carded = proxy_card(case.front, case.front.entry("best"))
+    assert carded[f"Reads of {card.name}"] == f"{card.coverage} (units: convolutional)"
+    assert str(card.coverage) in entry_text(case.front, case.front.entry("best"))
+    assert f"Discovered programs read {card.coverage} (units: convolutional)." in render_report(case.folder)
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "uniform"])
