@@ -20,7 +20,7 @@ import pytest
 import typer
 
 from experiments import blocks
-from eznas.benchmarks import BENCHMARKS
+from eznas.benchmarks import BENCHMARKS, shipped_names
 from eznas.benchmarks.importers import IMPORTERS
 from eznas.cli import app
 from eznas.conditions import IMAGE_SETS
@@ -165,8 +165,9 @@ KINDS = {
     "estimators.md": [*(row.name for row in PUBLISHED), *KNOWN_PROGRAMS],
     "aggregates.md": RECIPES,
     "search.md": OBJECTIVES,
+    "families.md": shipped_names(),
     "data.md": [
-        *BENCHMARKS,
+        *(name for name in BENCHMARKS if name not in shipped_names()),
         *IMPORTERS,
         *(file for row in BENCHMARKS.values() for file in row.files),
         *(images.file for images in IMAGE_SETS.values() if images.file is not None),
