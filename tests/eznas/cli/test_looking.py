@@ -124,7 +124,7 @@ def test_an_exported_program_keeps_its_direction(run: Path, tmp_path: Path, caps
         names = [f"{run}:best", str(path)]
         scored = ["score", *names, "--networks", "nb201:6111,15624", "--quiet", "--format", "json", *settings]
         rows = json.loads(printed(capsys, *scored))
-        ours, theirs = (name for name in rows[0] if name not in ("index", "network", "failed"))
+        ours, theirs = (name for name in rows[0] if name not in ("index", "network", "failed", "coverage"))
         assert [row[ours] for row in rows] == [row[theirs] for row in rows]
         proxy = load_proxy_file(path).proxy
         assert isinstance(proxy, ProgramProxy)

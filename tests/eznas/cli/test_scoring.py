@@ -26,7 +26,7 @@ def test_every_kind_of_proxy_is_scored_side_by_side(tiny_run: Path, tmp_path: Pa
     rows = json.loads(printed(capsys, *arguments, "--format", "json"))
     assert [row["index"] for row in rows] == [6111, 10, 11, 12]
     columns = ["mac_count", "mine", f"{tiny_run.name}:best", "naswot"]
-    assert all(list(row) == ["index", "network", *columns, "failed"] for row in rows)
+    assert all(list(row) == ["index", "network", *columns, "failed", "coverage"] for row in rows)
     table = list(csv.DictReader(io.StringIO(printed(capsys, *arguments, "--format", "csv"))))
     assert [float(row["mac_count"]) for row in table] == [row["mac_count"] for row in rows]
     assert "6111" in printed(capsys, *arguments)
@@ -85,7 +85,7 @@ def test_proxies_between_commas_are_arguments_of_their_own(tmp_path: Path, capsy
     path = tmp_path / "a,b+c.json"
     path.write_text(to_json(parse("parameter_count")))
     (row, *_) = json.loads(printed(capsys, "score", str(path), *at))
-    assert list(row) == ["index", "network", "a,b+c", "failed"]
+    assert list(row) == ["index", "network", "a,b+c", "failed", "coverage"]
     many = ",".join(["naswot", "synflow"] * 100)
     assert printed(capsys, "score", many, *at) == apart
     assert "NAME,NAME without gaps" in complaint(capsys, 2, "score", "naswot,,synflow", *at)
