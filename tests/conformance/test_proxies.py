@@ -200,7 +200,7 @@ def printed(run: Run, proxies: Mapping[str, str], *options: str) -> dict[str, Fl
     asked = ["score", *proxies.values(), "--networks", f"@{path}", "--format", "json", "-q", *options]
     rows = json.loads(command(*asked))
     assert [row["network"] for row in rows] == [arch.spec for arch in run.architectures]
-    columns = [name for name in rows[0] if name not in ("index", "network", "failed")]
+    columns = [name for name in rows[0] if name not in ("index", "network", "failed", "coverage")]
     assert not any(row["failed"] for row in rows)
     return {
         name: np.array([row[column] for row in rows]) for name, column in zip(proxies, columns, strict=True)
