@@ -20,7 +20,8 @@ from typing import Any, Final
 import numpy as np
 
 from eznas.assessment import measure_many
-from eznas.benchmarks import BENCHMARKS, Benchmark, reporting_split
+from eznas.benchmarks import BENCHMARKS, Benchmark, load_benchmark, reporting_split
+from eznas.digests import content_digest
 from eznas.errors import BenchmarkError, EznasError
 from eznas.estimators import PUBLISHED
 from eznas.fitness import Labels
@@ -90,19 +91,17 @@ def read_scores(path: Path, names: Sequence[str], networks: Sequence[Architectur
 
 def on_benchmark(name: str, proxies: Sequence[str], n: int, workers: int) -> dict[str, Any]:
     """Score what is not scored yet, and measure."""
-    benchmark = BENCHMARKS[name].load(None)
+    benchmark = load_benchmark(name)
     networks = networks_of(benchmark, n)
     FOLDER.mkdir(parents=True, exist_ok=True)
     listed = FOLDER / f"{name}.txt"
     listed.write_text("".join(f"{arch.space}:{arch.spec}\n" for arch in networks))
     columns: dict[str, np.ndarray] = {}
     with make_observer(quiet=False) as observer:
-        for family in (published(), tuple(p for p in proxies if p not in published())):
-            wanted = [proxy for proxy in family if proxy in proxies]
+        for wanted in ([p for p in proxies if p in published()], [p for p in proxies if p not in published()]):
             if not wanted:
                 continue
-            label = "published" if family == published() else "further"
-            path = FOLDER / f"{name}-{label}-{len(wanted)}.csv"
+            path = FOLDER / f"{name}-{content_digest(wanted)[:12]}.csv"
             score_into_file(path, wanted, f"@{listed}", machine=Machine(workers=workers), observer=observer)
             with path.open(newline="", encoding="utf-8") as file:
                 header = next(csv.reader(file))

@@ -69,7 +69,7 @@ def _shipped(name: str) -> BenchmarkSource:
         title=families.families()[name.removeprefix(f"{families.NAME}_")].title,
         load=partial(trained.load_shipped, name),
         files=(),
-        seeds="1, of some 3",
+        seeds="1, several of some",
         good_for="a small family of its own, trained here: generality is learnt from many; validation accuracies only",
     )
 

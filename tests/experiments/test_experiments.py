@@ -372,6 +372,24 @@ def correlate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict
     return json.loads(Path("runs/correlations/correlations.json").read_text()), capsys.readouterr().out
 
 
+def test_every_space_measures_what_is_asked_and_goes_on(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every_space = script("every_space")
+    command = ["(log parameter_count)", "--only", "--n", "12", "--benchmarks", "net_plain", "--into", "found.json"]
+    for scored in ("12", "0"):
+        assert every_space.main(command) == 0
+        assert f"Scoring {scored} networks into" in capsys.readouterr().err
+    found = json.loads((elsewhere / "found.json").read_text())["net_plain"]
+    assert (found["n"], found["split"], found["epochs"]) == (12, "validation", 10)
+    taus = {name: one["tau"] for name, one in found["proxies"].items()}
+    assert taus["(log parameter_count)"] == taus["parameter_count"]
+    assert {"depth", "width", "naswot"} <= taus.keys()
+    assert all(low <= value <= high for value, low, high in taus.values())
+    assert every_space.main(["--benchmarks", "net_plian"]) == 1
+    assert "error: " in capsys.readouterr().err
+
+
 def test_correlations_of_embedded_data_go_on_and_are_drawn(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,8 +73,22 @@ def test_training_learns_and_repeats_itself(images: TrainingImages) -> None:
     assert one.accuracies[1] > 70
     assert one.accuracies[1] > one.accuracies[0]
     assert not one.diverged
-    mad = train(network(), images, Recipe(epochs=2, learning_rate=10, clip=1e30, weight_decay=0), 0)
-    assert mad.diverged == (mad.accuracies == (10.0,))
+
+
+class Broken(nn.Linear):
+    """Gives no finite logits once it was trained on something."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.flatten(1)) / (self.bias.detach() == 0).float().sum().clamp(max=1)
+
+
+def test_a_training_that_diverges_has_the_accuracy_of_chance(images: TrainingImages) -> None:
+    network = Broken(192, 10)
+    nn.init.zeros_(network.bias)
+    found = train(network, images, Recipe(epochs=3, after=(1, 2)), 0)
+    assert found.diverged
+    assert found.accuracies == (10.0, 10.0, 10.0)
+    assert found.seconds > 0
 
 
 def test_the_rate_warms_up_and_ends_at_zero() -> None:
