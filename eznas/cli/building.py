@@ -26,8 +26,9 @@ def build(
     images: Annotated[str, typer.Option("--images", help="cifar10, an .npz file, a folder ...")] = "cifar10",
     n: Annotated[int, typer.Option("--n", min=10, max=10_000, help="Networks.")] = 60,
     epochs: Annotated[int, typer.Option("--epochs", min=1, max=10_000, help="Of each training.")] = 12,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings of each repeated network.")] = 3,
-    repeated: Annotated[int, typer.Option("--repeated", min=0, help="Networks that are trained from all seeds.")] = 10,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Trainings of each; their mean counts.")] = 1,
+    repeated: Annotated[int, typer.Option("--repeated", min=0, help="Networks of all sizes that get more.")] = 10,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, max=100, help="Trainings of each of those.")] = 3,
     name: Annotated[str | None, typer.Option("--name", help="Of the benchmark; that of the family without it.")] = None,
     output: Folder = Path("benchmarks"),
     size: Annotated[int, typer.Option("--size", min=1, max=1024, help="Height and width of the images.")] = 16,
@@ -52,7 +53,7 @@ def build(
     label = name or Path(space.rpartition(":")[2]).stem
     request = BuildRequest(
         name=label, title=title_of(space), space=space, images=images, dataset=Path(images).stem, input_size=size,
-        n_train=n_train, n=n, n_seeds=seeds, n_repeated=repeated, seed=seed, recipe=recipe,
+        n_train=n_train, n=n, n_seeds=seeds, n_repeated=repeated, n_seeds_repeated=repeats, seed=seed, recipe=recipe,
     )  # fmt: skip
     try:
         with make_observer(quiet=quiet) as observer:

@@ -42,8 +42,9 @@ class BuildRequest:
         input_size: height and width in pixels.
         n_train: images to train on; 0 means two thirds.
         n: networks.
-        n_seeds: seeds of `n_repeated` of them; the others have one.
-        n_repeated: networks with several seeds, of all sizes.
+        n_seeds: trainings of each, whose mean is its accuracy.
+        n_repeated: networks, of all sizes, that have `n_seeds_repeated` trainings.
+        n_seeds_repeated: at least `n_seeds`.
         seed: of the draw of networks, and of the first training.
         recipe: of the trainings.
     """
@@ -59,6 +60,7 @@ class BuildRequest:
     n: int = 60
     n_seeds: int = 1
     n_repeated: int = 0
+    n_seeds_repeated: int = 1
     seed: int = 0
     recipe: Recipe = field(default_factory=Recipe)
 
@@ -82,12 +84,16 @@ def drawn_by_size(request: BuildRequest, settings: SpaceSettings) -> tuple[tuple
 
 
 def planned(request: BuildRequest, networks: tuple[tuple[Architecture, int, int], ...]) -> list[tuple[int, int]]:
-    """The trainings, as positions of networks and seeds: first those that are repeated, so that noise is known soon."""
+    """The trainings, as positions of networks and seeds.
+
+    First those that are repeated, so that noise is known soon, then the others from one seed after the other: a table
+    that is stopped has as many networks as it can.
+    """
     repeated = np.unique(np.linspace(0, len(networks) - 1, min(request.n_repeated, len(networks))).round().astype(int))
-    seeds = range(request.seed, request.seed + request.n_seeds)
+    several = range(request.seed, request.seed + max(request.n_seeds, request.n_seeds_repeated))
     others = [int(i) for i in stream(request.seed, "order of trainings").permutation(len(networks))]
-    several = [(int(i), seed) for i in repeated for seed in seeds]
-    return several + [(i, request.seed) for i in others if i not in repeated]
+    plan = [(int(i), seed) for i in repeated for seed in several]
+    return plan + [(i, seed) for seed in several[: request.n_seeds] for i in others if i not in repeated]
 
 
 class Trainer:

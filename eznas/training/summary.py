@@ -33,15 +33,17 @@ def summaries(folder: Path, names: Sequence[str] = ()) -> list[dict[str, Any]]:
 def summary(trainings: Sequence[Training]) -> dict[str, Any]:
     """Networks, accuracies, noise, test-retest tau, tau of parameters and MACs, hours.
 
-    `retest` is Kendall's tau-b between two trainings of the networks that have several, the mean over pairs of seeds;
-    `ceiling` what two trainings of all networks would have, were accuracies and noise normal: 2/pi arcsin(r), r the
-    share of the variance that is not noise. The latter rests on all networks and is the less noisy.
+    `noise` is of one training; `retest` Kendall's tau-b between two trainings of the networks that have several, the
+    mean over pairs of seeds. An accuracy of the table is the mean over a network's trainings: `spread` is the standard
+    deviation of these, and `ceiling` the tau that two tables made in this way would have, and so the most that a proxy
+    can be expected to reach, were accuracies and noise normal: 2/pi arcsin(r), r the share of the variance of the
+    means that is not noise.
     """
     by_network: dict[str, list[Training]] = {}
     for training in trainings:
         by_network.setdefault(training.network, []).append(training)
     accuracies = np.array([np.mean([t.accuracies[-1] for t in of]) for of in by_network.values()])
-    once = np.array([of[0].accuracies[-1] for of in by_network.values()])
+    of_a_mean = float(np.mean([1 / len(of) for of in by_network.values()])) if by_network else 1.0
     noise = label_noise(trainings)
     row: dict[str, Any] = {
         "networks": len(by_network),
@@ -56,8 +58,8 @@ def summary(trainings: Sequence[Training]) -> dict[str, Any]:
         "diverged": sum(t.diverged for t in trainings),
         "hours": round(sum(t.seconds for t in trainings) / 3600, 2),
     }
-    if noise is not None and len(once) > 2 and once.var() > 0:
-        share = max(0.0, 1 - noise**2 / float(once.var()))
+    if noise is not None and len(accuracies) > 2 and accuracies.var() > 0:
+        share = max(0.0, 1 - noise**2 * of_a_mean / float(accuracies.var()))
         row["ceiling"] = round(2 / np.pi * float(np.arcsin(share)), 2)
     return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from eznas.workers import LocalPool
 RECIPE = Recipe(epochs=2, after=(1,), batch_size=16)
 REQUEST = BuildRequest(
     name="tiny", title="Tiny", space="net:plain", images="digits", dataset="digits", input_size=8, n_train=100, n=4,
-    n_seeds=2, n_repeated=2, seed=3, recipe=RECIPE,
+    n_repeated=2, n_seeds_repeated=2, seed=3, recipe=RECIPE,
 )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def test_augmentation_shifts_and_mirrors_each_image_by_itself() -> None:
 
 
 def test_networks_are_of_all_sizes_and_those_repeated_too() -> None:
-    request = BuildRequest(**{**{f: getattr(REQUEST, f) for f in REQUEST.__slots__}, "n": 12, "n_repeated": 3})
+    request = replace(REQUEST, n=12, n_repeated=3)
     networks = drawn_by_size(request, families.Settings())
     assert len(networks) == len({arch for arch, _, _ in networks}) == 12
     macs = [macs for _, _, macs in networks]
@@ -124,6 +125,11 @@ def test_networks_are_of_all_sizes_and_those_repeated_too() -> None:
     assert sorted(i for i, seed in plan if seed == 3) == list(range(12))
     assert [i for i, seed in plan if seed == 4] == [0, 6, 11]
     assert plan[:6] == [(i, seed) for i in (0, 6, 11) for seed in (3, 4)], "those that are repeated come first"
+    twice = planned(replace(request, n_seeds=2, n_seeds_repeated=3), networks)
+    assert sorted(i for i, seed in twice if seed == 4) == list(range(12))
+    assert [i for i, seed in twice if seed == 5] == [0, 6, 11]
+    assert len(twice) == len(set(twice)) == 12 + 12 + 3
+    assert [seed for _, seed in twice[9:]] == [3] * 9 + [4] * 9, "every network once, before any twice"
 
 
 def rows(table: TrainedTable) -> set[tuple[object, ...]]:
@@ -172,7 +178,8 @@ def test_a_summary_tells_noise_from_spread() -> None:
         ]  # fmt: skip
     found = summary(trainings)
     assert found["noise"] == pytest.approx(1.0, abs=0.15)
-    assert found["retest"] == pytest.approx(found["ceiling"], abs=0.05)
+    assert found["retest"] == pytest.approx(2 / np.pi * np.arcsin(16 / 17), abs=0.05)
+    assert found["ceiling"] == pytest.approx(2 / np.pi * np.arcsin(16 / 16.5), abs=0.03), "the mean of two is less noisy"
     assert abs(found["parameters"]) < 0.15
 
 
