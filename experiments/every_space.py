@@ -4,7 +4,7 @@ Draws networks of each benchmark, scores them as ``eznas score`` does, and measu
 benchmark reports on. Goes on where it stopped, benchmark by benchmark and network by network: the scores stay in
 ``runs/every-space``.
 
-    python experiments/every_space.py [PROXY ...] [--n N] [--benchmarks NAME,...] [--into FILE.json]
+    python experiments/every_space.py [PROXY ...] [--n N] [--benchmarks NAME,...] [--without NAME,...] [--into FILE]
 """
 
 from __future__ import annotations
@@ -127,17 +127,32 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -float(row["mean"] or -2))
 
 
+def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each benchmark and proxy, with the interval."""
+    return [
+        {
+            "benchmark": name, "proxy": proxy, "n": one["n"], "dataset": one["dataset"], "split": one["split"],
+            "epochs": one["epochs"] or "", **dict(zip(("tau", "low", "high"), of["tau"] or [""] * 3, strict=True)),
+            "n_failed": of["n_failed"],
+        }
+        for name, one in found.items()
+        for proxy, of in one["proxies"].items()
+    ]  # fmt: skip
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the table; the exit status is 1 if there is nothing to measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("proxies", nargs="*", help="beside the published ones: RUN:ID, files, formulas, gallery:NAME")
     parser.add_argument("--n", type=int, default=300, help="networks of each benchmark at most (default 300)")
     parser.add_argument("--benchmarks", default="", help="names with commas; all that are found without it")
+    parser.add_argument("--without", default="", help="published ones that are left out, with commas")
     parser.add_argument("--only", action="store_true", help="no other published ones than the sizes and naswot")
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--into", type=Path, help="JSON file of the figures")
+    parser.add_argument("--into", type=Path, help="file of the figures with intervals: JSON, or .csv")
     given = parser.parse_args(arguments)
-    proxies = [*((*SIZES, "naswot") if given.only else published()), *given.proxies]
+    known = (*SIZES, "naswot") if given.only else published()
+    proxies = [*(name for name in known if name not in given.without.split(",")), *given.proxies]
     found: dict[str, dict[str, Any]] = {}
     try:
         for name in given.benchmarks.split(",") if given.benchmarks else BENCHMARKS:
@@ -152,7 +167,8 @@ def main(arguments: Sequence[str]) -> int:
         print("error: no benchmark is at hand; eznas data status says which there are", file=sys.stderr)
         return 1
     if given.into is not None:
-        given.into.write_text(json.dumps(found, indent=1) + "\n")
+        as_table = given.into.suffix == ".csv"
+        given.into.write_text(render_table(rows_of(found), "csv") if as_table else json.dumps(found, indent=1) + "\n")
     print(render_table(table(found), "table", width=250), end="")
     on = "; ".join(f"{name}: {one['n']} networks, {one['dataset']} {one['split']}" for name, one in found.items())
     print(f"Kendall's tau-b. {on}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 _LONGEST: Final = 60
-_N_LISTED: Final = 12
+_N_LISTED: Final = 8
 _LETTERS_PER_SLIP: Final = 4
 """Letters of a word for each of which one slip is forgiven."""
 _LETTERS_OF_BEGINNING: Final = 3

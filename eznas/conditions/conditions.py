@@ -30,7 +30,7 @@ Batch = tuple[Tensor, Tensor]
 """(n, channels, height, width) float32 images and (n,) int64 classes."""
 Units = Literal["convolutional", "all", "layers"]
 """The layers that programs read, see `eznas.statistics.tracing`."""
-DEFAULT_UNITS: Final[Units] = "convolutional"
+DEFAULT_UNITS: Final[Units] = "layers"
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 

@@ -3,7 +3,7 @@
 A *pattern* has one bit for each input of an activation, 1 where it is positive. Published are the patterns of ReLUs.
 Here activations are generalised, by the sign of what enters them, so that networks without ReLUs have patterns too:
 
-* ReLUs of any kind and spelling (`eznas.statistics.tracing.Rectifiers`) and, in the same way, ReLUs that are rounded
+* ReLUs of any kind and spelling (`eznas.statistics.rectifiers.Rectifiers`) and, in the same way, ReLUs that are rounded
   off: SiLU, GELU, Hardswish, Mish, Softplus, ELU, SELU, CELU;
 * in a network that has none of these, whatever other activations it calls: sigmoid, tanh, hardtanh and so on.
 

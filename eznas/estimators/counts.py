@@ -40,7 +40,7 @@ def trainable_layers(network: nn.Module, inputs: Tensor, targets: Tensor | None 
 def relu_count(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
     """Number of ReLUs that a forward pass calls, of any kind and spelling, functional ones too: a measure of depth.
 
-    What counts as one, `eznas.statistics.tracing.Rectifiers` says.
+    What counts as one, `eznas.statistics.rectifiers.Rectifiers` says.
 
     Returns:
         A count; 0 for a network with other activations.

@@ -15,7 +15,7 @@ from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, Unfi
 from eznas.estimators.parametrised import with_plain_weights
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
-from eznas.statistics.tracing import Unfit, own_draws, refuse_hidden
+from eznas.statistics.running import Unfit, own_draws, refuse_hidden
 
 ScoreFunction = Callable[[nn.Module, Tensor, Tensor | None], float]
 """``(network, inputs, targets) -> score``: inputs (batch, channels, height, width), targets (batch,) or None."""

@@ -24,18 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.names import one_line
-from eznas.statistics.tracing import (
-    ACTIVATIONS,
-    DROPOUT,
-    Rectifiers,
-    Unfit,
-    argument,
-    called_with,
-    functions,
-    own_draws,
-    require_logits,
-    without_dropout,
-)
+from eznas.statistics.rectifiers import Rectifiers
+from eznas.statistics.running import Unfit, called_with, own_draws, require_logits
+from eznas.statistics.torch_functions import ACTIVATIONS, DROPOUT, argument, functions, without_dropout
 
 Function = Callable[..., Any]
 Call = tuple[Function, tuple[Any, ...], dict[str, Any]]

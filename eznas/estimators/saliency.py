@@ -33,7 +33,7 @@ from eznas.estimators.passes import (
     summed_logits,
     weight_names,
 )
-from eznas.statistics.tracing import BATCH_NORMALISATIONS, CONVOLUTIONS, DROPOUT, LINEAR, argument
+from eznas.statistics.torch_functions import BATCH_NORMALISATIONS, CONVOLUTIONS, DROPOUT, LINEAR, argument
 
 
 def l2_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:

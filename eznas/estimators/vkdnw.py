@@ -20,7 +20,7 @@ from eznas.estimators.passes import (
     gradients,
     kaiming_deviation,
 )
-from eznas.statistics.tracing import CONVOLUTIONS, LINEAR, NORMALISATIONS, functions
+from eznas.statistics.torch_functions import CONVOLUTIONS, LINEAR, NORMALISATIONS, functions
 
 VKDNW_SEED: Final = 0
 """Of the weights and the images."""

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from eznas.errors import UnfitError
 from eznas.estimators.passes import Call, Function, exact_sum, forward, gaussian_images, gaussian_state
-from eznas.statistics.tracing import LINEAR, argument
+from eznas.statistics.torch_functions import LINEAR, argument
 
 ZEN_SEED: Final = 0
 """Of the weights and the images."""

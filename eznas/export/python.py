@@ -17,7 +17,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -29,8 +29,11 @@ from eznas.programs import Constant, Node, Program, fold, to_latex
 from eznas.proxies import ProgramProxy
 from eznas.randomness import derived_seed
 from eznas.spaces import KEEP, initialise
-from eznas.statistics import graph, macs, tracing, wiring
+from eznas.statistics import graph, macs, rectifiers, running, torch_functions, tracing, wiring
 from primitives import STATISTICS, Layers, Level, Primitive, Statistic
+
+_TRACED: Final = (torch_functions, rectifiers, running, wiring, tracing)
+"""Modules whose source every exported file carries, each after those it needs."""
 
 
 def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[str, object] | None = None) -> str:
@@ -57,7 +60,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
     carried.add_class(Layers)
     counts_macs = "mac_count" in program.statistics
     reads_graph = any(STATISTICS[name].of_graph for name in program.statistics)
-    modules = [wiring, tracing, *([graph] if reads_graph else []), *([macs] if counts_macs else [])]
+    modules = [*_TRACED, *([graph] if reads_graph else []), *([macs] if counts_macs else [])]
     text = _TEMPLATE.format(
         documentation=_docstring(documentation),
         imports=_imports(*modules, initialise, primitives.numerics),

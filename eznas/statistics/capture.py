@@ -11,6 +11,7 @@ from eznas.errors import CaptureError, UnfitError
 from eznas.names import one_line
 from eznas.statistics import graph, tracing
 from eznas.statistics.macs import count_macs
+from eznas.statistics.running import Unfit
 from eznas.statistics.tracing import Coverage
 
 OF_LAYERS = (*tracing.ALL_STATISTICS, *graph.GRAPH_LAYER_STATISTICS)
@@ -51,7 +52,7 @@ def capture(
     seed: int,
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
-    units: str = "convolutional",
+    units: str = "layers",
     with_macs: bool = True,
 ) -> NetworkStatistics:
     """Captures the statistics of `network` and leaves it exactly as it was found.
@@ -80,7 +81,7 @@ def capture(
             counted = {"mac_count": float(count_macs(network, inputs[:2]))}
             quantities = {"parameter_count": quantities["parameter_count"], **counted, **quantities}
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
-        kind = UnfitError if isinstance(error, tracing.Unfit) else CaptureError
+        kind = UnfitError if isinstance(error, Unfit) else CaptureError
         raise kind(
             f"Could not capture the statistics of {type(network).__name__} on inputs of shape "
             f"{tuple(inputs.shape)}: {one_line(error, 300)}"

@@ -16,7 +16,8 @@ functions between layers are written makes no difference, and two ways from laye
   something unseen has a row for each image.
 
 The pass is one that `eznas.statistics.tracing` runs, and the layers are those it calls units if all are asked for. This
-module needs nothing but torch, the standard library and that one, because exported proxies carry its source with them.
+module needs nothing but torch, the standard library and modules beside it, because exported proxies carry its source
+with them.
 
 Source: depths and paths of computational graphs as features of architectures, `White 2019
 <https://arxiv.org/abs/1910.11858>`_ (path encoding); paths of residual networks, `Veit 2016
@@ -35,7 +36,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eznas.statistics.tracing import LINEAR, Captured, Unfit, capture_units, functions, run_probe
+from eznas.statistics.running import Unfit
+from eznas.statistics.torch_functions import LINEAR, functions
+from eznas.statistics.tracing import Captured, capture_units, run_probe
 
 
 @dataclass(frozen=True)
@@ -390,7 +393,7 @@ def capture_with_graph(
     seed: int,
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
-    units: str = "convolutional",
+    units: str = "layers",
 ) -> Captured:
     """As `capture_units`, with statistics of the graph among those that may be asked for; no pass is run for them.
 

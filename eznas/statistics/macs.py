@@ -1,7 +1,8 @@
 """Multiply-accumulates (MACs) that a network performs for one image, by one convention.
 
 Counted is every product of matrices, however it is called: ``@``, ``matmul``, ``bmm``, ``addmm``, ``baddbmm``,
-``einsum``, ``tensordot``, and what is inside functions of others, scripted ones too. A product of (n, k) and (k, m) is
+``einsum``, ``tensordot``, and what is inside functions of others, scripted ones too; modules that are scripted as a
+whole are refused. A product of (n, k) and (k, m) is
 n k m MACs. Layers are counted as a whole, whatever kernel computes them:
 
 * convolutions and linear layers: each output costs as many MACs as it has inputs, and **one more for a bias**, the
@@ -19,7 +20,7 @@ recurrent layers, products of a matrix and a vector, and fused attention on a pr
 mode, as its user would run it; what torch calls its fast paths, which hide their work in one call, are not taken. What
 the network returns does not matter. Not seen are products inside compiled extensions and ``flex_attention``.
 
-Like `eznas.statistics.tracing` this module needs nothing but torch and the standard library.
+This module needs nothing but torch and the standard library, because exported proxies carry its source with them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eznas.statistics.tracing import CONVOLUTIONS, LINEAR, TRANSPOSED, argument, as_found, functions, own_draws
+from eznas.statistics.running import as_found, own_draws, refuse_hidden
+from eznas.statistics.torch_functions import CONVOLUTIONS, LINEAR, TRANSPOSED, argument, functions
 from eznas.statistics.wiring import tensors_in
 
 BILINEAR = functions("bilinear")
@@ -59,8 +61,10 @@ def count_macs(network: nn.Module, inputs: Tensor) -> int:
         inputs: (batch, ...) on the device of the network; two images are enough.
 
     Raises:
+        Unfit: if its layers cannot be told from what does not depend on the images, because a module is scripted.
         Exception: whatever the forward pass raises.
     """
+    refuse_hidden(network)
     counter = MacCounter([*network.parameters(), *network.buffers()])
     with torch.inference_mode(False), torch.no_grad():
         images = inputs.detach().clone()

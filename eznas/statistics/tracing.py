@@ -26,7 +26,8 @@ magnitudes of all parameters and without batch normalisation, in double precisio
 A pass leaves no trace, and is the same each time: dropout is the identity, and whatever else a network draws while it
 runs (stochastic depth, random slopes) comes from generators that are seeded for the pass and put back after it.
 
-This module needs nothing but torch and the standard library, because exported proxies carry its source with them.
+This module needs nothing but torch, the standard library and modules beside it, because exported proxies carry its
+source with them.
 
 Source: `Akhauri 2022 <https://arxiv.org/abs/2209.07413>`_, section 3 (network statistics), with the module counting
 of its released code replaced by tracing; `Tanaka 2020 <https://arxiv.org/abs/2006.05467>`_, eq. 2 (linearised).
@@ -34,21 +35,41 @@ of its released code replaced by tracing; `Tanaka 2020 <https://arxiv.org/abs/20
 
 from __future__ import annotations
 
-import random
-import sys
-import types
-import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from eznas.statistics.rectifiers import Rectifiers
+from eznas.statistics.running import (
+    Unfit,
+    as_found,
+    called_with,
+    magnitudes,
+    one_thread,
+    own_draws,
+    refuse_hidden,
+    require_logits,
+)
+from eznas.statistics.torch_functions import (
+    ACTIVATIONS,
+    ADDITIONS,
+    ATTENTION,
+    BATCH_NORMALISATIONS,
+    CONVOLUTIONS,
+    DROPOUT,
+    LINEAR,
+    NORMALISATIONS,
+    OUT_OF_PLACE,
+    TRANSPOSED,
+    argument,
+    replace_argument,
+    without_dropout,
+)
 from eznas.statistics.wiring import ROLES, Wire, Wiring
 
 PROBES = ("data", "noise", "perturbed")
@@ -69,207 +90,6 @@ ROLE_STATISTICS = tuple(f"is_{role}" for role in ROLES)
 ALL_STATISTICS = (*STATISTICS, *LABELLED_STATISTICS, *ROLE_STATISTICS)
 RECORDED = (*VALUES, "convolution_output")
 UNITS = ("convolutional", "all", "layers")
-FORWARD_SEED = 0
-"""Of whatever a network draws in a forward pass."""
-
-
-class Unfit(ValueError):
-    """A network does not have what is looked at: one tensor of logits, so many classes, a layer with weights."""
-
-
-def functions(*names: str) -> frozenset[Callable[..., Any]]:
-    """Every way torch offers to call the functions of these names."""
-    places = (F, torch, torch.Tensor)
-    return frozenset(getattr(place, name) for name in names for place in places if hasattr(place, name))
-
-
-KINKED = ("relu", "relu6", "leaky_relu", "prelu", "rrelu")
-"""Activations with a kink at zero; `Rectifiers` knows what else computes one."""
-ACTIVATIONS = functions(
-    *(*KINKED, "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardtanh", "hardswish", "hardsigmoid"),
-    *("sigmoid", "logsigmoid", "tanh", "tanhshrink", "softsign", "threshold"),
-)
-NORMALISATIONS = functions("batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm")
-CONVOLUTIONS = functions("conv1d", "conv2d", "conv3d")
-TRANSPOSED = functions("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-LINEAR = functions("linear")
-ADDITIONS = functions("add", "add_", "__add__", "__radd__")
-BATCH_NORMALISATIONS = functions("batch_norm")
-DROPOUT = functions("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
-DROPOUT_INSIDE: Mapping[Callable[..., Any], int] = {
-    F.scaled_dot_product_attention: 4,
-    F.multi_head_attention_forward: 10,
-}
-"""Functions with a dropout of their own, and the position of its probability, ``dropout_p``."""
-OUT_OF_PLACE: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    in_place: getattr(torch.Tensor, name, None) or getattr(F, name)
-    for name in (
-        *("relu", "leaky_relu", "rrelu", "elu", "selu", "celu", "hardtanh", "sigmoid", "tanh", "threshold"),
-        *("add", "sub", "mul", "div", "clamp", "clip", "clamp_min", "clamp_max", "masked_fill"),
-        *("neg", "exp", "abs", "pow", "square", "sqrt"),
-    )
-    for in_place in functions(f"{name}_")
-} | {
-    torch.Tensor.__iadd__: torch.Tensor.__add__,
-    torch.Tensor.__isub__: torch.Tensor.__sub__,
-    torch.Tensor.__imul__: torch.Tensor.__mul__,
-    torch.Tensor.__itruediv__: torch.Tensor.__truediv__,
-}
-
-
-@dataclass(frozen=True)
-class _Sign:
-    """That a tensor says where another is positive, or where it is negative; zero itself may be on either side."""
-
-    tensor: weakref.ref[Tensor]
-    of: weakref.ref[Tensor]
-    version: int
-    is_positive: bool
-
-
-class Rectifiers:
-    """Tells which calls of a forward pass are activations with a kink at zero, whatever they are called.
-
-    These are ReLU, ReLU6, leaky, parametric and randomised ReLU; and as the same functions, out of place and in place,
-
-    * ``clamp`` (``clip``) from 0, with or without an upper bound, ``clamp_min`` at 0, ``hardtanh`` from 0;
-    * ``threshold`` of 0 with value 0;
-    * ``maximum``, ``fmax`` or ``max`` of a tensor and zeros;
-    * ``where(x > 0, x, 0)``, also from ``x < 0``, with ``>=`` or ``<=``; ``masked_fill`` of or assignment to
-      ``x[x < 0]``;
-    * ``x * (x > 0)``, the mask also as numbers, and ``x * heaviside(x, ...)``.
-
-    Clamps and masks of what has one axis or none, or is a parameter, are no activations. Not seen are sums such as
-    ``(x + x.abs()) / 2``, a slope written by hand (``maximum(x, 0.1 * x)``), an upper bound in a call of its own (the
-    ReLU is seen without it), scripted code, and functions with a gradient of their own.
-
-    Args:
-        parameters: the parameters and buffers that the pass uses.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._parameters = {id(parameter) for parameter in parameters}
-        self._signs: dict[int, _Sign] = {}
-        self._aliases: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Tensor]]] = {}
-
-    def input_of(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
-        """The tensor that this call rectifies; None if it is no such activation."""
-        first = argument(args, kwargs)
-        if func in _RELUS:
-            return first if isinstance(first, Tensor) else None
-        found: Any = None
-        if func in _CLAMPS or func in _HARDTANH:
-            lower, upper = argument(args, kwargs, 1, _LOWER[func in _HARDTANH]), argument(args, kwargs, 2, "max")
-            found = first if _is_zero(lower) and not _is_zero(upper) else None
-        elif func in _THRESHOLDS:
-            is_relu = all(_is_zero(argument(args, kwargs, i, name)) for i, name in ((1, "threshold"), (2, "value")))
-            found = first if is_relu else None
-        elif func in _MAXIMA:
-            found = _beside_zero(first, argument(args, kwargs, 1, "other"))
-        elif func in _PRODUCTS:
-            found = self._masked(first, argument(args, kwargs, 1, "other"))
-        elif func in _WHERE:
-            found = self._chosen(func, args, kwargs)
-        elif func in _FILLED and len(args) + len(kwargs) == 3:
-            mask, value = argument(args, kwargs, 1, "mask"), argument(args, kwargs, 2, "value")
-            found = first if self._says(mask, first, is_positive=False) and _is_zero(value) else None
-        return found if self.is_activation(found) else None
-
-    def note(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
-        """Remembers what this call says of the sign of a tensor."""
-        if func in _ALIASES:
-            source = argument(args, kwargs)
-            self._aliases[id(result)] = weakref.ref(result), weakref.ref(self._original(source))
-        elif func in _ABOVE or func in _BELOW:
-            left, right = argument(args, kwargs), argument(args, kwargs, 1, "other")
-            compared = left if _is_zero(right) else right if _is_zero(left) else None
-            if isinstance(compared, Tensor):
-                self._remember(result, compared, is_positive=(func in _ABOVE) == (compared is left))
-        elif func in _STEPS:
-            self._remember(result, argument(args, kwargs), is_positive=True)
-        elif func in _NEGATIONS or func in _CONVERSIONS:
-            sign = self._sign(argument(args, kwargs))
-            of = sign.of() if sign is not None else None
-            if sign is not None and of is not None and of._version == sign.version:
-                self._remember(result, of, is_positive=sign.is_positive != (func in _NEGATIONS))
-
-    def _original(self, tensor: Tensor) -> Tensor:
-        result, source = self._aliases.get(id(tensor), (None, None))
-        found = source() if source is not None and result is not None and result() is tensor else None
-        return tensor if found is None else found
-
-    def _remember(self, result: Any, of: Tensor, *, is_positive: bool) -> None:
-        if isinstance(result, Tensor):
-            of = self._original(of)
-            self._signs[id(result)] = _Sign(weakref.ref(result), weakref.ref(of), of._version, is_positive)
-
-    def _sign(self, mask: Any) -> _Sign | None:
-        sign = self._signs.get(id(mask))
-        return sign if sign is not None and sign.tensor() is mask else None
-
-    def _says(self, mask: Any, tensor: Any, *, is_positive: bool) -> bool:
-        """Whether `mask` says where `tensor`, as it is now, is positive, or negative."""
-        sign = self._sign(mask)
-        if sign is None or not isinstance(tensor, Tensor):
-            return False
-        is_of = sign.of() is self._original(tensor) and tensor._version == sign.version
-        return is_of and sign.is_positive is is_positive
-
-    def _masked(self, left: Any, right: Any) -> Any:
-        if self._says(right, left, is_positive=True):
-            return left
-        return right if self._says(left, right, is_positive=True) else None
-
-    def _chosen(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """The tensor that ``where`` keeps where it is positive, if it puts zeros elsewhere."""
-        if func is torch.Tensor.where:
-            mask, yes, no = argument(args, kwargs, 1, "condition"), args[0], argument(args, kwargs, 2, "other")
-        else:
-            mask = argument(args, kwargs, 0, "condition")
-            yes, no = argument(args, kwargs, 1, "input"), argument(args, kwargs, 2, "other")
-        if self._says(mask, yes, is_positive=True) and _is_zero(no):
-            return yes
-        return no if self._says(mask, no, is_positive=False) and _is_zero(yes) else None
-
-    def is_activation(self, tensor: Any) -> bool:
-        """Whether what a function is given is a feature, and no parameter, mask or number."""
-        return (
-            isinstance(tensor, Tensor)
-            and tensor.is_floating_point()
-            and tensor.dim() >= 2
-            and id(tensor) not in self._parameters
-        )
-
-
-_RELUS = functions(*KINKED, *(f"{name}_" for name in KINKED))
-_CLAMPS = functions("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_")
-_HARDTANH = functions("hardtanh", "hardtanh_")
-_LOWER = {False: "min", True: "min_val"}
-_THRESHOLDS = functions("threshold", "threshold_")
-_MAXIMA = functions("maximum", "fmax", "max")
-_PRODUCTS = functions("mul", "mul_", "multiply", "multiply_")
-_WHERE = functions("where")
-_FILLED = functions("masked_fill", "masked_fill_") | {torch.Tensor.__setitem__}
-_ABOVE = functions("gt", "ge", "greater", "greater_equal")
-_BELOW = functions("lt", "le", "less", "less_equal")
-_STEPS = functions("heaviside")
-_NEGATIONS = functions("logical_not", "bitwise_not", "__invert__")
-_CONVERSIONS = functions("float", "double", "half", "bfloat16", "bool", "int", "long", "to", "type", "type_as")
-_ALIASES = functions("detach") | {torch.Tensor.data.__get__}  # type: ignore[attr-defined]
-
-
-def _is_zero(value: Any) -> bool:
-    """Whether a number is 0, or all values of a tensor are."""
-    if isinstance(value, Tensor):
-        return value.numel() > 0 and not bool(value.any())
-    return isinstance(value, int | float) and value == 0
-
-
-def _beside_zero(left: Any, right: Any) -> Any:
-    """Of two tensors the one that the other, all zeros, is compared with."""
-    if not isinstance(left, Tensor) or not isinstance(right, Tensor):
-        return None
-    return left if _is_zero(right) else right if _is_zero(left) else None
 
 
 Place = tuple[int, int]
@@ -389,8 +209,9 @@ class _Tracer(TorchFunctionMode):
     With `gradients`, each activation and convolution receives an alias of its input, and each convolution an alias of
     its weight, so that a gradient is what flows back through this one consumer and not the sum over all of them.
     Operations in place are carried out of place, and the tensor they would have changed is replaced wherever the
-    network uses it again: values already recorded stay what they were. Dropout is the identity: a proxy scores the
-    network, not one draw of a mask. So is batch normalisation, if the network is to be `linearised`.
+    network uses it again, as are the tensors that share its memory: values already recorded stay what they were.
+    Dropout is the identity: a proxy scores the network, not one draw of a mask. So is batch normalisation, if the
+    network is to be `linearised`.
     """
 
     def __init__(
@@ -415,15 +236,17 @@ class _Tracer(TorchFunctionMode):
         # By id of a tensor that the value keeps alive, so that no id can be used twice.
         self._activations: dict[int, tuple[Tensor, Tensor]] = {}
         self._open: dict[int, _Call] = {}
-        self._replaced: dict[int, tuple[Tensor, Tensor]] = {}
+        # Of tensors changed in place: which tensor of the network each is, or stands for; and the state of those, with
+        # the number of the change.
+        self._origins: dict[int, tuple[Tensor, Tensor]] = {}
+        self._states: dict[int, tuple[Tensor, int]] = {}
+        self._n_changes = 0
         self._versions: dict[int, int] = {}
 
     def current(self, value: Any) -> Any:
         """`value` with each tensor that was changed in place exchanged for its present state."""
         if isinstance(value, Tensor):
-            while id(value) in self._replaced:
-                value = self._replaced[id(value)][1]
-            return value
+            return self._state(value)
         if isinstance(value, tuple | list):
             items = [self.current(item) for item in value]
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
@@ -435,14 +258,14 @@ class _Tracer(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._replaced:
+        if self._states:
             args, kwargs = self.current(args), self.current(kwargs)
         if func in DROPOUT:
             return argument(args, kwargs)
         args, kwargs = without_dropout(func, args, kwargs)
         if func is F.multi_head_attention_forward:
             with self:
-                return _ATTENTION(*args, **kwargs)
+                return ATTENTION(*args, **kwargs)
         changed = self._changed_in_place(func, args, kwargs)
         if changed is not None:
             func, kwargs = OUT_OF_PLACE.get(func, func), {k: v for k, v in kwargs.items() if k != "inplace"}
@@ -456,9 +279,55 @@ class _Tracer(TorchFunctionMode):
             self._watch.called(func, args, kwargs, result, is_layer)
         if func is torch.Tensor.__setitem__:
             self.wiring.note(args[0], self.wiring.origin(args, kwargs))
+            if self._states:
+                self._replace(args[0], args[0])
         if changed is not None:
-            self._replaced[id(changed)] = (changed, result)
+            self._replace(changed, result)
         return result
+
+    def _state(self, tensor: Tensor) -> Tensor:
+        """What stands for a tensor that may have been changed, itself or through another that shares its memory."""
+        origin = self._origin(tensor)
+        state, change = self._states.get(id(origin), (tensor, 0))
+        if origin._base is None or origin.layout is not torch.strided:
+            return state
+        base = self._state(origin._base)
+        change_of_base = self._states.get(id(self._origin(origin._base)), (base, 0))[1]
+        if change_of_base > change:
+            state = base.as_strided(origin.shape, origin.stride(), origin.storage_offset()).clone()
+            self._passed_on(torch.Tensor.as_strided, (base,), state)
+            self._set_state(origin, state, change_of_base)
+        return state
+
+    def _replace(self, tensor: Tensor, state: Tensor) -> None:
+        """Lets `state` stand for a tensor from now on, and be in what it is a view of."""
+        self._n_changes += 1
+        while True:
+            origin = self._origin(tensor)
+            self._set_state(origin, state, self._n_changes)
+            if origin._base is None or origin.layout is not torch.strided:
+                return
+            tensor = origin._base
+            whole = self._state(tensor)
+            written = _scattered(whole, state, origin)
+            self._passed_on(torch.scatter, (whole, state), written)
+            state = written
+
+    def _origin(self, tensor: Tensor) -> Tensor:
+        """The tensor of the network that this one is, or stands for."""
+        return self._origins.get(id(tensor), (tensor, tensor))[1]
+
+    def _set_state(self, origin: Tensor, state: Tensor, change: int) -> None:
+        self._states[id(origin)] = (state, change)
+        if state is not origin:
+            self._origins[id(state)] = (state, origin)
+        self._origins[id(origin)] = (origin, origin)
+
+    def _passed_on(self, func: Callable[..., Any], args: tuple[Any, ...], result: Tensor) -> None:
+        """Tells whoever follows tensors of a call that is not the network's own."""
+        self.wiring.note(result, self.wiring.origin(args))
+        if self._watch is not None:
+            self._watch.called(func, args, {}, result, False)
 
     def _changed_in_place(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -501,8 +370,8 @@ class _Tracer(TorchFunctionMode):
         source, weight, bias = (argument(args, kwargs, i, name) for i, name in enumerate(("input", "weight", "bias")))
         alias = self._alias(source)
         leaf = weight.detach().requires_grad_(self.gradients)
-        args = _replace(args, kwargs, 0, "input", alias)
-        args = _replace(args, kwargs, 1, "weight", leaf)
+        args = replace_argument(args, kwargs, 0, "input", alias)
+        args = replace_argument(args, kwargs, 1, "weight", leaf)
         result: Tensor = func(*args, **kwargs)
         is_transposed = func in TRANSPOSED
         n_products = source.numel() if is_transposed else result.numel()
@@ -562,6 +431,19 @@ class _Tracer(TorchFunctionMode):
                     )
 
 
+def _scattered(whole: Tensor, part: Tensor, view: Tensor) -> Tensor:
+    """`whole` with `part` in the places that `view` has in its memory.
+
+    Not ``as_strided_scatter``, whose gradient is that of another function (torch 2.13).
+    """
+    axes = sorted(range(whole.dim()), key=whole.stride, reverse=True)  # as they lie in memory, channels last or not
+    laid_out = whole.permute(axes).contiguous()
+    places = torch.arange(whole.numel(), device=whole.device)
+    places = places.as_strided(view.shape, view.stride(), view.storage_offset())
+    written = laid_out.flatten().scatter(0, places.flatten(), part.flatten()).view_as(laid_out)
+    return written.permute([axes.index(axis) for axis in range(whole.dim())]).clone()  # with memory of its own
+
+
 def _wire(kind: str, feeds: frozenset[int], source: Tensor, weight: Tensor, result: Tensor, n_images: int) -> Wire:
     """What a layer is, by its tensors."""
     if kind == "linear":
@@ -572,158 +454,13 @@ def _wire(kind: str, feeds: frozenset[int], source: Tensor, weight: Tensor, resu
     return Wire(feeds, is_depthwise, is_pointwise and not is_depthwise, is_projection)
 
 
-def refuse_hidden(network: nn.Module) -> None:
-    """Refuses a network whose layers cannot be seen, so that it is not taken for one without layers.
-
-    Raises:
-        Unfit: if it is, or holds, a scripted, traced or exported module.
-    """
-    for name, module in network.named_modules():
-        is_scripted = isinstance(module, torch.jit.ScriptModule)
-        graph = None if is_scripted else getattr(module, "graph", None)
-        nodes = graph.nodes if isinstance(graph, torch.fx.Graph) else ()
-        if is_scripted or any(isinstance(node.target, torch._ops.OpOverload) for node in nodes):
-            made_by = "torch.jit.script or torch.jit.trace" if is_scripted else "torch.export"
-            which = f"its module {name!r}" if name else "it"
-            raise Unfit(
-                f"{type(network).__name__} hides its layers, because {which} was made by {made_by}; give the nn.Module "
-                f"that it was made from."
-            )
-
-
-def _opened(function: Any) -> Callable[..., Any]:
-    """A function of torch that hides the calls inside it from a tracer, with these calls to be seen."""
-    seen = {**function.__globals__, "has_torch_function": lambda values: False}
-    made = types.FunctionType(function.__code__, seen, function.__name__, function.__defaults__, function.__closure__)
-    made.__kwdefaults__ = function.__kwdefaults__
-    return made
-
-
-_ATTENTION = _opened(F.multi_head_attention_forward)
-
-
-def argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int = 0, name: str = "input") -> Any:
-    """One argument of a call, given by position or by name; by default the input. None if it is not given."""
-    return args[position] if len(args) > position else kwargs.get(name)
-
-
-def _replace(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, value: Any) -> tuple[Any, ...]:
-    """`args` with `value` at `position`; an argument that was given by name is replaced in `kwargs`."""
-    if len(args) > position:
-        return (*args[:position], value, *args[position + 1 :])
-    kwargs[name] = value
-    return args
-
-
-def without_dropout(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call with the probability of a dropout inside it, such as that of attention, set to 0."""
-    position = DROPOUT_INSIDE.get(func)
-    if position is None:
-        return args, kwargs
-    if len(args) > position:
-        return (*args[:position], 0.0, *args[position + 1 :]), kwargs
-    return args, {**kwargs, "dropout_p": 0.0}
-
-
-@contextmanager
-def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Seeded draws inside, every generator as it was found afterwards.
-
-    These are torch's on the CPU and on `device`, Python's, NumPy's global one if NumPy is loaded, and those that a
-    module of `network` holds as an attribute, which start where they are. Others, such as a NumPy generator in a
-    variable of the network's module file, are out of reach.
-    """
-    numpy_random = getattr(sys.modules.get("numpy"), "random", None)
-    python_state = random.getstate()
-    numpy_state = None if numpy_random is None else numpy_random.get_state()
-    kinds: tuple[Any, ...] = (torch.Generator, random.Random)
-    if numpy_random is not None:
-        kinds = (*kinds, numpy_random.Generator, numpy_random.RandomState)
-    held = [value for module in network.modules() for value in vars(module).values() if isinstance(value, kinds)]
-    restored = [_restoring(generator) for generator in held]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            random.seed(FORWARD_SEED)
-            if numpy_random is not None:
-                numpy_random.seed(FORWARD_SEED)
-            torch.default_generator.manual_seed(FORWARD_SEED)
-            if device.type == "cuda":
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(FORWARD_SEED)
-            yield
-        finally:
-            random.setstate(python_state)
-            if numpy_random is not None:
-                numpy_random.set_state(numpy_state)
-            for restore in restored:
-                restore()
-
-
-def _restoring(generator: Any) -> Callable[[], Any]:
-    """What puts a generator of torch, Python or NumPy back to its present state."""
-    if isinstance(generator, torch.Generator):
-        state = generator.get_state()
-        return lambda: generator.set_state(state)
-    if isinstance(generator, random.Random):
-        inner = generator.getstate()
-        return lambda: generator.setstate(inner)
-    if hasattr(generator, "bit_generator"):
-        bits = generator.bit_generator
-        position = bits.state
-        return lambda: setattr(bits, "state", position)
-    legacy = generator.get_state()
-    return lambda: generator.set_state(legacy)
-
-
-@contextmanager
-def as_found(network: nn.Module, *, training: bool = True) -> Iterator[None]:
-    """Puts `network` in train mode, or not, and on leaving restores every module's mode and every buffer's value.
-
-    Modes are set module by module and not by ``network.train()``, which a network may override.
-    """
-    modules = list(network.modules())
-    in_other_mode = [module for module in modules if module.training != training]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        for module in in_other_mode:
-            module.training = training
-        yield
-    finally:
-        for module in in_other_mode:
-            module.training = not training
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                module._buffers[name] = buffer.copy_(value)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread on the CPU: the sums of a convolution depend in their last bits on how many threads share them."""
-    n_threads = torch.get_num_threads()
-    if n_threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
 def run_probe(
     network: nn.Module,
     inputs: Tensor,
     *,
     gradients: bool = True,
     names: Collection[str] | None = None,
-    units: str = "convolutional",
+    units: str = "layers",
     targets: Tensor | None = None,
     linearised: bool = False,
     watch: Watch | None = None,
@@ -755,11 +492,11 @@ def run_probe(
         names = [name for value in ("weight", *VALUES) for name in (value, f"{value}_grad")]
     values = [name for name in ("weight", *RECORDED) if name in names]
     differentiated = [name for name in ("weight", *RECORDED) if gradients and f"{name}_grad" in names]
-    state = _magnitudes(network) if linearised else {}
+    state = magnitudes(network) if linearised else {}
     parameters = state.values() if linearised else [*network.parameters(), *network.buffers()]
     refuse_hidden(network)
     grad_mode = torch.set_grad_enabled(bool(differentiated))
-    with _one_thread(), as_found(network), own_draws(network, inputs.device), grad_mode:
+    with one_thread(), as_found(network), own_draws(network, inputs.device), grad_mode:
         probe = torch.ones_like(inputs[:1], dtype=torch.float64) if linearised else inputs.detach().clone()
         probe.requires_grad_(bool(differentiated))
         tracer = _Tracer(probe, parameters, gradients=bool(differentiated), linearised=linearised, watch=watch)
@@ -862,41 +599,6 @@ def _place(tensor: Tensor, axis: int, n_alike: int) -> Place:
     return axis, 1
 
 
-def _magnitudes(network: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by its absolute value, in double precision; counters as copies."""
-    tensors = [*network.named_parameters(), *network.named_buffers()]
-    return {name: t.detach().abs().double() if t.is_floating_point() else t.detach().clone() for name, t in tensors}
-
-
-def called_with(network: nn.Module, state: Mapping[str, Tensor], inputs: Tensor) -> Any:
-    """What `network` returns with the tensors of `state` in place of its own, by name, each of which it may share.
-
-    Left to find shared tensors by itself, ``functional_call`` would leave those of `state` in a module that a network
-    holds in several places.
-    """
-    named = {id(own): state[name] for name, own in (*network.named_parameters(), *network.named_buffers())}
-    places = {
-        f"{prefix}.{name}" if prefix else name: named[id(own)]
-        for prefix, module in network.named_modules()
-        for name, own in (*module._parameters.items(), *module._buffers.items())
-        if own is not None
-    }
-    return functional_call(network, places, (inputs,), tie_weights=False)
-
-
-def require_logits(network: nn.Module, logits: Tensor, n_images: int) -> None:
-    """Refuses the output of a network whose gradients nobody could read as those of its logits.
-
-    Raises:
-        Unfit: if `logits` are neither (batch, n_classes) nor (batch,), or not one row for each image.
-    """
-    if logits.dim() not in (1, 2) or len(logits) != n_images:
-        raise Unfit(
-            f"{type(network).__name__} must return logits of shape (batch, n_classes), but for {n_images} images it "
-            f"returned {tuple(logits.shape)}; pool and flatten what it returns, or score the part that classifies."
-        )
-
-
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:
     """The mean cross-entropy of (batch, n_classes) logits, in nats."""
     if logits.dim() != 2 or targets.shape != logits.shape[:1]:
@@ -961,7 +663,7 @@ def capture_units(
     seed: int,
     statistics: Collection[str] | None = None,
     targets: Tensor | None = None,
-    units: str = "convolutional",
+    units: str = "layers",
     watch: Watch | None = None,
 ) -> Captured:
     """The statistics of every unit of `network`, and the quantities of the network as a whole.

@@ -117,9 +117,7 @@ def _state() -> SearchState:
             tasks=(task,), direction=direction, correlation=task.tau, size=program.size, cost=1.0,
             values=(task.tau, -float(program.size), -1.0),
         )  # fmt: skip
-        found[program.digest] = Candidate(
-            program=program, fitness=fitness, generation=0, operator="random", parents=()
-        )
+        found[program.digest] = Candidate(program=program, fitness=fitness, generation=0, operator="random", parents=())
     return SearchState(generation=0, candidates=found)
 
 
@@ -202,9 +200,7 @@ def printed(run: Run, proxies: Mapping[str, str], *options: str) -> dict[str, Fl
     assert [row["network"] for row in rows] == [arch.spec for arch in run.architectures]
     columns = [name for name in rows[0] if name not in ("index", "network", "failed", "coverage")]
     assert not any(row["failed"] for row in rows)
-    return {
-        name: np.array([row[column] for row in rows]) for name, column in zip(proxies, columns, strict=True)
-    }
+    return {name: np.array([row[column] for row in rows]) for name, column in zip(proxies, columns, strict=True)}
 
 
 def by_run(run: Run) -> dict[str, Floats]:
@@ -214,9 +210,7 @@ def by_run(run: Run) -> dict[str, Floats]:
 
 def by_run_alone(run: Run) -> dict[str, Floats]:
     """``RUN:ID``, each in a command of its own."""
-    return {
-        name: printed(run, {name: f"{run.folder}:{proxy_id}"})[name] for name, proxy_id in run.ids.items()
-    }
+    return {name: printed(run, {name: f"{run.folder}:{proxy_id}"})[name] for name, proxy_id in run.ids.items()}
 
 
 def files(run: Run) -> dict[str, Path]:
@@ -333,22 +327,20 @@ def test_the_cases_tell_apart_what_determines_a_score(run: Run) -> None:
     """Another seed, other layers or the other direction would be seen; so that the tests above say something."""
     inputs, targets = run.batch()
     (network, *_) = run.networks()
+    other = {"all": "convolutional", "convolutional": "all"}
     depends = {}
     for name in DISCOVERED:
         document = json.loads(files(run)[name].read_text())
         scores = []
-        for change in ({}, {"seed": None}, {"units": None}, {"direction": -document["proxy"]["direction"]}):
+        turned = -document["proxy"]["direction"]
+        for change in ({}, {"seed": None}, {"units": other[run.conditions.units]}, {"direction": turned}):
             changed = json.dumps({**document, "proxy": {**document["proxy"], **change}})
             scores.append(proxy_from_json(changed).proxy.score(network, inputs, targets))
         depends[name] = tuple(score != scores[0] for score in scores[1:])
-    reads_all = run.conditions.units == "all"
-    assert depends == {
-        "noise": (True, reads_all, True), "perturbed": (True, reads_all, True), "weights": (False, reads_all, True),
-        "kernel": (False, reads_all, True), "labelled": (False, reads_all, True), "counts": (False, reads_all, True),
-    }  # fmt: skip
+    is_noisy = ("noise", "perturbed")
+    assert depends == {name: (name in is_noisy, True, True) for name in DISCOVERED}
     of_known = {name: json.loads(files(run)[name].read_text())["proxy"]["units"] for name in PUBLISHED[:3]}
     assert of_known == {"naswot_units": "convolutional", "l2_norm_program": "all", "snip_program": "all"}
-    other = {"all": "convolutional", "convolutional": "all"}
     for name, units in of_known.items():
         proxy = run.study.proxy(name)
         assert isinstance(proxy, ProgramProxy)

@@ -58,7 +58,7 @@ CHANGES: dict[str, tuple[dict[str, Any], tuple[str, object, object]]] = {
     "classes": ({"n_classes": 2}, ("n_classes", None, 2)),
     "batch": ({"batch_size": 3}, ("batch_size", 2, 3)),
     "batch of estimators": ({"estimator_batch_size": 6}, ("estimator_batch_size", 5, 6)),
-    "units": ({"units": "all"}, ("units", "convolutional", "all")),
+    "units": ({"units": "all"}, ("units", "layers", "all")),
 }
 
 

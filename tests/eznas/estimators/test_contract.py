@@ -18,7 +18,7 @@ from eznas.errors import CaptureError, ConfigError, UnfitError
 from eznas.estimators import PUBLISHED, Estimator, by_name, estimators_table, score
 from eznas.programs import FailureKind, Invalid
 from eznas.spaces import build_network, nb201
-from eznas.statistics.tracing import called_with
+from eznas.statistics.running import called_with
 from tests.eznas.estimators.small_networks import labels
 
 EACH = pytest.mark.parametrize("estimator", PUBLISHED, ids=lambda estimator: estimator.name)

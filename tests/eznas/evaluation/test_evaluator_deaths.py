@@ -128,7 +128,7 @@ def test_every_worker_is_asked_once_for_scores_and_once_for_explanations(store: 
     evaluator = PopulationEvaluator(pool, [store])
     found = evaluator.evaluate([*SOUND, parse(FAILING)])
     assert found.failures == PopulationEvaluator(LocalPool(), [store]).evaluate([*SOUND, parse(FAILING)]).failures
-    assert len(found.failures) > 2
+    assert len(found.failures) > 1
     assert len(pool.sent) <= 4
 
 

@@ -132,9 +132,7 @@ def test_a_bare_program_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "bare.json"
     path.write_text(to_json(parse("(log parameter_count)"), direction=-1))
     program = load_proxy_file(path).proxy
-    assert program == ProgramProxy(
-        name="bare", program=parse("(log parameter_count)"), direction=-1
-    )
+    assert program == ProgramProxy(name="bare", program=parse("(log parameter_count)"), direction=-1)
     path.write_text("\n (log\n   parameter_count)\n")
     formula = load_proxy_file(path).proxy
     assert formula == ProgramProxy(name="bare", program=parse("(log parameter_count)"))

@@ -24,14 +24,16 @@ def score(text: str, index: int) -> float:
     """The score that a program gives a reduced NAS-Bench-201 network."""
     plan = make_plan([parse(text)])
     network = build_network(nb201.from_index(index), NETWORKS, seed=0)
-    shown = capture(network, noise(4, 3, 16, 16), seed=0, statistics=plan.statistics, targets=labels(4, 2))
+    shown = capture(
+        network, noise(4, 3, 16, 16), seed=0, statistics=plan.statistics, targets=labels(4, 2), units="convolutional"
+    )
     return float(ShardExecutor(pack([shown]), cache_bytes=0).run(plan)[0, 0])
 
 
 def shown(index: int, *statistics: str) -> list[list[np.ndarray]]:
     """Statistics of each unit of that network."""
     network = build_network(nb201.from_index(index), NETWORKS, seed=0)
-    found = capture(network, noise(4, 3, 16, 16), seed=0, statistics=statistics)
+    found = capture(network, noise(4, 3, 16, 16), seed=0, statistics=statistics, units="convolutional")
     return [[layer[name].double().numpy() for name in statistics] for layer in found.layers]
 
 

@@ -37,9 +37,7 @@ from tests.eznas.estimators.small_networks import convolutional, noise
 from tests.eznas.proxies.made_run import CONDITIONS, entry_of, make_run, sample
 
 FORMULA = "(mean_layers (mean weight))"
-NOISY = ProgramProxy(
-    name="noisy", program=parse("(sum_layers (frobenius_norm activation_output.noise))"), direction=-1
-)
+NOISY = ProgramProxy(name="noisy", program=parse("(sum_layers (frobenius_norm activation_output.noise))"), direction=-1)
 OTHER = ProgramProxy(name="other", program=parse("(sum_layers (mean_abs weight))"))
 IMAGES = noise(5, 3, 6, 6, seed=2)
 

@@ -47,11 +47,11 @@ def test_the_score_is_the_value_in_its_direction() -> None:
 def test_units_and_seed_determine_the_score() -> None:
     network = convolutional()
     assert NOISY.score(network, IMAGES) != replace(NOISY, seed=8).score(network, IMAGES)
-    assert WEIGHTS.score(network, IMAGES) == replace(WEIGHTS, seed=8, units="convolutional").score(network, IMAGES)
+    assert WEIGHTS.score(network, IMAGES) == replace(WEIGHTS, seed=8, units="layers").score(network, IMAGES)
     everything = replace(WEIGHTS, units="all").score(network, IMAGES)
     weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert everything == pytest.approx(sum(float(weight.detach().norm()) for weight in weights), rel=1e-6)
-    assert WEIGHTS.score(network, IMAGES) < everything
+    assert replace(WEIGHTS, units="convolutional").score(network, IMAGES) < everything
 
 
 def test_what_is_not_said_is_taken_from_the_conditions() -> None:

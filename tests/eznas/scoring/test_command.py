@@ -62,7 +62,8 @@ def test_what_little_is_read_is_told(zoo: Zoo, capsys: Output) -> None:
     """By hand: of the three layers, the convolution between a ReLU and a normalisation is read; or all of them."""
     spec = zoo("{'small': Net, 'large': lambda: Net(8)}", "zoo_read")
     formula = "(sum_layers (frobenius_norm weight))"
-    status, out, err = score(capsys, formula, "parameter_count", "--networks", spec, "--format", "json")
+    usual = ("--set", "probe.units=convolutional")
+    status, out, err = score(capsys, formula, "parameter_count", "--networks", spec, "--format", "json", *usual)
     assert status == 0
     small = json.loads(out)[0]["coverage"]
     second, first, last = 4 * 4 * 9, 4 * 3 * 9, 4 * 10 + 10
@@ -75,12 +76,10 @@ def test_what_little_is_read_is_told(zoo: Zoo, capsys: Output) -> None:
     }
     told = f"{formula} reads 33% of the layers and 57% of the multiply-accumulates of zoo_read:networks#small (and"
     assert told in err
-    status, out, err = score(
-        capsys, formula, "--networks", spec, "--format", "json", "--set", "probe.units=layers"
-    )  # fmt: skip
+    status, out, err = score(capsys, formula, "--networks", spec, "--format", "json")
     assert json.loads(out)[1]["coverage"][formula]["layers"] == 1.0
     assert "of the layers" not in err
-    status, out, err = score(capsys, formula, "--networks", spec, "--output", "read.csv")
+    status, out, err = score(capsys, formula, "--networks", spec, "--output", "read.csv", *usual)
     assert f"{formula} reads 33% of the layers" in err
 
 

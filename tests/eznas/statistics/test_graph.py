@@ -17,6 +17,7 @@ from eznas.errors import UnfitError
 from eznas.spaces import build_network, nb201
 from eznas.statistics import capture, graph, module_graph, tracing
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES, ModuleGraph
+from eznas.statistics.running import Unfit
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 INPUT = -1
@@ -180,7 +181,7 @@ def test_what_is_computed_out_of_sight_is_refused_and_not_a_silent_zero() -> Non
     """By what autograd knows, or without gradients by a network that seems to have no path."""
     square = torch.vmap(lambda row: row * row)
     message = "^The graph of layers cannot be followed: expected every tensor to be returned by a function of torch"
-    with pytest.raises(tracing.Unfit, match=message):
+    with pytest.raises(Unfit, match=message):
         module_graph(Of(square), IMAGES)
     for statistics in (("depth",), ("depth", "weight_grad.data")):
         with pytest.raises(UnfitError, match=r"The graph of layers cannot be followed"):

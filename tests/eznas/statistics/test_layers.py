@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy
-from eznas.statistics.tracing import ROLE_STATISTICS, Coverage, ProbeRecord, Unfit, capture_units, run_probe
+from eznas.statistics.running import Unfit
+from eznas.statistics.tracing import ROLE_STATISTICS, Coverage, ProbeRecord, capture_units, run_probe
 
 SHAPE = (4, 3, 8, 8)
 VALUES = ("activation_input", "convolution_input", "activation_output", "convolution_output")
@@ -333,9 +334,7 @@ def test_of_several_activations_the_last_counts_and_none_behind_a_layer() -> Non
         s.second = s.a(y)
         return s.head(pooled(s.c(s.b(y + s.second.relu()))))
 
-    network = made(
-        lambda: Flow(flow, stem=conv(3, 4), a=conv(4, 4), b=conv(4, 4), c=conv(4, 4), head=nn.Linear(4, 5))
-    )
+    network = made(lambda: Flow(flow, stem=conv(3, 4), a=conv(4, 4), b=conv(4, 4), c=conv(4, 4), head=nn.Linear(4, 5)))
     units = read(network).units
     assert torch.equal(units[2]["activation_input"], network.second.detach())
     assert torch.equal(units[3]["activation_input"], units[3]["convolution_input"])
@@ -498,9 +497,7 @@ def test_a_shortcut_through_pooling_written_in_place_is_one() -> None:
         return s.head(pooled(y.relu_()))
 
     network = made(
-        lambda: Flow(
-            flow, stem=conv(3, 4), a=conv(4, 6, 3, 2), b=conv(6, 6), skip=conv(4, 6, 1), head=nn.Linear(6, 5)
-        )
+        lambda: Flow(flow, stem=conv(3, 4), a=conv(4, 6, 3, 2), b=conv(6, 6), skip=conv(4, 6, 1), head=nn.Linear(6, 5))
     )
     assert read(network).roles == ["stem", "plain", "plain", "shortcut", "head"]
 
@@ -530,9 +527,7 @@ def test_what_is_written_into_a_slice_is_followed() -> None:
         y[:, 1:3] = s.inner(x)
         return s.head(pooled(s.last(y)))
 
-    network = made(
-        lambda: Flow(flow, stem=conv(3, 4), inner=conv(4, 2), last=conv(4, 4, 1), head=nn.Linear(4, 5))
-    )
+    network = made(lambda: Flow(flow, stem=conv(3, 4), inner=conv(4, 2), last=conv(4, 4, 1), head=nn.Linear(4, 5)))
     assert read(network).roles == ["stem", "plain", "pointwise", "head"]
 
 

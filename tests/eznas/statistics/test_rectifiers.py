@@ -120,7 +120,7 @@ def test_the_same_function_has_the_same_score(plain: Activation, written: Activa
     expected, found = Network(plain), Network(written)
     assert relu_count(expected, IMAGES) == 3
     assert torch.equal(expected(IMAGES), found(IMAGES))
-    assert len(run_probe(expected, IMAGES).units) == 2
+    assert len(run_probe(expected, IMAGES, units="convolutional").units) == 2
     for proxy in PROXIES:
         assert proxy.score(found, IMAGES) == pytest.approx(proxy.score(expected, IMAGES), rel=1e-6), proxy.name
 
@@ -196,7 +196,7 @@ def test_the_kept_part_of_a_mask_has_the_gradient_of_one_consumer() -> None:
     for name in ("where", "mask", "maximum", "clamp", "assignment"):
         twin = Fork(RELUS[name])
         twin.load_state_dict(expected.state_dict())
-        (found,) = run_probe(twin, IMAGES).units
+        (found,) = run_probe(twin, IMAGES, units="convolutional").units
         torch.testing.assert_close(found["activation_input_grad"], by_hand)
 
 

@@ -156,9 +156,7 @@ def test_sizes_of_shards_change_no_value(tmp_path: Path, options: dict[str, int]
 
 
 def test_a_shard_is_closed_early_where_one_more_network_may_exceed_half_of_the_budget(tmp_path: Path) -> None:
-    sizes = [
-        capture(networks(arch), IMAGES, seed=SEED, statistics=STATISTICS).nbytes for arch in ARCHITECTURES
-    ]
+    sizes = [capture(networks(arch), IMAGES, seed=SEED, statistics=STATISTICS).nbytes for arch in ARCHITECTURES]
     assert sizes[0] > max(sizes[1:4])
     for budget, stops in {4 * sizes[0]: [2, 5], 4 * sizes[0] - 1: [1, 5]}.items():
         store, _ = ensure(tmp_path / str(budget), networks_per_shard=5, memory_budget=budget)

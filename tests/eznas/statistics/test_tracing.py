@@ -6,6 +6,7 @@ import ast
 import inspect
 import random
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -13,17 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.spaces import build_network, nb201
-from eznas.statistics import tracing, wiring
+from eznas.statistics import rectifiers, running, torch_functions, tracing, wiring
 from eznas.statistics.macs import count_macs
-from eznas.statistics.tracing import (
-    LABELLED_STATISTICS,
-    PROBES,
-    STATISTICS,
-    Unfit,
-    capture_units,
-    probe_inputs,
-    run_probe,
-)
+from eznas.statistics.running import Unfit
+from eznas.statistics.tracing import LABELLED_STATISTICS, PROBES, STATISTICS, probe_inputs
+
+run_probe = partial(tracing.run_probe, units="convolutional")
+capture_units = partial(tracing.capture_units, units="convolutional")
 
 NETWORKS = nb201.Settings(channels=4)
 GRADIENTS = ("weight_grad", "activation_input_grad", "convolution_input_grad", "activation_output_grad")
@@ -233,6 +230,82 @@ def test_logits_that_were_changed_in_place_are_the_changed_ones() -> None:
     assert torch.equal(record.logits, network(inputs).detach())
     network(inputs).sum().backward()
     torch.testing.assert_close(record.units[0]["weight_grad"].squeeze(), network.weight.grad)
+
+
+def _view(y: Tensor) -> Tensor:
+    y[:, :2].mul_(3)
+    return y
+
+
+def _view_twice(y: Tensor) -> Tensor:
+    view = y[:, :2]
+    view.mul_(3)
+    view.add_(1)
+    return y
+
+
+def _what_is_seen(y: Tensor) -> Tensor:
+    view = y[:, 1:]
+    y.mul_(2)
+    return torch.cat([view, y[:, :1]], 1)
+
+
+def _view_of_what_was_returned(y: Tensor) -> Tensor:
+    returned = y[:, :3].mul_(3)
+    inner = returned[:, 1:2]
+    y.add_(1)
+    inner.sub_(2)
+    again = returned[:, :2]
+    y.mul_(1.5)
+    again.mul_(0.5)
+    return y
+
+
+def _rectified_view(y: Tensor) -> Tensor:
+    F.relu_(y.flatten(2))
+    return y * 1
+
+
+def _assigned(y: Tensor) -> Tensor:
+    view = y[:, :2]
+    view.mul_(3)
+    y[:, 2:] = 1
+    view.add_(y[:, 2:])
+    return y
+
+
+def _channels_last(y: Tensor) -> Tensor:
+    y = y.contiguous(memory_format=torch.channels_last)
+    view = y[:, 1:3]
+    view.mul_(2)
+    view.transpose(2, 3).add_(1)
+    return y
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [_view, _view_twice, _what_is_seen, _view_of_what_was_returned, _rectified_view, _assigned, _channels_last],
+)
+def test_a_change_in_place_is_seen_by_whatever_shares_the_memory(
+    change: Callable[[Tensor], Tensor], gradients: bool
+) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.last = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 10, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.norm(self.first(x)) * 1.0  # whose gradient needs no value of its own
+            return self.last(change(y)).mean((2, 3))
+
+    network = initialised(Network())
+    record = run_probe(network, images(), units="layers", gradients=gradients)
+    torch.testing.assert_close(record.logits, network(images()).detach())
+    if gradients:
+        network(images()).sum().backward()
+        for unit, layer in zip(record.units, (network.first, network.last), strict=True):
+            torch.testing.assert_close(unit["weight_grad"], layer.weight.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_complete_unit_every_linear_layer_is_one() -> None:
@@ -464,9 +537,9 @@ def test_the_modules_stand_alone() -> None:
     module = type(sys)("embedded")
     sys.modules["embedded"] = module
     try:
-        for source in (wiring, tracing):
+        for source in (torch_functions, rectifiers, running, wiring, tracing):
             tree = ast.parse(inspect.getsource(source))
-            ours = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == wiring.__name__]
+            ours = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module.startswith("eznas.statistics.")]
             tree.body = [node for node in tree.body if node not in ours]
             imported = {
                 name.split(".")[0]

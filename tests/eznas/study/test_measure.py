@@ -306,11 +306,11 @@ def test_how_much_is_read_is_the_mean_over_the_networks_of_the_report(case: Case
     assert card.coverage is not None
     for name, share in card.coverage.model_dump().items():
         assert share == pytest.approx(np.mean([getattr(one, name) for one in read]))
-    assert 0 < card.coverage.layers < 1
+    assert 0 < card.coverage.parameters < card.coverage.layers == 1
     carded = proxy_card(case.front, case.front.entry("best"))
-    assert carded[f"Reads of {card.name}"] == f"{card.coverage} (units: convolutional)"
+    assert carded[f"Reads of {card.name}"] == f"{card.coverage} (units: layers)"
     assert str(card.coverage) in entry_text(case.front, case.front.entry("best"))
-    assert f"Discovered programs read {card.coverage} (units: convolutional)." in render_report(case.folder)
+    assert f"Discovered programs read {card.coverage} (units: layers)." in render_report(case.folder)
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "uniform"])

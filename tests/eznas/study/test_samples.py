@@ -129,12 +129,12 @@ def test_fitness_is_the_worst_or_the_weighted_mean_of_the_samples(
 
 
 def test_a_program_that_fails_on_one_family_ranks_nowhere(side_by_side: dict[str, Any], tmp_path: Path) -> None:
-    """And says on which: its exponential is too large for networks of more than three units, as cells are."""
+    """And says on which: its exponential is too large for networks of more than four layers, as cells are."""
     del side_by_side["samples"][1]
     problem = prepare(config_from(side_by_side))
     machine = Machine(cache=tmp_path / "stores")
     evaluator = make_evaluator(problem, capture_stores(problem, machine, Silent()), open_pool(0), machine)
-    text = "(add parameter_count (exp (multiply 1000.0 (subtract unit_count 3.0))))"
+    text = "(add parameter_count (exp (multiply 1000.0 (subtract unit_count 4.0))))"
     programs = [parse(text).canonical, parse("parameter_count")]
     (lost, kept), scores = make_assessor(problem, evaluator).assess(programs)
     assert isinstance(lost, Invalid)

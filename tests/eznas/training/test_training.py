@@ -179,7 +179,7 @@ def test_a_summary_tells_noise_from_spread() -> None:
     found = summary(trainings)
     assert found["noise"] == pytest.approx(1.0, abs=0.15)
     assert found["retest"] == pytest.approx(2 / np.pi * np.arcsin(16 / 17), abs=0.05)
-    assert found["ceiling"] == pytest.approx(2 / np.pi * np.arcsin(16 / 16.5), abs=0.03), "the mean of two is less noisy"
+    assert found["ceiling"] == pytest.approx(2 / np.pi * np.arcsin(16 / 16.5), abs=0.03), "a mean is less noisy"
     assert abs(found["parameters"]) < 0.15
 
 
