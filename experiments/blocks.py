@@ -276,18 +276,43 @@ def families_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+# Coverage -------------------------------------------------------------------------------------------------------------
+
+
+def coverage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row for each space, family or network, as ``experiments/coverage.py`` measures them."""
+    readings = list(rows[0]["read"])
+    titles = [*readings, "roles of layers, mean number", "parameters, M (stated)", "multiply-accumulates, M (stated)"]
+    lines = [f"| layers / multiply-accumulates read | {' | '.join(titles)} |", f"|{'---|' * (len(titles) + 1)}"]
+    for row in rows:
+        cells = [" / ".join(number(share, 2) for share in row["read"][units]) for units in readings]
+        counts = ", ".join(f"{count:.3g} {role}" for role, count in row["roles"].items())
+        sizes = ["", ""]
+        if row["size"]:
+            sizes = ["{:,.2f} ({:,.2f})".format(*row["size"][which]) for which in ("parameters", "macs")]
+        lines.append(f"| `{row['name']}` | {' | '.join((*cells, counts, *sizes))} |")
+    return lines
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
     {
-        "demo": demo_lines, "families": families_lines, "pytorchcv": samples_lines, "two_spaces": samples_lines,
+        "coverage": coverage_lines,
+        "demo": demo_lines,
+        "families": families_lines,
+        "pytorchcv": samples_lines,
+        "two_spaces": samples_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
 
 RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyType(
     {
-        "demo": demo_of_run, "families": families_of, "pytorchcv": samples_of_run, "two_spaces": samples_of_run,
+        "demo": demo_of_run,
+        "families": families_of,
+        "pytorchcv": samples_of_run,
+        "two_spaces": samples_of_run,
     }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""

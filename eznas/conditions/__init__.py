@@ -10,6 +10,7 @@ from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.conditions.images import (
     DIGITS,
     IMAGE_SETS,
+    REDUCED,
     default_image_source,
     image_batch,
     images_digest,
@@ -19,7 +20,7 @@ from eznas.conditions.images import (
 from eznas.conditions.inputs import as_inputs, as_targets
 
 __all__ = [
-    "DEFAULT_UNITS", "DIGITS", "GIVEN", "IMAGE_SETS", "Batch", "Conditions", "ImageSet", "LabelledImages", "Units",
-    "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named", "resized",
+    "DEFAULT_UNITS", "DIGITS", "GIVEN", "IMAGE_SETS", "REDUCED", "Batch", "Conditions", "ImageSet", "LabelledImages",
+    "Units", "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named", "resized",
     "tensor_digest",
 ]  # fmt: skip

@@ -63,6 +63,8 @@ IMAGE_SETS: Final[Mapping[str, ImageSet]] = MappingProxyType(
     }
 )
 """Every known set of images by name."""
+REDUCED: Final[Mapping[str, str]] = MappingProxyType({"imagenet": "imagenet16"})
+"""Data sets whose images are had in a smaller set of another name."""
 
 
 def image_batch(
@@ -178,12 +180,14 @@ def images_digest(source: str, data_dir: Path | None = None) -> str:
 
 
 def default_image_source(dataset: str, data_dir: Path | None = None) -> str:
-    """The source to probe networks of a data set with: its own images if the data folder has them, else the digits.
+    """The source to probe networks of a data set with: its own images, or smaller ones of the same, if the
+    data folder has them; else the digits.
 
     Raises:
         BenchmarkError: if a data folder is named but does not exist.
     """
     folder = data_folder(data_dir)
+    dataset = REDUCED.get(dataset, dataset)
     known = IMAGE_SETS.get(dataset)
     has_file = folder is not None and known is not None and known.file is not None and (folder / known.file).is_file()
     return dataset if has_file else DIGITS

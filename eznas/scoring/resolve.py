@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eznas.conditions import GIVEN, IMAGE_SETS, Batch, Conditions, default_image_source
+from eznas.conditions import GIVEN, IMAGE_SETS, REDUCED, Batch, Conditions, default_image_source
 from eznas.errors import ConfigError, EznasError
 from eznas.estimators.passes import copied_state, forward
 from eznas.fitness import Covariates, quintiles
@@ -59,7 +59,7 @@ def resolved_conditions(
     settings, probe = config.settings_of(sample), config.probe_of(sample)
     images = GIVEN if given is not None else probe.images
     if images == "auto":
-        known = [name for name in datasets if name in IMAGE_SETS]
+        known = [name for name in datasets if REDUCED.get(name, name) in IMAGE_SETS]
         images = default_image_source(known[0] if known else "cifar10")
     size, channels, n_classes = probe.input_size, probe.channels, None
     if given is not None:

@@ -66,6 +66,13 @@ def test_the_generator_decides_which_images() -> None:
     assert not torch.equal(first[0], other[0])
 
 
+@pytest.mark.parametrize(("dataset", "file"), [("imagenet", "tinyimagenet16_120.npz"), ("cifar10", "cifar10_small.npz")])
+def test_a_data_set_is_probed_with_its_images_or_smaller_ones(dataset: str, file: str, tmp_path: Path) -> None:
+    assert default_image_source(dataset, tmp_path) == "digits"
+    (tmp_path / file).touch()
+    assert default_image_source(dataset, tmp_path) == {"imagenet": "imagenet16"}.get(dataset, dataset)
+
+
 def test_drawn_without_replacement() -> None:
     images, _ = image_batch("digits", batch_size=1797, input_size=8, rng=_rng())
     sorted_draw = np.sort(images[:, 0].flatten(1).numpy().sum(1))
