@@ -19,6 +19,7 @@ from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
+from experiments.coverage import coverage_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
@@ -273,24 +274,6 @@ def families_lines(result: Mapping[str, Any]) -> list[str]:
             *("" if not taus[name] else number(taus[name][0], 2) for name in SHOWN),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-# Coverage -------------------------------------------------------------------------------------------------------------
-
-
-def coverage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One row for each space, family or network, as ``experiments/coverage.py`` measures them."""
-    readings = list(rows[0]["read"])
-    titles = [*readings, "roles of layers, mean number", "parameters, M (stated)", "multiply-accumulates, M (stated)"]
-    lines = [f"| layers / multiply-accumulates read | {' | '.join(titles)} |", f"|{'---|' * (len(titles) + 1)}"]
-    for row in rows:
-        cells = [" / ".join(number(share, 2) for share in row["read"][units]) for units in readings]
-        counts = ", ".join(f"{count:.3g} {role}" for role, count in row["roles"].items())
-        sizes = ["", ""]
-        if row["size"]:
-            sizes = ["{:,.2f} ({:,.2f})".format(*row["size"][which]) for which in ("parameters", "macs")]
-        lines.append(f"| `{row['name']}` | {' | '.join((*cells, counts, *sizes))} |")
     return lines
 
 

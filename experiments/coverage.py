@@ -22,7 +22,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from blocks import coverage_lines
 from torch import nn
 
 from eznas.errors import EznasError
@@ -104,6 +103,21 @@ def measured(name: str) -> dict[str, Any]:
         "roles": {role: round(count / n, 1) for role, count in roles.most_common()},
         "size": size,
     }
+
+
+def coverage_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row for each space, family or network, as ``experiments/coverage.py`` measures them."""
+    readings = list(rows[0]["read"])
+    titles = [*readings, "roles of layers, mean number", "parameters, M (stated)", "multiply-accumulates, M (stated)"]
+    lines = [f"| layers / multiply-accumulates read | {' | '.join(titles)} |", f"|{'---|' * (len(titles) + 1)}"]
+    for row in rows:
+        cells = [" / ".join(f"{share:.2f}" for share in row["read"][units]) for units in readings]
+        counts = ", ".join(f"{count:.3g} {role}" for role, count in row["roles"].items())
+        sizes = ["", ""]
+        if row["size"]:
+            sizes = ["{:,.2f} ({:,.2f})".format(*row["size"][which]) for which in ("parameters", "macs")]
+        lines.append(f"| `{row['name']}` | {' | '.join((*cells, counts, *sizes))} |")
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

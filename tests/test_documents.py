@@ -359,7 +359,7 @@ def test_a_block_is_written_from_its_results(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("<!-- block:demmo -->\n<!-- end -->\n", "known are demo"),
+        ("<!-- block:demmo -->\n<!-- end -->\n", "known are coverage"),
         ("<!-- block:demo -->\n<!-- end -->\n", "has no results demo.json"),
         ("<!-- block:demo -->\nand so on\n", "does not end"),
     ],
