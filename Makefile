@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces pytorchcv validate-estimators correlations estimator-costs search-tables aggregates blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -89,6 +89,9 @@ validate-estimators: setup  ## published estimators beside the scores of their o
 
 correlations: setup  ## every published estimator's rank correlation beside the published ones; OPTIONS="--n 1000" (half an hour)
 	$(BIN)/python experiments/correlations.py --workers $(WORKERS) $(OPTIONS)
+
+every-space: setup  ## every published estimator on every space at hand, with intervals; EZNAS_DATA adds some (an hour or two)
+	$(BIN)/python experiments/every_space.py --n 200 --workers $(WORKERS) --into runs/every-space/table.csv $(OPTIONS)
 
 estimator-costs: setup  ## milliseconds per network of every estimator, on one core (minutes)
 	$(BIN)/python experiments/estimator_costs.py $(OPTIONS)

@@ -277,12 +277,57 @@ def families_lines(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+# Every space ----------------------------------------------------------------------------------------------------------
+
+
+def spaces_lines(result: Mapping[str, Any]) -> list[str]:
+    """One row for each proxy: its mean over the families, its worst, and each other benchmark.
+
+    The interval of a mean is that of a sum of independent errors, as the networks of benchmarks are drawn on their own.
+    """
+    families = [name for name in result if name.startswith("net_")]
+    others = [name for name in result if name not in families]
+    tau = {name: {proxy: of["tau"] for proxy, of in one["proxies"].items()} for name, one in result.items()}
+    proxies = [name for name in tau[next(iter(result))] if all(tau[bench].get(name) for bench in result)]
+
+    def mean(proxy: str, names: Sequence[str]) -> list[float]:
+        found = [tau[name][proxy] for name in names]
+        centre = sum(one[0] for one in found) / len(found)
+        half = sum(((one[2] - one[1]) / 2) ** 2 for one in found) ** 0.5 / len(found)
+        return [centre, centre - half, centre + half]
+
+    def cell(found: Sequence[float]) -> str:
+        return f"{number(found[0], 2)} [{number(found[1], 2)}, {number(found[2], 2)}]"
+
+    size = "parameter_count"
+    titles = ["proxy", "mean of all", f"mean of {len(families)} families", "worst family", "above parameters"]
+    lines = [f"| {' | '.join([*titles, *(f'`{name}`' for name in others)])} |"]
+    lines.append(f"|{'---|' * (len(titles) + len(others))}")
+    for proxy in sorted(proxies, key=lambda proxy: -mean(proxy, list(result))[0]):
+        worst = min(families, key=lambda name: tau[name][proxy][0])
+        n_above = sum(tau[name][proxy][0] > tau[name][size][0] for name in result)
+        cells = [
+            f"`{proxy}`", cell(mean(proxy, list(result))), cell(mean(proxy, families)),
+            f"{number(tau[worst][proxy][0], 2)} ({worst.removeprefix('net_')})",
+            "" if proxy == size else f"{n_above} of {len(result)}",
+            *(cell(tau[name][proxy]) for name in others),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    said = "; ".join(
+        f"{name}: {one['n']} networks, {one['dataset']} {one['split']}{_after(one['epochs'])}"
+        for name, one in result.items()
+        if name in others
+    )
+    return [*wrap(f"Each family: 60 networks. {said}.", 120), "", *lines]
+
+
 # All ------------------------------------------------------------------------------------------------------------------
 
 BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
     {
         "coverage": coverage_lines,
         "demo": demo_lines,
+        "every_space": spaces_lines,
         "families": families_lines,
         "pytorchcv": samples_lines,
         "two_spaces": samples_lines,

@@ -168,7 +168,10 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     if given.into is not None:
         as_table = given.into.suffix == ".csv"
-        given.into.write_text(render_table(rows_of(found), "csv") if as_table else json.dumps(found, indent=1) + "\n")
+        lines = (f" {json.dumps(name)}: {json.dumps(one)}" for name, one in found.items())
+        given.into.write_text(
+            render_table(rows_of(found), "csv") if as_table else "{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8"
+        )
     print(render_table(table(found), "table", width=250), end="")
     on = "; ".join(f"{name}: {one['n']} networks, {one['dataset']} {one['split']}" for name, one in found.items())
     print(f"Kendall's tau-b. {on}")

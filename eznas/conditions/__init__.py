@@ -21,6 +21,6 @@ from eznas.conditions.inputs import as_inputs, as_targets
 
 __all__ = [
     "DEFAULT_UNITS", "DIGITS", "GIVEN", "IMAGE_SETS", "REDUCED", "Batch", "Conditions", "ImageSet", "LabelledImages",
-    "Units", "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named", "resized",
-    "tensor_digest",
+    "Units", "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named",
+    "resized", "tensor_digest",
 ]  # fmt: skip

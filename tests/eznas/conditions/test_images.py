@@ -66,7 +66,9 @@ def test_the_generator_decides_which_images() -> None:
     assert not torch.equal(first[0], other[0])
 
 
-@pytest.mark.parametrize(("dataset", "file"), [("imagenet", "tinyimagenet16_120.npz"), ("cifar10", "cifar10_small.npz")])
+@pytest.mark.parametrize(
+    ("dataset", "file"), [("imagenet", "tinyimagenet16_120.npz"), ("cifar10", "cifar10_small.npz")]
+)
 def test_a_data_set_is_probed_with_its_images_or_smaller_ones(dataset: str, file: str, tmp_path: Path) -> None:
     assert default_image_source(dataset, tmp_path) == "digits"
     (tmp_path / file).touch()
