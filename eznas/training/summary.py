@@ -34,7 +34,7 @@ def summary(trainings: Sequence[Training]) -> dict[str, Any]:
     """Networks, accuracies, noise, test-retest tau, tau of parameters and MACs, hours.
 
     `noise` is of one training; `retest` Kendall's tau-b between two trainings of the networks that have several, the
-    mean over pairs of seeds. An accuracy of the table is the mean over a network's trainings: `spread` is the standard
+    mean over pairs of seeds by their networks. An accuracy of the table is the mean over a network's trainings: `spread` is the standard
     deviation of these, and `ceiling` the tau that two tables made in this way would have, and so the most that a proxy
     can be expected to reach, were accuracies and noise normal: 2/pi arcsin(r), r the share of the variance of the
     means that is not noise.
@@ -72,14 +72,16 @@ def _tau(values: Sequence[float], accuracies: np.ndarray) -> float | None:
 
 
 def _retest(by_network: dict[str, list[Training]]) -> float | None:
-    """Mean tau-b over pairs of seeds, over networks that have both."""
+    """Mean tau-b over pairs of seeds, each over the networks that have both and as heavy as these are many."""
     by_seed: dict[int, dict[str, float]] = {}
     for network, several in by_network.items():
         for training in several if len(several) > 1 else ():
             by_seed.setdefault(training.seed, {})[network] = training.accuracies[-1]
-    taus = []
+    taus, weights = [], []
     for one, other in combinations(by_seed.values(), 2):
         both = sorted(one.keys() & other.keys())
         tau = _tau([one[network] for network in both], np.array([other[network] for network in both]))
-        taus += [] if tau is None else [tau]
-    return round(float(np.mean(taus)), 2) if taus else None
+        if tau is not None:
+            taus.append(tau)
+            weights.append(len(both))
+    return round(float(np.average(taus, weights=weights)), 2) if taus else None
