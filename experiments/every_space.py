@@ -5,6 +5,7 @@ benchmark reports on. Goes on where it stopped, benchmark by benchmark and netwo
 ``runs/every-space``.
 
     python experiments/every_space.py [PROXY ...] [--n N] [--benchmarks NAME,...] [--without NAME,...] [--into FILE]
+    python experiments/every_space.py RUN:best --only --outside RUN     of networks that chose nothing in the run
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from eznas.assessment import measure_many
-from eznas.benchmarks import BENCHMARKS, Benchmark, load_benchmark, reporting_split
+from eznas.benchmarks import BENCHMARKS, Benchmark, Part, load_benchmark, reporting_split
 from eznas.digests import content_digest
 from eznas.errors import BenchmarkError, EznasError
 from eznas.estimators import PUBLISHED
 from eznas.fitness import Labels
 from eznas.progress import make_observer
 from eznas.randomness import stream
+from eznas.runs.config import load_config
 from eznas.spaces import Architecture, families
 from eznas.spaces.families.description import description_of
-from eznas.study import Machine
+from eznas.study import Machine, prepare
 from eznas.study.score import score_into_file
 from eznas.tables import render_table
 
@@ -45,10 +48,24 @@ def published() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SIZES, *(estimator.name for estimator in PUBLISHED))))
 
 
-def networks_of(benchmark: Benchmark, n: int) -> tuple[Architecture, ...]:
+def networks_of(
+    benchmark: Benchmark, n: int, left_out: Collection[Architecture] = frozenset()
+) -> tuple[Architecture, ...]:
     """At most `n` networks of a benchmark, drawn uniformly; of 500 and 300 the first 300 are the same."""
     order = stream(SEED, "every space", benchmark.name).permutation(len(benchmark.architectures))
-    return tuple(benchmark.architectures[int(i)] for i in order[:n])
+    found = (benchmark.architectures[int(i)] for i in order)
+    return tuple(islice((arch for arch in found if arch not in left_out), n))
+
+
+def choosing_networks(runs: Sequence[Path]) -> frozenset[Architecture]:
+    """Networks that programs of some runs evolved or were chosen on.
+
+    Raises:
+        EznasError: if the settings of one cannot be read.
+    """
+    families = [family for run in runs for family in prepare(load_config(run / "config.toml")).families]
+    parts: tuple[Part, ...] = ("evolve", "select")
+    return frozenset(arch for family in families for part in parts for arch in family.networks(part))
 
 
 def shapes_of(networks: Sequence[Architecture]) -> dict[str, np.ndarray]:
@@ -89,19 +106,22 @@ def read_scores(path: Path, names: Sequence[str], networks: Sequence[Architectur
     return {name: np.array([float(rows[arch.spec][name] or "nan") for arch in networks]) for name in names}
 
 
-def on_benchmark(name: str, proxies: Sequence[str], n: int, workers: int) -> dict[str, Any]:
+def on_benchmark(
+    name: str, proxies: Sequence[str], n: int, workers: int, left_out: Collection[Architecture] = frozenset()
+) -> dict[str, Any]:
     """Score what is not scored yet, and measure."""
     benchmark = load_benchmark(name)
-    networks = networks_of(benchmark, n)
+    networks = networks_of(benchmark, n, left_out)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    listed = FOLDER / f"{name}.txt"
+    part = "-" + content_digest(sorted(map(str, left_out)))[:12] if left_out else ""
+    listed = FOLDER / f"{name}{part}.txt"
     listed.write_text("".join(f"{arch.space}:{arch.spec}\n" for arch in networks))
     columns: dict[str, np.ndarray] = {}
     with make_observer(quiet=False) as observer:
         for wanted in ([p for p in proxies if p in published()], [p for p in proxies if p not in published()]):
             if not wanted:
                 continue
-            path = FOLDER / f"{name}-{content_digest(wanted)[:12]}.csv"
+            path = FOLDER / f"{name}{part}-{content_digest(wanted)[:12]}.csv"
             score_into_file(path, wanted, f"@{listed}", machine=Machine(workers=workers), observer=observer)
             with path.open(newline="", encoding="utf-8") as file:
                 header = next(csv.reader(file))
@@ -148,6 +168,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--benchmarks", default="", help="names with commas; all that are found without it")
     parser.add_argument("--without", default="", help="published ones that are left out, with commas")
     parser.add_argument("--only", action="store_true", help="no other published ones than the sizes and naswot")
+    parser.add_argument("--outside", type=Path, nargs="*", default=[], help="runs whose choosing networks are left out")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--into", type=Path, help="file of the figures with intervals: JSON, or .csv")
     given = parser.parse_args(arguments)
@@ -155,9 +176,10 @@ def main(arguments: Sequence[str]) -> int:
     proxies = [*(name for name in known if name not in given.without.split(",")), *given.proxies]
     found: dict[str, dict[str, Any]] = {}
     try:
+        left_out = choosing_networks(given.outside)
         for name in given.benchmarks.split(",") if given.benchmarks else BENCHMARKS:
             try:
-                found[name] = on_benchmark(name, proxies, given.n, given.workers)
+                found[name] = on_benchmark(name, proxies, given.n, given.workers, left_out)
             except BenchmarkError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
     except EznasError as error:

@@ -93,10 +93,12 @@ def counts(network: nn.Module, inputs: Tensor) -> dict[str, float]:
     """``parameter_count`` and ``mac_count`` (per image) of a network, whatever it returns and whatever it shows.
 
     Raises:
-        CaptureError: if the network cannot be run on `inputs`.
+        CaptureError: if the network cannot be run on `inputs`; `UnfitError` if it hides its layers.
     """
     try:
         n_macs = count_macs(network, inputs[:2])
+    except Unfit as error:
+        raise UnfitError(str(error)) from error
     except Exception as error:  # a foreign forward pass may raise anything; the cause stays attached
         raise CaptureError(
             f"{type(network).__name__} could not be scored, because a pass through it failed: {one_line(error, 300)}"
