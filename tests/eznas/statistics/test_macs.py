@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations, rnn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eznas.errors import CaptureError
+from eznas.errors import CaptureError, UnfitError
 from eznas.estimators import by_name, mac_count
 from eznas.programs import parse
 from eznas.proxies import ProgramProxy
@@ -276,3 +276,12 @@ def test_the_statistic_of_a_network_is_the_same_count() -> None:
     images = torch.randn(4, 3, 8, 8)
     shown = capture(network, images, seed=0, statistics=["weight"])
     assert shown.quantities["mac_count"] == counts(network, images)["mac_count"] == 36 * 4 * 28 + 5 * 145
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["itself", "a part"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_module_is_refused(holds: bool) -> None:
+    network: nn.Module = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5)))
+    network = nn.Sequential(network) if holds else network
+    with pytest.raises(UnfitError, match=r"^\w+ hides its layers, because .* torch\.jit\.script .* give the nn\.Module"):
+        counts(network, torch.randn(2, 3, 8, 8))
