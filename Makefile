@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -78,6 +78,17 @@ families: $(FAMILIES:%=family-%)  ## the shipped trainings, with EZNAS_DATA; goe
 family-%: setup
 	$(BIN)/eznas benchmark build --space net:$* --name net_$* --n 60 --epochs 10 --seeds 2 --repeated 10 --train 4000 \
 	  --output eznas/benchmarks/shipped
+
+generality: setup  ## one space against many: quickstart and many_spaces on three seeds, both on every space (an hour)
+	for s in 0 1 2; do \
+	  test -f runs/seeds/seed-$$s/front.json || \
+	    $(BIN)/eznas evolve experiments/quickstart.toml --set seed=$$s --run-dir runs/seeds/seed-$$s --workers $(WORKERS); \
+	  test -f runs/generality/many-$$s/front.json || \
+	    $(BIN)/eznas evolve experiments/many_spaces.toml --set seed=$$s --run-dir runs/generality/many-$$s --workers $(WORKERS); \
+	  $(BIN)/python experiments/every_space.py runs/seeds/seed-$$s:best runs/generality/many-$$s:best --only --n 200 \
+	    --outside runs/seeds/seed-$$s runs/generality/many-$$s --into runs/generality/seed-$$s.json $(OPTIONS); \
+	done
+	$(BIN)/python -m experiments.blocks generality runs/generality
 
 pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74

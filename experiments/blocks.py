@@ -284,33 +284,37 @@ def spaces_lines(result: Mapping[str, Any]) -> list[str]:
     """One row for each proxy: its mean over the families, its worst, and each other benchmark.
 
     The interval of a mean is that of a sum of independent errors, as the networks of benchmarks are drawn on their own.
+    A proxy without a score for more than 5 % of the networks of a benchmark has no figure there.
     """
     families = [name for name in result if name.startswith("net_")]
     others = [name for name in result if name not in families]
     tau = {name: {proxy: of["tau"] for proxy, of in one["proxies"].items()} for name, one in result.items()}
-    proxies = [name for name in tau[next(iter(result))] if all(tau[bench].get(name) for bench in result)]
+    proxies = dict.fromkeys(name for one in tau.values() for name in one)
 
-    def mean(proxy: str, names: Sequence[str]) -> list[float]:
-        found = [tau[name][proxy] for name in names]
-        centre = sum(one[0] for one in found) / len(found)
-        half = sum(((one[2] - one[1]) / 2) ** 2 for one in found) ** 0.5 / len(found)
+    def known(proxy: str, names: Sequence[str]) -> dict[str, list[float]]:
+        return {name: tau[name][proxy] for name in names if tau[name].get(proxy)}
+
+    def mean(found: Mapping[str, Sequence[float]]) -> list[float]:
+        centre = sum(one[0] for one in found.values()) / len(found)
+        half = sum(((one[2] - one[1]) / 2) ** 2 for one in found.values()) ** 0.5 / len(found)
         return [centre, centre - half, centre + half]
 
-    def cell(found: Sequence[float]) -> str:
-        return f"{number(found[0], 2)} [{number(found[1], 2)}, {number(found[2], 2)}]"
+    def cell(found: Sequence[float] | None) -> str:
+        return f"{number(found[0], 2)} [{number(found[1], 2)}, {number(found[2], 2)}]" if found else ""
 
-    size = "parameter_count"
-    titles = ["proxy", "mean of all", f"mean of {len(families)} families", "worst family", "above parameters"]
+    rows = {proxy: known(proxy, families) for proxy in proxies}
+    rows = {proxy: of for proxy, of in rows.items() if len(of) > len(families) / 2}
+    titles = ["proxy", f"mean of {len(families)} families", "worst family", "above parameters"]
     lines = [f"| {' | '.join([*titles, *(f'`{name}`' for name in others)])} |"]
     lines.append(f"|{'---|' * (len(titles) + len(others))}")
-    for proxy in sorted(proxies, key=lambda proxy: -mean(proxy, list(result))[0]):
-        worst = min(families, key=lambda name: tau[name][proxy][0])
-        n_above = sum(tau[name][proxy][0] > tau[name][size][0] for name in result)
+    for proxy, found in sorted(rows.items(), key=lambda item: -mean(item[1])[0]):
+        worst = min(found, key=lambda name: found[name][0])
+        n_above = sum(one[0] > tau[name]["parameter_count"][0] for name, one in found.items())
+        fewer = f" ({len(found)} of them)" if len(found) < len(families) else ""
         cells = [
-            f"`{proxy}`", cell(mean(proxy, list(result))), cell(mean(proxy, families)),
-            f"{number(tau[worst][proxy][0], 2)} ({worst.removeprefix('net_')})",
-            "" if proxy == size else f"{n_above} of {len(result)}",
-            *(cell(tau[name][proxy]) for name in others),
+            f"`{proxy}`", cell(mean(found)) + fewer, f"{number(found[worst][0], 2)} ({worst.removeprefix('net_')})",
+            "" if proxy == "parameter_count" else f"{n_above} of {len(found)}",
+            *(cell(tau[name].get(proxy)) for name in others),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     said = "; ".join(
@@ -319,6 +323,63 @@ def spaces_lines(result: Mapping[str, Any]) -> list[str]:
         if name in others
     )
     return [*wrap(f"Each family: 60 networks. {said}.", 120), "", *lines]
+
+
+# Generality -----------------------------------------------------------------------------------------------------------
+
+RIVALS: Final = {"parameter_count": "parameters", "mac_count": "MACs", "naswot": "NASWOT"}
+
+
+def generality_of(folder: Path, machine: str = "") -> dict[str, Any]:
+    """Two picks of each seed, of a run on one space and of one on many, on all benchmarks (``make generality``).
+
+    Args:
+        folder: with ``seed-N.json`` of ``experiments/every_space.py``, in which the pick of the one space comes first.
+        machine: not used.
+
+    Raises:
+        RunError: if there is none.
+    """
+    del machine
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("seed-*.json"))]
+    if not found:
+        raise RunError(f"{folder} has no seed-N.json; run make generality")
+    seeds: list[dict[str, Any]] = []
+    for one in found:
+        picks = [name for name in one["nb201"]["proxies"] if name.endswith(":best")]
+        named = dict(zip(picks, ("one", "many"), strict=True)) | {name: name for name in RIVALS}
+        seeds.append({
+            bench: {"n": of["n"], **{key: of["proxies"][name]["tau"] for name, key in named.items()}}
+            for bench, of in one.items()
+        })  # fmt: skip
+    return {"seeds": seeds}
+
+
+def generality_lines(result: Mapping[str, Any]) -> list[str]:
+    """One row for each kind of benchmark and each benchmark that neither run saw; the means over seeds."""
+    seeds = result["seeds"]
+    benches = list(seeds[0])
+    families = [name for name in benches if name.startswith("net_")]
+    unseen = [name for name in benches if name not in families and name != "nb201"]
+    rows = {
+        "`nb201`, seen by both": ["nb201"], f"{len(families)} families, seen by the second (mean)": families,
+        f"{len(unseen)} benchmarks that neither saw (mean)": unseen, **{f"`{name}`": [name] for name in unseen},
+    }  # fmt: skip
+    columns = {"one": "evolved on `nb201`", "many": "evolved on many spaces", **RIVALS}
+    lines = [f"| benchmark | networks | {' | '.join(columns.values())} |", f"|{'---|' * (len(columns) + 2)}"]
+    for title, names in rows.items():
+        n = sum(seeds[0][name]["n"] for name in names)
+        cells = []
+        for key in columns:
+            by_seed = [sum(seed[name][key][0] for name in names) / len(names) for seed in seeds]
+            halves = [(seed[name][key][2] - seed[name][key][1]) / 2 for seed in seeds for name in names]
+            # Seeds share benchmarks and most networks: more of them lessen the luck of the search, not that of labels.
+            half = (sum(half**2 for half in halves) / len(seeds)) ** 0.5 / len(names)
+            mean = sum(by_seed) / len(by_seed)
+            each = f" ({', '.join(number(tau, 2) for tau in by_seed)})" if key in ("one", "many") else ""
+            cells.append(f"{number(mean, 2)} [{number(mean - half, 2)}, {number(mean + half, 2)}]{each}")
+        lines.append(f"| {title} | {n} | {' | '.join(cells)} |")
+    return lines
 
 
 # All ------------------------------------------------------------------------------------------------------------------
@@ -331,6 +392,7 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "families": families_lines,
         "pytorchcv": samples_lines,
         "two_spaces": samples_lines,
+        "generality": generality_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
@@ -341,6 +403,7 @@ RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyT
         "families": families_of,
         "pytorchcv": samples_of_run,
         "two_spaces": samples_of_run,
+        "generality": generality_of,
     }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""
