@@ -247,7 +247,7 @@ def _tau(entry: Entry, sample: SampleCard) -> Criterion | None:
 
 
 def _scatter_entries(front: Front, n_baselines: int) -> Sequence[Entry]:
-    ranked = [(tau, entry) for entry in front.published if (tau := entry.worst_tau("report")) is not None]
+    ranked = [(tau, entry) for entry in front.published if (tau := front.tau(entry, "report")) is not None]
     ranked.sort(key=lambda pair: -pair[0])
     pick = [front.pick] if front.pick is not None else []
     return [*pick, *(entry for _, entry in ranked[:n_baselines])]

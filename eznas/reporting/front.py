@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line
-from eznas.reporting.words import TITLES, hardest_sample, seeds_text, short, short_names, verdict
+from eznas.reporting.words import TITLES, hardest_sample, over_samples, seeds_text, short, short_names, verdict
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
             else:
                 yield [name, *(tau_text(one).partition(" ")[0] for one in measured)]
     if not layout.criteria:
-        yield ["worst tau", *("-" if (tau := e.worst_tau("report")) is None else f"{tau:.3f}" for e in entries)]
+        taus = [front.tau(entry, "report") for entry in entries]
+        yield [f"{front.run.aggregate} tau", *("-" if tau is None else f"{tau:.3f}" for tau in taus)]
+        if front.run.aggregate == "mean":
+            worst = [entry.worst_tau("report") for entry in entries]
+            yield ["worst tau", *("-" if tau is None else f"{tau:.3f}" for tau in worst)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
     if "cost" in layout.details:
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
@@ -158,6 +162,8 @@ def _caption(front: Front, layout: _Layout) -> str:
     kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
     if not layout.criteria:
         kinds = [f"worst tau (Kendall's tau-b, the smallest of {len(front.samples)} samples)"]
+        if run.aggregate == "mean":
+            kinds = [f"mean and worst tau (Kendall's tau-b over {len(front.samples)} samples)"]
     kinds += ["rho (Spearman)"] if "rho" in layout.criteria else []
     kinds += ["rho within levels (Spearman among networks of equal complexity)"] * ("level_rho" in layout.criteria)
     figures = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
@@ -171,7 +177,7 @@ def _caption(front: Front, layout: _Layout) -> str:
     sentences = [
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
         f"{figures} on {networks}: {_listed(front, lambda sample: str(sample.report))}.",
-        f"Ordered by {'the smallest ' if len(front.samples) > 1 else ''}tau on the selection networks ({by}); * is the "
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the "
         "pick.",
         "Cost is in forward passes." if "cost" in layout.details else "",
     ]

@@ -132,7 +132,9 @@ def _rows(front: Front) -> list[dict[str, Any]]:
             "entry": entry,
             "lines": _lines(entry.formula, entry.direction),
             "begins_published": front.published[:1] == (entry,),
-            "selected": entry.worst_tau("select"),
+            "selected": front.tau(entry, "select"),
+            "reported": front.tau(entry, "report"),
+            "worst": entry.worst_tau("report"),
         }
         for entry in front.entries
     ]

@@ -51,7 +51,30 @@ def headline(front: Front) -> Headline:
         )
     if len(front.samples) > 1:
         text += f" Of {len(front.samples)} samples, {name} is the hardest for it."
+    together = front.tau(pick, "report")
+    if len(front.samples) > 1 and run.aggregate == "mean" and together is not None:
+        title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.samples)} samples"
+        text = f"{_against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
     return Headline(title, f"{text} {verdict(front, sample)}".strip())
+
+
+def over_samples(front: Front) -> str:
+    """``the smallest `` or ``the mean `` of several samples; empty of one."""
+    return {"worst": "the smallest ", "mean": "the mean "}[front.run.aggregate] if len(front.samples) > 1 else ""
+
+
+def _against_best(front: Front, pick: Entry) -> str:
+    """The mean of the best published proxy, and on how many samples the pick is ahead of it."""
+    best = front.best_published
+    tau = None if best is None else front.tau(best, "report")
+    if best is None or tau is None:
+        return ""
+    found, its = pick.taus("report"), best.taus("report")
+    n_ahead = sum(found[name] > its.get(name, -2.0) for name in found)
+    return (
+        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
+        f"ahead on {n_ahead} of {len(found)} samples."
+    )
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:

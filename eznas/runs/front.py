@@ -69,6 +69,8 @@ class SampleCard(Form):
     evolve: PartCard
     select: PartCard
     report: PartCard
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """In a mean over the samples."""
     coverage: CoverageCard | None = None
     """Of the networks of the report by the programs of the run; None if none of these reads layers."""
 
@@ -148,11 +150,15 @@ class Entry(Form):
         """Levels of the program as it evolved."""
         return None if self.evolved is None else self.evolved.height
 
+    def taus(self, part: Part) -> dict[str, float]:
+        """By sample; empty if one is missing."""
+        measured: Mapping[str, Measurement] = getattr(self, part)
+        taus = {name: m.tau.value for name, m in measured.items() if m.tau is not None}
+        return taus if len(taus) == len(measured) else {}
+
     def worst_tau(self, part: Part) -> float | None:
         """Smallest tau over the samples; None if one is missing."""
-        measured: Mapping[str, Measurement] = getattr(self, part)
-        taus = [m.tau.value for m in measured.values() if m.tau is not None]
-        return min(taus) if taus and len(taus) == len(measured) else None
+        return min(self.taus(part).values(), default=None)
 
 
 class RunCard(Form):
@@ -168,6 +174,8 @@ class RunCard(Form):
     """Programs the run started from; a run that started from nothing has none."""
     n_folds: Annotated[int, Field(ge=2)] | None = None
     """Of a cross-fitted report; then every network is reported by a search that did not see it."""
+    aggregate: Literal["worst", "mean"] = "worst"
+    """How samples count together."""
     notes: Annotated[tuple[_Text, ...], Field(max_length=1000)] = ()
     """What was assumed or left out, a sentence each."""
 
@@ -187,7 +195,7 @@ class Front(Form):
 
     def model_post_init(self, context: Any) -> None:
         """Entries in their order."""
-        object.__setattr__(self, "entries", tuple(sorted(self.entries, key=_place)))
+        object.__setattr__(self, "entries", tuple(sorted(self.entries, key=self._place)))
 
     @property
     def folder(self) -> Path:
@@ -213,8 +221,22 @@ class Front(Form):
     @property
     def best_published(self) -> Entry | None:
         """The published proxy that ranks the held-out networks best: the hardest one to beat."""
-        measured = [entry for entry in self.published if entry.worst_tau("report") is not None]
-        return max(measured, key=lambda entry: _or_least(entry.worst_tau("report")), default=None)
+        measured = [entry for entry in self.published if entry.taus("report")]
+        return max(measured, key=lambda entry: _or_least(self.tau(entry, "report")), default=None)
+
+    def tau(self, entry: Entry, part: Part) -> float | None:
+        """Tau of an entry over the samples, as they count together in this run; None if one is missing."""
+        taus = entry.taus(part)
+        if self.run.aggregate == "worst" or not taus:
+            return min(taus.values(), default=None)
+        weights = {sample.name: sample.weight for sample in self.samples}
+        total = sum(weights.get(name, 1.0) for name in taus)
+        return sum(weights.get(name, 1.0) * tau for name, tau in taus.items()) / total
+
+    def _place(self, entry: Entry) -> tuple[bool, float, float]:
+        """Discovered before published, then by falling tau; the held-out one only breaks ties."""
+        selected, reported = _or_least(self.tau(entry, "select")), _or_least(self.tau(entry, "report"))
+        return entry.kind == "published", -selected, -reported
 
     @property
     def provenance(self) -> str:
@@ -254,12 +276,6 @@ def load_front(run_dir: Path) -> Front:
     front = read_form(Front, run_dir / FILE, error=RunError, remedy=REMEDY, max_bytes=MAX_BYTES)
     front._folder = run_dir
     return front
-
-
-def _place(entry: Entry) -> tuple[bool, float, float]:
-    """Discovered before published, then by falling tau; the held-out one only breaks ties."""
-    selected, reported = (_or_least(entry.worst_tau(part)) for part in ("select", "report"))  # type: ignore[arg-type]
-    return entry.kind == "published", -selected, -reported
 
 
 def _or_least(tau: float | None) -> float:

@@ -119,6 +119,7 @@ def measure(
             primitive_set=config.evolution.primitive_set,
             seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),
             n_folds=len(found_by_folds) or None,
+            aggregate=config.evolution.aggregate,
             notes=problem.notes,
         ),
         samples=_cards(problem, scores, range(len(front))),
@@ -357,6 +358,7 @@ def _cards(problem: Problem, scores: Scores, discovered: Collection[int]) -> tup
             benchmark=evolve.benchmark.name,
             provenance=evolve.benchmark.provenance,
             conditions=evolve.conditions,
+            weight=evolve.weight,
             coverage=_mean_coverage([read[n] for n in labels.networks.tolist() if n in read]),
             **{
                 sample.part: PartCard(n=sample.n, split=sample.stated_split, epochs=sample.stated_epochs)

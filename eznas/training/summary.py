@@ -34,10 +34,10 @@ def summary(trainings: Sequence[Training]) -> dict[str, Any]:
     """Networks, accuracies, noise, test-retest tau, tau of parameters and MACs, hours.
 
     `noise` is of one training; `retest` Kendall's tau-b between two trainings of the networks that have several, the
-    mean over pairs of seeds by their networks. An accuracy of the table is the mean over a network's trainings: `spread` is the standard
-    deviation of these, and `ceiling` the tau that two tables made in this way would have, and so the most that a proxy
-    can be expected to reach, were accuracies and noise normal: 2/pi arcsin(r), r the share of the variance of the
-    means that is not noise.
+    mean over pairs of seeds by their networks. An accuracy of the table is the mean over a network's trainings:
+    `spread` is the standard deviation of these, and `ceiling` the tau that two tables made in this way would have, and
+    so the most that a proxy can be expected to reach, were accuracies and noise normal: 2/pi arcsin(r), r the share of
+    the variance of the means that is not noise.
     """
     by_network: dict[str, list[Training]] = {}
     for training in trainings:

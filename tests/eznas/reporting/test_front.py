@@ -16,6 +16,7 @@ import pytest
 from eznas.errors import RunError
 from eznas.fitness import CRITERIA, OBJECTIVES
 from eznas.reporting import entry_json, entry_text, front_csv, front_json, front_table
+from eznas.reporting.words import headline
 from eznas.runs.front import Front, criterion_text, load_front
 from tests.eznas.reporting.conftest import cross_fitted, make_run
 
@@ -68,6 +69,27 @@ def test_order_is_that_of_the_selection_networks_never_of_the_held_out_ones(
     kinds = [entry.kind for entry in front.entries]
     assert kinds == sorted(kinds)
     assert front.published[-1].name == "eznas_a_paper"
+
+
+def test_a_run_on_the_mean_of_its_samples_is_ordered_and_told_by_it(tmp_path: Path) -> None:
+    front = load_front(make_run(tmp_path / "run", aggregate="mean"))
+    assert front.pick is not None
+    for part in ("select", "report"):
+        taus = front.pick.taus(part)
+        assert len(taus) == len(front.samples) > 1
+        assert front.tau(front.pick, part) == pytest.approx(sum(taus.values()) / len(taus))
+    means = [front.tau(entry, "select") or 0.0 for entry in front.discovered]
+    assert means == sorted(means, reverse=True)
+    told = headline(front)
+    assert told.title == f"A proxy with mean tau {front.tau(front.pick, 'report'):.3f} on held-out networks of 2 samples"
+    assert front.best_published is not None
+    assert f"has a mean of {front.tau(front.best_published, 'report'):.3f} on the same networks" in told.text
+    table = front_table(front, width=60)
+    assert "mean tau" in table
+    assert "worst tau" in table
+    assert "Ordered by the mean tau on the selection" in " ".join(table.split())
+    worst = load_front(make_run(tmp_path / "worst"))
+    assert worst.tau(front.pick, "report") == front.pick.worst_tau("report")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
