@@ -118,7 +118,7 @@ def on_benchmark(
     listed.write_text("".join(f"{arch.space}:{arch.spec}\n" for arch in networks))
     columns: dict[str, np.ndarray] = {}
     with make_observer(quiet=False) as observer:
-        for wanted in ([p for p in proxies if p in published()], [p for p in proxies if p not in published()]):
+        for wanted in ([p for p in proxies if p in published()], *([p] for p in proxies if p not in published())):
             if not wanted:
                 continue
             path = FOLDER / f"{name}{part}-{content_digest(wanted)[:12]}.csv"
