@@ -304,7 +304,7 @@ def spaces_lines(result: Mapping[str, Any]) -> list[str]:
 
     rows = {proxy: known(proxy, families) for proxy in proxies}
     rows = {proxy: of for proxy, of in rows.items() if len(of) > len(families) / 2}
-    titles = ["proxy", f"mean of {len(families)} families", "worst family", "above parameters"]
+    titles = ["estimator or size", f"mean of {len(families)} families", "worst family", "above parameters"]
     lines = [f"| {' | '.join([*titles, *(f'`{name}`' for name in others)])} |"]
     lines.append(f"|{'---|' * (len(titles) + len(others))}")
     for proxy, found in sorted(rows.items(), key=lambda item: -mean(item[1])[0]):
