@@ -371,13 +371,18 @@ def generality_lines(result: Mapping[str, Any]) -> list[str]:
         n = sum(seeds[0][name]["n"] for name in names)
         cells = []
         for key in columns:
-            by_seed = [sum(seed[name][key][0] for name in names) / len(names) for seed in seeds]
-            halves = [(seed[name][key][2] - seed[name][key][1]) / 2 for seed in seeds for name in names]
+            known = [name for name in names if all(seed[name][key] for seed in seeds)]
+            if not known:
+                cells.append("")
+                continue
+            by_seed = [sum(seed[name][key][0] for name in known) / len(known) for seed in seeds]
+            halves = [(seed[name][key][2] - seed[name][key][1]) / 2 for seed in seeds for name in known]
             # Seeds share benchmarks and most networks: more of them lessen the luck of the search, not that of labels.
-            half = (sum(half**2 for half in halves) / len(seeds)) ** 0.5 / len(names)
+            half = (sum(half**2 for half in halves) / len(seeds)) ** 0.5 / len(known)
             mean = sum(by_seed) / len(by_seed)
             each = f" ({', '.join(number(tau, 2) for tau in by_seed)})" if key in ("one", "many") else ""
-            cells.append(f"{number(mean, 2)} [{number(mean - half, 2)}, {number(mean + half, 2)}]{each}")
+            fewer = f", of {len(known)}" if len(known) < len(names) else ""
+            cells.append(f"{number(mean, 2)} [{number(mean - half, 2)}, {number(mean + half, 2)}]{each}{fewer}")
         lines.append(f"| {title} | {n} | {' | '.join(cells)} |")
     return lines
 
