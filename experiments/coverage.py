@@ -57,7 +57,7 @@ def usual_names() -> list[str]:
     """The spaces, the families and the networks of packages."""
     of_grammar = [f"{families.NAME}:{family}" for family in family.families()]
     stated = tomllib.loads(EXPECTED.read_text(encoding="utf-8"))
-    packages = [f"{package}:{name}" for package, networks in stated.items() for name in networks]
+    packages = [f"{package}:{name}" for package, networks in stated.items() for name in networks if name != "source"]
     return [*(f"{name}:random:{N}" for name in (*SPACES, *of_grammar)), *packages]
 
 
