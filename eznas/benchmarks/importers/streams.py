@@ -100,6 +100,10 @@ class Stream:
         self._raw.close()
 
 
+_IN_NUMBERS: Final = ".eE"
+"""What may follow the digits of a number that is read in part."""
+
+
 class JsonStream:
     """The parts of one JSON text, read one after another: never the whole of it.
 
@@ -176,10 +180,11 @@ class JsonStream:
             except ValueError as error:
                 problem: str | None = getattr(error, "msg", None) or one_line(error)
             else:
-                if end < len(self._text) or self._is_last:
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if self._is_last or self._text[end : end + 1] not in ("", *(_IN_NUMBERS if is_number else "")):
                     self._at = end
                     return value
-                problem = None  # a number may go on
+                problem = None  # a number may go on, as 0. does
             if len(self._text) - self._at > MAX_VALUE:
                 raise self._wrong(path, f"parts of at most {MAX_VALUE:,} characters", "one is longer or does not end")
             if not self._more(size) and problem is not None:

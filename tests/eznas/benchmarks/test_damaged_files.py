@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eznas.benchmarks import load_benchmark
@@ -298,6 +298,8 @@ def test_one_part_of_json_has_a_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     st.integers(1, 40),
 )
 @settings(max_examples=40)
+@example(value={"a": 0.0, "b": [1e-7, -2.5e30, 3]}, size=1)  # a number may end with a piece, or go on after it
+@example(value={"a": 0.25, "b": [0.0, 0.0]}, size=2)
 def test_json_in_pieces_is_json(value: Any, size: int) -> None:
     class Pieces:
         where = "pieces"
