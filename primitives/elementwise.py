@@ -123,6 +123,16 @@ def log(x: Float[Tensor, "n *s"]) -> Float[Tensor, "n *s"]:
 
 
 @primitive(
+    "log_one_plus", (ELEMENTWISE,), ELEMENTWISE,
+    symbolic=lambda x: sympy.log(1 + sympy.Abs(x)), latex=r"\ln\left(1 + \left|{0}\right|\right)", passes=4.0,
+    sees=Aspect.MAGNITUDES, bitwise=True, non_negative=True,
+)  # fmt: skip
+def log_one_plus(x: Float[Tensor, "n *s"]) -> Float[Tensor, "n *s"]:
+    """``ln(1 + |x|)``: never below 0, so that a sum of such logarithms cannot change its direction."""
+    return torch.log1p(x.abs())
+
+
+@primitive(
     "exp", (ELEMENTWISE,), ELEMENTWISE, symbolic=sympy.exp, latex=r"\exp\left({0}\right)", passes=4.0,
     non_negative=True,
 )  # fmt: skip
@@ -179,3 +189,4 @@ ELEMENTWISE_OPERATORS = (
     add, subtract, multiply, divide, maximum, minimum,
     absolute, negate, square, sqrt, log, exp, sigmoid, tanh, relu, sign, heaviside,
 )  # fmt: skip
+SCALE_OPERATORS = (log_one_plus,)

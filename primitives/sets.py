@@ -4,7 +4,8 @@
 every program. `EXTENDED` is the typed language: kernels between samples, aggregation over layers as an operator,
 quantities of the whole network, constants. `LABELLED` adds the words of published estimators that look at classes and
 at the linearised network; `ROLES` adds the roles of layers to `EXTENDED`, and operators that leave layers out; `GRAPH`
-the words of the graph of layers.
+the words of the graph of layers. `GENERAL` is the language that is meant to travel: both of these, spectra that know no
+scale, and aggregations that do not count layers.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 
 from primitives.aggregations import AGGREGATIONS, mean_layers
 from primitives.classes import CLASS_OPERATORS
-from primitives.elementwise import ELEMENTWISE_OPERATORS
+from primitives.elementwise import ELEMENTWISE_OPERATORS, SCALE_OPERATORS
 from primitives.kernels import KERNELS
 from primitives.paper import PAPER_OPERATORS, element_mean
 from primitives.primitive import Primitive, table
+from primitives.profiles import PROFILES
 from primitives.reductions import REDUCTIONS
 from primitives.roles import ROLE_OPERATORS
+from primitives.spectra import SPECTRA
 from primitives.statistics import (
     GRAPH_STATISTICS,
     LABELLED_STATISTICS,
@@ -73,8 +76,15 @@ ROLES = PrimitiveSet(
     True,
     (),
 )
-PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES, GRAPH)}
+GENERAL = PrimitiveSet(
+    "general",
+    (*ROLES.primitives, *SCALE_OPERATORS, *SPECTRA, *PROFILES),
+    (*EXTENDED.statistics, *ROLE_STATISTICS, *GRAPH_STATISTICS),
+    True,
+    (),
+)
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES, GRAPH, GENERAL)}
 PRIMITIVES: Mapping[str, Primitive] = table(
-    *dict.fromkeys((*LABELLED.primitives, *ROLES.primitives, *PAPER.primitives)),
+    *dict.fromkeys((*LABELLED.primitives, *GENERAL.primitives, *PAPER.primitives)),
 )
 """Every operator of the language by name."""

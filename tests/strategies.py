@@ -11,6 +11,7 @@ from eznas.programs import Constant, Node, Program
 from eznas.randomness import stream
 from primitives import (
     EXTENDED,
+    GENERAL,
     GRAPH,
     LABELLED,
     LAYER_SCALAR,
@@ -40,7 +41,7 @@ def programs(primitive_set: PrimitiveSet = EXTENDED, *, max_height: int = 7) -> 
 
 def any_programs() -> st.SearchStrategy[Program]:
     """Complete programs of any primitive set."""
-    return programs(EXTENDED) | programs(PAPER) | programs(LABELLED) | programs(GRAPH)
+    return programs(EXTENDED) | programs(PAPER) | programs(LABELLED) | programs(GRAPH) | programs(GENERAL)
 
 
 def _random_program(primitive_set: PrimitiveSet, rng: np.random.Generator, max_height: int) -> Program:

@@ -166,8 +166,7 @@ class ShardExecutor:
             failed[index] = torch.stack(causes).any(dim=0)
         try:
             if node.is_aggregation:
-                (layers,) = arguments
-                return node(layers[self._place].double(), self._layers)
+                return node(*(layers[self._place].double() for layers in arguments), self._layers)
             return node(*arguments)
         except FAILURES:  # the interpreter tells which and why, if anyone asks
             failed[index] = torch.ones_like(self._is_empty)

@@ -69,15 +69,19 @@ def _apply(node: Node, arguments: list[Value], statistics: NetworkStatistics) ->
     if not isinstance(node, Primitive):
         return _leaf(node, statistics)
     if node.is_aggregation:
-        (layers,) = arguments
-        if not layers:
-            raise ValueError("no layers to aggregate")
-        _require_one_size(list(layers))
-        stacked = torch.cat(list(layers)).double()
-        return node(stacked, Layers.of_one_network(len(stacked), stacked.device))
+        stacked = [_stacked(list(layers)) for layers in arguments]
+        return node(*stacked, Layers.of_one_network(len(stacked[0]), stacked[0].device))
     if isinstance(arguments[0], list):
         return [node(*of_layer) for of_layer in zip(*arguments, strict=True)]
     return node(*arguments)
+
+
+def _stacked(layers: Sequence[Tensor]) -> Tensor:
+    """(n_layers, ...) float64 values of all layers, in order of execution."""
+    if not layers:
+        raise ValueError("no layers to aggregate")
+    _require_one_size(layers)
+    return torch.cat(list(layers)).double()
 
 
 def _require_one_size(layers: Sequence[Tensor]) -> None:

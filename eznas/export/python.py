@@ -136,7 +136,8 @@ def _leaf_expression(node: Statistic | Constant) -> str:
 def _branch_expression(operator: Primitive, arguments: tuple[str, ...], of_layers: bool) -> str:
     name = operator.function.__name__
     if operator.is_aggregation:
-        return f"{name}(torch.cat({arguments[0]}).double(), layers)"
+        stacked = ", ".join(f"torch.cat({argument}).double()" for argument in arguments)
+        return f"{name}({stacked}, layers)"
     if not of_layers:
         return f"{name}({', '.join(arguments)})"
     if len(arguments) == 1:

@@ -14,12 +14,12 @@ from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
-from primitives import EXTENDED, GRAPH, LABELLED, PAPER, ROLES
+from primitives import EXTENDED, GENERAL, GRAPH, LABELLED, PAPER, ROLES
 from tests.strategies import random_programs
 
 POPULATION = [
     *random_programs(EXTENDED, 11, 150), *random_programs(PAPER, 12, 100), *random_programs(LABELLED, 13, 100),
-    *random_programs(ROLES, 14, 40), *random_programs(GRAPH, 15, 30),
+    *random_programs(ROLES, 14, 40), *random_programs(GRAPH, 15, 30), *random_programs(GENERAL, 16, 60),
     *(known.program for known in KNOWN_PROGRAMS.values()),
 ]  # fmt: skip
 

@@ -30,7 +30,7 @@ from eznas.runs.front import criterion_text, load_front
 from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, capture, counts
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES
-from primitives import EXTENDED, LABELLED, PAPER, PRIMITIVES, ROLES
+from primitives import EXTENDED, GENERAL, LABELLED, PAPER, PRIMITIVES
 from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
 
@@ -161,7 +161,7 @@ def drawn_programs() -> list[Program]:
     """Random programs of all sets, enough of them that every operator of the language occurs in one."""
     chosen: list[Program] = []
     missing = set(PRIMITIVES.values())
-    for words in (EXTENDED, PAPER, LABELLED, ROLES):
+    for words in (EXTENDED, PAPER, LABELLED, GENERAL):
         drawn = [p for p in random_programs(words, 20, 1_000, max_height=6) if p.size <= 40]
         while drawn and (best := max(drawn, key=lambda p: len(missing & set(p.nodes)))) and missing & set(best.nodes):
             chosen.append(best)

@@ -83,7 +83,7 @@ def test_numbers_may_be_written_in_every_usual_way(text: str) -> None:
         ("(abs_mean weight)", "Unknown operator 'abs_mean'; did you mean 'mean_abs'?"),
         ("(mean weight_gradient)", "Unknown statistic 'weight_gradient'; did you mean 'weight_grad.[a-z]+'?"),
         ("(gelu weight)", "Unknown operator 'gelu'; see docs/language.md for the vocabulary$"),
-        ("(median weight)", "Unknown operator 'median'; see docs/language.md for the vocabulary$"),
+        ("(zigzag weight)", "Unknown operator 'zigzag'; see docs/language.md for the vocabulary$"),
         ("(mean skewness)", "Unknown statistic 'skewness'; see docs/language.md for the vocabulary$"),
         ("(weight weight)", "'weight' is a statistic, which takes no arguments; an operator is expected in its place"),
         ("(qqqqqq weight)", "Unknown operator 'qqqqqq'; see docs/language.md for the vocabulary"),
