@@ -39,6 +39,10 @@ class StoreError(EznasError):
     """A statistics store is damaged, incomplete or of another version."""
 
 
+class BankError(EznasError):
+    """A bank of values cannot be read or written, or is of another version."""
+
+
 class ScoreError(EznasError):
     """A proxy has no score for a network; says why."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from eznas.bank import BankEvaluator
 from eznas.evaluation import PopulationEvaluator
 from eznas.fitness import (
     DEFAULT_OBJECTIVES,
@@ -55,7 +56,7 @@ class Assessor:
         EznasError: as `check_objectives`.
     """
 
-    evaluator: PopulationEvaluator
+    evaluator: PopulationEvaluator | BankEvaluator
     labels: tuple[Labels, ...]
     aggregate: Aggregate
     may_turn: bool

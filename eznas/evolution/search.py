@@ -16,6 +16,7 @@ from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
+from eznas.evolution.two_level import TwoLevel
 from eznas.evolution.variation import Offspring, Variation
 from eznas.programs import Constant, Invalid, Program
 from eznas.randomness import stream
@@ -48,6 +49,7 @@ class Search:
         journal: records every generation.
         state: where to go on from.
         seeds: programs that the search starts from; they stay parents whatever selection says.
+        note: told what was left out.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Search:
         state: SearchState | None = None,
         *,
         seeds: Sequence[Program] = (),
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
         grammar = _grammar(settings)
         check_seeds(settings, seeds)
@@ -74,6 +77,9 @@ class Search:
             mutation=settings.mutation,
             combination=settings.combination if settings.regime == "nsga2" else 0.0,
             initial_height=(2, settings.initial_height),
+        )
+        self._two_level = (
+            TwoLevel(settings, seed, grammar, assessor, note) if settings.regime == "two-level" else None
         )
         self.state = state or SearchState()
 
@@ -112,12 +118,18 @@ class Search:
     # ------------------------------------------------------------------------------------------------- the regimes
 
     def _nsga2_generation(self, generation: int) -> _Generation:
-        """Offspring of the population and a few newcomers; of both, the best in the first objective and by NSGA-II."""
+        """Offspring of the population and a few newcomers; of both, the best in the first objective and by NSGA-II.
+
+        At two levels the offspring are sentences bred from the population, and newcomers are words.
+        """
         settings, state = self._settings, self.state
         rng = stream(self._seed, "variation", generation)
         population = [state.candidates[digest] for digest in state.population]
         self._combiner.learn(state.candidates.values())
-        if population:
+        if self._two_level is not None:
+            drawn, n_duplicates = self._two_level.offspring(population, self._seeds, state, generation), 0
+            offspring = drawn if population else self._with_seeds(drawn)
+        elif population:
             offspring, n_duplicates = self._variation.offspring(
                 self._parents(population, generation),
                 settings.population_size,

@@ -22,7 +22,7 @@ from eznas.fitness.ranks import batched_tau, scores_with_failures_last, spearman
 from eznas.forms import Form
 from eznas.programs import Program, cost
 
-Aggregate = Literal["worst", "mean"]
+Aggregate = Literal["worst", "mean", "bound"]
 """How a ranking objective is taken over several tasks."""
 
 MAX_FAILED_SHARE: Final = 0.05
@@ -90,7 +90,8 @@ def assess_population(
         programs: whose scores they are; None for scores that are not a program's, which count one node and no cost and
             can be assessed by ranking objectives only.
         objectives: of the run, by name or in person; the first is one that ranks networks.
-        aggregate: of each ranking objective, ``"worst"``: its lowest value over the tasks; ``"mean"``: their mean.
+        aggregate: of each ranking objective, ``"worst"``: its lowest value over the tasks; ``"mean"``: their mean;
+            ``"bound"``: the mean less its standard error, which a formula must earn on most tasks.
         weights: of the tasks in the mean, positive; equal without. They do not touch the worst.
         directions: +1 or -1 per program. Without it, each program gets the direction in which the aggregate of the
             first objective is higher (+1 if equal), the same for all tasks.
@@ -165,10 +166,17 @@ def assess_population(
 
 
 def aggregated(values: FloatArray, aggregate: Aggregate, weights: Sequence[float] | None = None) -> FloatArray:
-    """(n_programs,) from (n_tasks, n_programs) values: the worst of the tasks, or their (weighted) mean."""
+    """(n_programs,) from (n_tasks, n_programs) values: the worst, the (weighted) mean, or the bound of the mean.
+
+    The bound is the mean less ``sd / sqrt(n_tasks)``, sd the (weighted) population deviation over the tasks.
+    """
     if aggregate == "worst":
         return np.asarray(values.min(axis=0))
-    return np.asarray(values.mean(axis=0) if weights is None else np.average(values, axis=0, weights=weights))
+    mean = np.average(values, axis=0, weights=weights)
+    if aggregate == "mean":
+        return np.asarray(mean)
+    spread = np.sqrt(np.average(np.square(values - mean), axis=0, weights=weights))
+    return np.asarray(mean - spread / len(values) ** 0.5)
 
 
 def rank_agreement(

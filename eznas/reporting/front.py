@@ -93,7 +93,7 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
     if not layout.criteria:
         taus = [front.tau(entry, "report") for entry in entries]
         yield [f"{front.run.aggregate} tau", *("-" if tau is None else f"{tau:.3f}" for tau in taus)]
-        if front.run.aggregate == "mean":
+        if front.run.aggregate != "worst":
             worst = [entry.worst_tau("report") for entry in entries]
             yield ["worst tau", *("-" if tau is None else f"{tau:.3f}" for tau in worst)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
@@ -162,7 +162,7 @@ def _caption(front: Front, layout: _Layout) -> str:
     kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
     if not layout.criteria:
         kinds = [f"worst tau (Kendall's tau-b, the smallest of {len(front.samples)} samples)"]
-        if run.aggregate == "mean":
+        if run.aggregate != "worst":
             kinds = [f"mean and worst tau (Kendall's tau-b over {len(front.samples)} samples)"]
     kinds += ["rho (Spearman)"] if "rho" in layout.criteria else []
     kinds += ["rho within levels (Spearman among networks of equal complexity)"] * ("level_rho" in layout.criteria)

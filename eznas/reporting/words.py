@@ -52,7 +52,7 @@ def headline(front: Front) -> Headline:
     if len(front.samples) > 1:
         text += f" Of {len(front.samples)} samples, {name} is the hardest for it."
     together = front.tau(pick, "report")
-    if len(front.samples) > 1 and run.aggregate == "mean" and together is not None:
+    if len(front.samples) > 1 and run.aggregate != "worst" and together is not None:
         title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.samples)} samples"
         text = f"{_against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
     return Headline(title, f"{text} {verdict(front, sample)}".strip())
@@ -60,7 +60,9 @@ def headline(front: Front) -> Headline:
 
 def over_samples(front: Front) -> str:
     """``the smallest `` or ``the mean `` of several samples; empty of one."""
-    return {"worst": "the smallest ", "mean": "the mean "}[front.run.aggregate] if len(front.samples) > 1 else ""
+    if len(front.samples) == 1:
+        return ""
+    return "the smallest " if front.run.aggregate == "worst" else "the mean "
 
 
 def _against_best(front: Front, pick: Entry) -> str:

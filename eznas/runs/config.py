@@ -65,6 +65,9 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
+    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """Of the initialisation of networks and the draw of images; that of the run if not given. Runs that share it share
+    what was captured, and the bank."""
     units: Units = DEFAULT_UNITS
     """What programs read of a network. convolutional: units of activation, convolution and normalisation; all: every
     convolution and linear layer as it stands; layers: every one, with the activation that feeds it from further up."""
@@ -169,8 +172,17 @@ class EvolutionSettings(Section):
     look at the classes of the images and at the linearised network; roles: with the roles of layers, and operators that
     leave layers out; graph: with the words of the graph of layers; general: both of these, with spectra that know no
     scale and aggregations that do not count layers."""
-    regime: Literal["nsga2", "paper"] = "nsga2"
-    """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers."""
+    regime: Literal["nsga2", "paper", "two-level"] = "nsga2"
+    """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers. two-level: words,
+    whose values are kept in a bank, and sentences of words, bred on their numbers by the ten thousand."""
+    n_words: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 2_000
+    """two-level: words of the lexicon that the run begins with, drawn at random; 0 takes all."""
+    n_new_words: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 100
+    """two-level: new words of every later generation, varied from those in use."""
+    vocabulary: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3_000
+    """two-level: words that sentences may use, those that say most, and on most samples the same; 0 takes all."""
+    n_sentences: Annotated[int, Field(strict=True, ge=100, le=1_000_000_000)] = 100_000
+    """two-level: sentences tried in a generation."""
     objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
         "tau", "size", "cost",
     )  # fmt: skip
@@ -202,8 +214,8 @@ class EvolutionSettings(Section):
     max_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 10
     initial_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 4
     """Greatest height of random programs."""
-    aggregate: Literal["worst", "mean"] = "worst"
-    """Of each objective that ranks networks, over the tasks."""
+    aggregate: Literal["worst", "mean", "bound"] = "worst"
+    """Of each objective that ranks networks, over the tasks; bound: the mean less its standard error over the tasks."""
     direction: Literal["either", "higher"] = "either"
     """either: a program may also predict by a low score; its direction is then part of the proxy."""
 

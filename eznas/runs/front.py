@@ -174,7 +174,7 @@ class RunCard(Form):
     """Programs the run started from; a run that started from nothing has none."""
     n_folds: Annotated[int, Field(ge=2)] | None = None
     """Of a cross-fitted report; then every network is reported by a search that did not see it."""
-    aggregate: Literal["worst", "mean"] = "worst"
+    aggregate: Literal["worst", "mean", "bound"] = "worst"
     """How samples count together."""
     notes: Annotated[tuple[_Text, ...], Field(max_length=1000)] = ()
     """What was assumed or left out, a sentence each."""

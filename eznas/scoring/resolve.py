@@ -65,13 +65,14 @@ def resolved_conditions(
     if given is not None:
         size, channels = int(given[0].shape[-1]), int(given[0].shape[1])
     notes: list[str] = []
+    seed = config.seed if probe.seed is None else probe.seed
     if settings.space == OWN and is_run:
-        fitted = Conditions(settings=settings, seed=config.seed, images=images)
+        fitted = Conditions(settings=settings, seed=seed, images=images)
         fitted = fitted.of_family(family) if family is not None else fitted
         size, channels, n_classes = _fitted(fitted, architectures, size, channels, notes)
     conditions = Conditions(
         settings=settings,
-        seed=config.seed,
+        seed=seed,
         images=images,
         input_size=CELL_SIZE if size == "auto" else size,
         channels=3 if channels == "auto" else channels,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eznas.bank import Bank, BankEvaluator, Column
+from eznas.benchmarks import Part
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Assessor
 from eznas.fitness import objectives_named
@@ -25,7 +27,7 @@ from eznas.workers import Pool
 class StoreScores:
     """Values of programs on the stored networks."""
 
-    evaluator: PopulationEvaluator
+    evaluator: PopulationEvaluator | BankEvaluator
 
     def raw(self, programs: Sequence[Program]) -> npt.NDArray[np.float64]:
         """(n_programs, n_networks) values; non-finite where a program failed."""
@@ -87,7 +89,22 @@ def make_evaluator(
     )
 
 
-def make_assessor(problem: Problem, evaluator: PopulationEvaluator) -> Assessor:
+def bank_evaluator(problem: Problem, part: Part, machine: Machine, observer: Observer, pool: Pool) -> BankEvaluator:
+    """What scores programs on the networks of a part by way of banks, one family after the other.
+
+    In a cross-fitted run the stored networks are all of them, whatever the part.
+    """
+    columns = [
+        Column(
+            Bank.open(machine.banks, family.conditions),
+            family.stored if part == "evolve" else family.networks(part),
+        )
+        for family in problem.families
+    ]
+    return BankEvaluator(pool, columns, device=machine.device, progress=observer.advance)
+
+
+def make_assessor(problem: Problem, evaluator: PopulationEvaluator | BankEvaluator) -> Assessor:
     """What ranks programs on the networks to evolve on."""
     evolution = problem.config.evolution
     return Assessor(

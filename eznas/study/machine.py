@@ -37,6 +37,11 @@ class Machine:
         """Folder of statistics stores."""
         return self.cache or cache_folder()
 
+    @property
+    def banks(self) -> Path:
+        """Folder of banks, beside that of the stores."""
+        return self.stores.parent / "banks"
+
 
 def cache_folder() -> Path:
     """Folder of statistics stores: ``EZNAS_CACHE``, or the user's cache folder."""

@@ -24,7 +24,8 @@ from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, simplify
 from eznas.statistics import Coverage
 from eznas.study.choose import choose_front, contenders, fitness_on_selection
-from eznas.study.evaluate import StoreScores
+from eznas.study.evaluate import StoreScores, bank_evaluator
+from eznas.study.machine import Machine
 from eznas.study.observer import Observer
 from eznas.study.problem import Family, Problem
 from eznas.workers import Pool
@@ -56,7 +57,7 @@ def measure(
     pool: Pool,
     observer: Observer,
     *,
-    device: str = "cpu",
+    machine: Machine,
     stored: StoreScores | None = None,
     found_by_folds: Sequence[FoldResult] = (),
 ) -> None:
@@ -68,7 +69,7 @@ def measure(
         state: of the finished search.
         pool: where to work.
         observer: told how it goes on.
-        device: of the networks.
+        machine: its device, and its banks.
         stored: scores from the store, of a cross-fitted run, whose networks are all in it.
         found_by_folds: the searches of a cross-fitted report.
     """
@@ -80,9 +81,12 @@ def measure(
     if stored is not None:
         raw = stored.raw(programs)
         selected = fitness_on_selection(problem, raw, candidates, of_store=True)
+    elif config.evolution.regime == "two-level":
+        raw = bank_evaluator(problem, "select", machine, observer, pool).evaluate(programs).scores
+        selected = fitness_on_selection(problem, raw, candidates)
     else:
         proxies = [_proxy_of(candidate) for candidate in candidates]
-        raw = _raw(_score(problem, "select", proxies, pool, observer, device), candidates)
+        raw = _raw(_score(problem, "select", proxies, pool, observer, machine.device), candidates)
         selected = fitness_on_selection(problem, raw, candidates)
     front, pick = choose_front(candidates, selected, config.report.front_size)
 
@@ -94,7 +98,7 @@ def measure(
     published = [published_proxy(name) for name in config.report.baselines]
     extra = [_proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None]
     asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
-    scores = _score(problem, "report", asked, pool, observer, device)
+    scores = _score(problem, "report", asked, pool, observer, machine.device)
     accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
     rows = [*range(len(front)), *range(len(front) + len(extra), len(asked))]
     entries = _entries(

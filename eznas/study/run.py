@@ -19,7 +19,7 @@ from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame,
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
-from eznas.study.evaluate import StoreScores, capture_stores, make_assessor, make_evaluator
+from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
@@ -258,7 +258,7 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
                 state,
                 pool,
                 observer,
-                device=machine.device,
+                machine=machine,
                 stored=job.stored() if problem.folds else None,
                 found_by_folds=results,
             )
@@ -285,6 +285,7 @@ class _Job:
         self._problem, self._machine, self._observer, self._pool = problem, machine, observer, pool
         self._should_stop, self._seeds = should_stop, seeds
         self._stores: Any = None
+        self._bank: Any = None
 
     def search(
         self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()
@@ -301,7 +302,9 @@ class _Job:
             return state
         assessor = make_assessor(problem, self._evaluator())
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
-        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds)
+        search = Search(
+            settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note
+        )
         self._observer.stage(stage)
         return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
 
@@ -324,6 +327,10 @@ class _Job:
 
     def _evaluator(self) -> Any:
         """An evaluator whose states the workers hold now."""
+        if self._problem.config.evolution.regime == "two-level":
+            if self._bank is None:
+                self._bank = bank_evaluator(self._problem, "evolve", self._machine, self._observer, self._pool)
+            return self._bank
         if self._stores is None:
             self._stores = capture_stores(self._problem, self._machine, self._observer, self._pool)
         return make_evaluator(self._problem, self._stores, self._pool, self._machine)

@@ -1,0 +1,164 @@
+"""Two levels, one program: words look at layers and are kept in a bank; sentences of words are bred by the thousand.
+
+Each generation has a vocabulary: words listed once for the run, the words of the population, and new ones varied from
+those that the population uses. Words that fail, or say the same as another, are left out; with many samples, so are
+those that do not say the same on most of them of what size leaves unexplained. Then sentences are bred on the numbers
+of the words, and the best of them go the way of every program: assessed, journalled, selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from eznas.bank import BankEvaluator, nodes_of, sentence_of, words_of
+from eznas.evolution.assessor import Assessor
+from eznas.evolution.grammar import Grammar
+from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.sentences import SentenceSearch, Vocabulary, operators_of
+from eznas.evolution.variation import Offspring, Variation
+from eznas.evolution.worth import steady
+from eznas.fitness import Labels
+from eznas.programs import Node, Program, parse
+from eznas.randomness import stream
+from eznas.runs.candidate import Candidate
+from eznas.runs.config import EvolutionSettings
+
+WORD_SIZE: Final = 9
+"""Most nodes of a word that is bred."""
+LARGEST: Final = 1e25
+"""Magnitude beyond which a word is left out: its square would leave no room for arithmetic."""
+N_TUNED: Final = 12
+"""Sentences of a generation whose constants are tuned."""
+ALIKE: Final = 4
+"""Digits of the correlations with the accuracies in which words that say the same agree."""
+
+
+class TwoLevel:
+    """Proposes the programs of each generation of a search at two levels.
+
+    Args:
+        settings: of the evolution.
+        seed: of all its streams.
+        grammar: the language and its limits.
+        assessor: its evaluator knows the bank, its labels say what sentences are worth.
+        note: told of words that are left out.
+    """
+
+    def __init__(
+        self,
+        settings: EvolutionSettings,
+        seed: int,
+        grammar: Grammar,
+        assessor: Assessor,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        assert isinstance(assessor.evaluator, BankEvaluator)
+        self._settings, self._seed, self._grammar, self._assessor, self._note = settings, seed, grammar, assessor, note
+        self._bank = assessor.evaluator
+        limit = min(WORD_SIZE, grammar.max_size)
+        self._word_grammar = Grammar(grammar.primitive_set, max_size=limit, max_height=min(6, grammar.max_height))
+        self._listed = self._lexicon()
+
+    def offspring(
+        self, population: Sequence[Candidate], seeds: Sequence[Program], seen: Container[str], generation: int
+    ) -> list[Offspring]:
+        """The best sentences of a generation that were not evaluated before.
+
+        Args:
+            population: where to go on from.
+            seeds: programs to start from beside.
+            seen: ids of programs not to propose again.
+            generation: names the streams.
+        """
+        settings = self._settings
+        known = [sentence_of(program) for program in (*(c.program for c in population), *seeds)]
+        vocabulary = self._vocabulary([word for tree in known for word in words_of(tree)], generation)
+        place = vocabulary.place()
+        search = SentenceSearch(
+            vocabulary, self._assessor.labels, aggregate=self._assessor.aggregate, weights=self._assessor.weights,
+            operators=operators_of(self._grammar.primitive_set.primitives), max_size=settings.max_size,
+            may_turn=self._assessor.may_turn,
+        )  # fmt: skip
+        rng = stream(self._seed, "sentences", generation)
+        starts = [tree for tree in known if all(word in place for word in words_of(tree))]
+        trees = search.run(starts, settings.n_sentences, settings.population_size, rng)
+        trees = [*(search.tuned(tree, rng) for tree in trees[:N_TUNED]), *trees]
+        made: dict[str, Offspring] = {}
+        for tree in trees:
+            program = Program(nodes_of(tree, _nodes)).canonical
+            if self._grammar.fits(program) and program.digest not in seen:
+                made.setdefault(program.digest, Offspring(program, "sentence", ()))
+        self.n_sentences = search.n_tried
+        return list(made.values())
+
+    def _lexicon(self) -> tuple[str, ...]:
+        """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
+        every = dict.fromkeys(word.canonical.text for word in lexicon(self._grammar.primitive_set))
+        alone = [text for text in every if not text.startswith("(")]
+        others = [text for text in every if text.startswith("(")]
+        n = self._settings.n_words
+        if 0 < n < len(others):
+            chosen = stream(self._seed, "lexicon").permutation(len(others))[:n]
+            others = [others[i] for i in np.sort(chosen)]
+        return (*alone, *others)
+
+    def _vocabulary(self, used: Sequence[str], generation: int) -> Vocabulary:
+        bred = self._bred(used, generation)
+        texts = list(dict.fromkeys((*self._listed, *used, *bred)))
+        values, _ = self._bank.words(texts)
+        keep = _usable(values, self._assessor.labels)
+        n_failing = int((~keep).sum())
+        if generation == 0 and n_failing:
+            self._note(
+                f"{n_failing:,} of {len(texts):,} words are left out: they fail on a network, or say the same of all."
+            )
+        rows = np.flatnonzero(keep)
+        rows = rows[_distinct(values[rows], self._assessor.labels)]
+        must = {texts.index(word) for word in used}
+        chosen = steady(values[rows], self._assessor.labels, self._settings.vocabulary)
+        rows = np.unique(np.concatenate([rows[chosen], np.array(sorted(must & set(rows.tolist())), dtype=np.int64)]))
+        words = tuple(texts[row] for row in rows)
+        sizes = np.array([parse(word).size for word in words], dtype=np.int64)
+        return Vocabulary(words, sizes, torch.from_numpy(values[rows]))
+
+    def _bred(self, used: Sequence[str], generation: int) -> list[str]:
+        """New words: varied from those in use, and a few drawn from nothing; none in the first generation."""
+        n = self._settings.n_new_words
+        if generation == 0 or not n:
+            return []
+        rng = stream(self._seed, "words", generation)
+        variation = Variation(self._word_grammar, crossover=0.3, mutation=0.7, initial_height=(2, 4))
+        parents = [word for text in used if self._word_grammar.fits(word := parse(text))]
+        if not parents:
+            return [one.program.canonical.text for one in variation.initial(n, rng)]
+        found, _ = variation.offspring(parents, n, rng, immigrants=self._settings.immigrants)
+        words = (word for one in found for word in words_of(sentence_of(one.program.canonical)))
+        return list(dict.fromkeys(words))
+
+
+def _nodes(word: str) -> tuple[Node, ...]:
+    return parse(word).nodes
+
+
+def _usable(values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> npt.NDArray[np.bool_]:
+    """(n_words,) whether a word has a value on every network of every sample, and not one for all of them."""
+    columns = np.unique(np.concatenate([task.networks for task in labels]))
+    shown = np.where(np.abs(values[:, columns]) < LARGEST, values[:, columns], np.nan)  # NaN is below nothing
+    return np.isfinite(shown).all(axis=1) & (shown.max(axis=1) > shown.min(axis=1))
+
+
+def _distinct(values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> npt.NDArray[np.int64]:
+    """Rows of words of which no two rank the networks alike, the first of each behaviour."""
+    signatures = []
+    for task in labels:
+        ranks = np.argsort(np.argsort(values[:, task.networks], axis=1, kind="stable"), axis=1, kind="stable")
+        weights = stream(0, "signature", task.task).standard_normal((len(task.networks), 2))
+        signatures.append(np.abs(ranks @ weights).round(ALIKE))
+    rows = np.concatenate(signatures, axis=1)
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return np.sort(first)
