@@ -156,6 +156,27 @@ class Bank:
                 if NAME.fullmatch(path.name) and path not in blocks:
                     blocks[path] = read_block(path, len(self._rows[folder.name])).columns
 
+    @staticmethod
+    def held(folder: Path) -> dict[str, int]:
+        """What the bank in a folder holds, whatever its conditions: networks, words, values, bytes.
+
+        Raises:
+            BankError: if it is of another version, or something of it cannot be read.
+        """
+        found = _json(folder / MANIFEST)
+        if found.get("format") != FORMAT:
+            raise BankError(f"The bank {folder} is of format {found.get('format')!r}, expected {FORMAT}; remove it")
+        bank = Bank(folder, None)  # type: ignore[arg-type]  # nothing that is counted asks for the conditions
+        bank.refresh()
+        return {
+            "networks": len(bank.columns), "words": len(bank.words), "bytes": bank.n_bytes,
+            "values": sum(
+                len(bank._rows[name]) * len(columns)
+                for name, blocks in bank._blocks.items()
+                for columns in blocks.values()
+            ),
+        }  # fmt: skip
+
     @property
     def words(self) -> tuple[str, ...]:
         """All words of which something is known."""

@@ -235,7 +235,7 @@ class SentenceSearch:
         if joint in (ADD, SUBTRACT) and rng.random() < 0.8:
             spreads = float(self.value(here).std()) / tried.std(dim=1).clamp(min=1e-300)
             shares = np.exp(rng.uniform(*WEIGHTS, len(trees)))
-            weights = [_digits(float(weight)) for weight in spreads * torch.from_numpy(shares)]
+            weights = [few_digits(float(weight)) for weight in spreads * torch.from_numpy(shares)]
             tried = MULTIPLY(torch.tensor(weights, dtype=torch.float64)[:, None], tried)
             trees = [(MULTIPLY, (weight, tree)) for weight, tree in zip(weights, trees, strict=True)]
             sizes = sizes + 2
@@ -310,7 +310,7 @@ class SentenceSearch:
             spread = float(self.value(here).std()) / max(float(self.value(other).std()), 1e-300)
             weight = spread * math.exp(rng.uniform(*WEIGHTS))
             if math.isfinite(weight) and weight > 0:
-                other = (MULTIPLY, (_digits(weight), other))
+                other = (MULTIPLY, (few_digits(weight), other))
         pair = (here, other) if joint.commutative or rng.random() < 0.8 else (other, here)
         return joint, pair
 
@@ -321,7 +321,7 @@ class SentenceSearch:
         place = places[below(rng, len(places))]
         value = float(_at(parent, place))  # type: ignore[arg-type]
         factors = [*(math.exp(rng.normal() * 0.7) for _ in range(24)), -1.0]
-        parts = [_digits(value * factor) for factor in factors]
+        parts = [few_digits(value * factor) for factor in factors]
         sizes = np.full(len(parts), self.size(parent))
         return self._best_at(parent, place, torch.tensor(parts, dtype=torch.float64)[:, None], parts, sizes, pairs)
 
@@ -336,7 +336,7 @@ class SentenceSearch:
             before = best
             for place in _constants(tree):
                 value = float(_at(tree, place))  # type: ignore[arg-type]
-                trials = [_put(tree, place, _digits(value * f)) for f in (0.5, 0.7, 0.85, 0.95, 1.05, 1.2, 1.4, 2.0)]
+                trials = [_put(tree, place, few_digits(value * f)) for f in (0.5, 0.7, 0.85, 0.95, 1.05, 1.2, 1.4, 2.0)]
                 merits = self.merit(pairs.tau(torch.stack([self.value(one) for one in trials])))
                 if merits.max() > best + 1e-4:
                     best, tree = float(merits.max()), trials[int(merits.argmax())]
@@ -389,7 +389,7 @@ def _shorter(tree: Tree, place: Place) -> list[Tree]:
     return found
 
 
-def _digits(value: float) -> float:
+def few_digits(value: float) -> float:
     """To few digits: a formula is to be read."""
     return float(f"{min(max(abs(value), 1e-15), 1e15) * (1.0 if value >= 0 else -1.0):.{CONSTANT_DIGITS}g}")
 

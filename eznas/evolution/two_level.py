@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from eznas.bank import BankEvaluator, nodes_of, sentence_of, words_of
+from eznas.bank import BankEvaluator, Tree, nodes_of, sentence_of, words_of
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.lexicon import words as lexicon
-from eznas.evolution.sentences import SentenceSearch, Vocabulary, operators_of
+from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, few_digits, operators_of
+from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, left_out
 from eznas.evolution.variation import Offspring, Variation
-from eznas.evolution.worth import steady
+from eznas.evolution.worth import FEW, steady
 from eznas.fitness import Labels
 from eznas.programs import Node, Program, parse
 from eznas.randomness import stream
@@ -34,6 +35,10 @@ LARGEST: Final = 1e25
 """Magnitude beyond which a word is left out: its square would leave no room for arithmetic."""
 N_TUNED: Final = 12
 """Sentences of a generation whose constants are tuned."""
+N_PATHS: Final = 4
+"""Ways that sums begin: each without the first words of those before."""
+RIDGES: Final = (0.3 * RIDGE, 3 * RIDGE)
+"""Beside the usual one."""
 ALIKE: Final = 4
 """Digits of the correlations with the accuracies in which words that say the same agree."""
 
@@ -85,16 +90,46 @@ class TwoLevel:
             may_turn=self._assessor.may_turn,
         )  # fmt: skip
         rng = stream(self._seed, "sentences", generation)
+        sums = self._sums(vocabulary, generation)
         starts = [tree for tree in known if all(word in place for word in words_of(tree))]
-        trees = search.run(starts, settings.n_sentences, settings.population_size, rng)
-        trees = [*(search.tuned(tree, rng) for tree in trees[:N_TUNED]), *trees]
+        trees = search.run([*starts, *sums], settings.n_sentences, settings.population_size, rng)
+        tuned = [search.tuned(tree, rng) for tree in trees[:N_TUNED]] if settings.n_sentences else []
         made: dict[str, Offspring] = {}
-        for tree in trees:
+        for tree, operator in (*((t, "sum") for t in sums), *((t, "sentence") for t in (*tuned, *trees))):
             program = Program(nodes_of(tree, _nodes)).canonical
             if self._grammar.fits(program) and program.digest not in seen:
-                made.setdefault(program.digest, Offspring(program, "sentence", ()))
-        self.n_sentences = search.n_tried
+                made.setdefault(program.digest, Offspring(program, operator, ()))
         return list(made.values())
+
+    def _sums(self, vocabulary: Vocabulary, generation: int) -> list[Tree]:
+        """Fitted sums of words, the shortest first: one path for each word it begins with, and for each ridge."""
+        values, labels = vocabulary.values.numpy(), self._assessor.labels
+        longest = self._longest(values, labels) if generation == 0 else LONGEST
+        fit = Fit(values, labels)
+        found: dict[Tree, None] = {}
+        avoided: frozenset[int] = frozenset()
+        for ridge in RIDGES:
+            for one in fit.path(longest, ridge):
+                found[_tree(one, vocabulary.words)] = None
+        for _ in range(N_PATHS):
+            for one in fit.path(longest, without=avoided):
+                found[_tree(one, vocabulary.words)] = None
+                if len(one.rows) == 1:
+                    avoided |= {*one.rows}
+        return list(found)
+
+    def _longest(self, values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> int:
+        """Words of the longest sums worth proposing: of many samples as many as hold on those that are left out."""
+        if len({task.networks.tobytes() for task in labels}) < FEW:
+            return LONGEST
+        taus = left_out(values, labels).mean(axis=1)
+        best = int(np.nanargmax(taus)) + 1
+        shown = ", ".join(f"{taus[n - 1]:.3f} with {n}" for n in (1, 2, 4, 8, 16, 24) if np.isfinite(taus[n - 1]))
+        self._note(
+            f"On samples left out in turn, sums of words have a mean tau of {shown}; sums of up to {best} words are "
+            "proposed."
+        )
+        return best
 
     def _lexicon(self) -> tuple[str, ...]:
         """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
@@ -139,6 +174,16 @@ class TwoLevel:
         found, _ = variation.offspring(parents, n, rng, immigrants=self._settings.immigrants)
         words = (word for one in found for word in words_of(sentence_of(one.program.canonical)))
         return list(dict.fromkeys(words))
+
+
+def _tree(one: Sum, words: Sequence[str]) -> Tree:
+    """A sum as a sentence, its weights to few digits, the first word innermost."""
+    tree: Tree | None = None
+    for row, weight in zip(one.rows, one.weights, strict=True):
+        term: Tree = (MULTIPLY, (few_digits(weight), words[row]))
+        tree = term if tree is None else (ADD, (tree, term))
+    assert tree is not None
+    return words[one.rows[0]] if len(one.rows) == 1 else tree
 
 
 def _nodes(word: str) -> tuple[Node, ...]:

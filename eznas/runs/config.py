@@ -181,7 +181,7 @@ class EvolutionSettings(Section):
     """two-level: new words of every later generation, varied from those in use."""
     vocabulary: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 3_000
     """two-level: words that sentences may use, those that say most, and on most samples the same; 0 takes all."""
-    n_sentences: Annotated[int, Field(strict=True, ge=100, le=1_000_000_000)] = 100_000
+    n_sentences: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 100_000
     """two-level: sentences tried in a generation."""
     objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
         "tau", "size", "cost",

@@ -6,16 +6,19 @@ import csv
 import io
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from eznas.assessment import measure_many, paired_difference
+from eznas.bank import KINDS, BankEvaluator
+from eznas.errors import BankError
+from eznas.estimators import Estimator
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
 from eznas.fitness.aggregation import rank_shares, sorted_reference
-from eznas.programs import Invalid, Program
+from eznas.programs import FailureKind, Invalid, Program
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
@@ -31,6 +34,10 @@ from eznas.study.problem import Family, Problem
 from eznas.workers import Pool
 
 SCORES_FILE: Final = "report_scores.csv"
+N_AFRESH: Final = 2
+"""Networks of each family that a run over banks scores afresh."""
+AGREE: Final = 1e-3
+"""Relative difference of a score in a bank and one found now that rounding on two machines may explain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,10 @@ def measure(
     published = [published_proxy(name) for name in config.report.baselines]
     extra = [_proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None]
     asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
-    scores = _score(problem, "report", asked, pool, observer, machine.device)
+    if config.evolution.regime == "two-level":
+        scores = _banked(problem, asked, pool, observer, machine)
+    else:
+        scores = _score(problem, "report", asked, pool, observer, machine.device)
     accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
     rows = [*range(len(front)), *range(len(front) + len(extra), len(asked))]
     entries = _entries(
@@ -194,6 +204,70 @@ def _score(
         found.append(scores)
     seconds = np.average([scores.seconds for scores in found], axis=0, weights=n_networks)
     return Scores(np.concatenate([one.scores for one in found], axis=1), failures, seconds, coverage=coverage)
+
+
+def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Observer, machine: Machine) -> Scores:
+    """Scores on the report networks by way of banks; a few networks of each family are scored afresh beside.
+
+    Those say what a score costs and how much of a network is read, and that the bank is not to be doubted.
+
+    Raises:
+        BankError: if a score in a bank is another than the one found now.
+    """
+    few = tuple(
+        replace(family, parts=replace(family.parts, report=family.networks("report")[:N_AFRESH]))
+        for family in problem.families
+    )
+    afresh = _score(replace(problem, families=few), "report", proxies, pool, observer, machine.device)
+    places: list[int] = []
+    n_networks = 0
+    for family, part in zip(problem.families, few, strict=True):
+        places += range(n_networks, n_networks + len(part.networks("report")))
+        n_networks += len(family.networks("report"))
+    bankable = [row for row, proxy in enumerate(proxies) if _is_bankable(proxy, problem)]
+    others = [row for row in range(len(proxies)) if row not in bankable]
+    evaluator = bank_evaluator(problem, "report", machine, observer, pool)
+    scores = np.full((len(proxies), n_networks), np.nan)
+    failures: dict[tuple[int, int], Invalid] = {}
+    for row in bankable:
+        scores[row], lost = _of_bank(proxies[row], evaluator)
+        failures |= {(row, network): failure for network, failure in lost.items()}
+        here, there = scores[row][places], afresh.scores[row]
+        if not np.allclose(here, there, rtol=AGREE, atol=AGREE * np.nanstd(scores[row]), equal_nan=True):
+            raise BankError(
+                f"The banks in {machine.banks} and a fresh score of {proxies[row].name} do not agree; they were "
+                "changed, or made on another machine: remove them, and resume the run"
+            )
+    if others:
+        rest = _score(problem, "report", [proxies[row] for row in others], pool, observer, machine.device)
+        scores[others] = rest.scores
+        failures |= {(others[row], network): failure for (row, network), failure in rest.failures.items()}
+    coverage = {(row, places[network]): read for (row, network), read in afresh.coverage.items()}
+    return Scores(scores, failures, afresh.seconds, coverage=coverage)
+
+
+def _is_bankable(proxy: Proxy, problem: Problem) -> bool:
+    """Whether the banks of the problem hold what a proxy reads: its own layers and seeds, or a plain estimator."""
+    if isinstance(proxy, ProgramProxy):
+        return all(
+            proxy.units in (None, family.conditions.units)
+            and proxy.seed in (None, family.conditions.network_seed)
+            for family in problem.families
+        )
+    return isinstance(proxy, Estimator)
+
+
+def _of_bank(proxy: Proxy, evaluator: BankEvaluator) -> tuple[npt.NDArray[np.float64], dict[int, Invalid]]:
+    """(n_networks,) scores in the direction of the proxy, NaN where it failed, and why."""
+    if isinstance(proxy, ProgramProxy):
+        values = evaluator.evaluate([proxy.program]).scores[0]
+        kinds = np.zeros(len(values), dtype=np.uint8)
+    else:
+        found, codes = evaluator.words([proxy.name])
+        values, kinds = found[0], codes[0]
+    lost = np.flatnonzero(~np.isfinite(values)).tolist()
+    reasons = {n: Invalid(KINDS[kinds[n] - 1] if kinds[n] else FailureKind.NON_FINITE, "no finite value") for n in lost}
+    return np.where(np.isfinite(values), proxy.direction * values, np.nan), reasons
 
 
 def _certified(
