@@ -78,7 +78,7 @@ class Values:
     """What words say of networks.
 
     Attributes:
-        values: (n_words, n_networks) float64; NaN where a word failed, or nothing is known.
+        values: (n_words, n_networks) float64; not finite where a word failed, NaN where nothing is known.
         kinds: (n_words, n_networks) uint8: 0 of a value, 255 where nothing is known, else the failure (see `kind`).
     """
 

@@ -35,7 +35,7 @@ class Block:
 
     Attributes:
         columns: digest of each network, by content.
-        values: (n_rows, n_columns) float64; NaN where a word failed.
+        values: (n_rows, n_columns) float64; not finite where a word failed, as the word left it.
         kinds: (n_rows, n_columns) uint8, see `KINDS`.
     """
 

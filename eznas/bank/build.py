@@ -121,7 +121,6 @@ class BankWorker:
                         flush()
                     waiting.append((column, shown))
         flush()
-        values[kinds > 0] = np.nan
         columns = tuple(self._conditions.search_space.digest(arch) for arch in architectures)
         return Block(columns, values, kinds)
 

@@ -118,7 +118,7 @@ class BankEvaluator:
         return sum(len(column.architectures) for column in self._columns)
 
     def words(self, words: Sequence[str]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-        """(n_words, n_networks) values, NaN where a word failed, and the codes of failures, see `Values.kinds`.
+        """(n_words, n_networks) values, not finite where a word failed, and the codes of failures, see `Values.kinds`.
 
         Args:
             words: in canonical form.

@@ -120,9 +120,9 @@ def partition(
     like the benchmark, and a proxy would be judged on networks of a kind it never met.
 
     Of fewer than `FEW` architectures chance would leave a part too small, so whole functions are dealt by count, in
-    the proportions of `SHARES_OF_FEW`.
+    the proportions of `SHARES_OF_FEW`; or, if all three sizes are given and do not fit into those, in theirs.
 
-    What a part is depends on the seed and its own size alone.
+    What a part is depends on the seed and its own size alone, but for this last case.
 
     Args:
         benchmark: what to draw from.
@@ -142,13 +142,18 @@ def partition(
             f"The strategy of a partition must be one of {', '.join(STRATEGIES)}, but it is {strategy!r}; use one of "
             "them."
         )
+    asked = sizes or (None, None, None)
     pools = _dealt(benchmark, stream(seed, "partition", "deal"))
+    if len(benchmark.architectures) < FEW and None not in asked and not _fit(asked, pools):
+        shares = {name: float(size or 0) + 1e-9 for name, size in zip(PART_SHARES, asked, strict=True)}
+        proposed = _dealt(benchmark, stream(seed, "partition", "deal"), shares)
+        pools = proposed if _fit(asked, proposed) else pools
     if not all(pools.values()):
         raise BenchmarkError(
             f"The {len(benchmark.architectures)} networks of benchmark {benchmark.name!r} compute too few different "
             "functions to be divided into three parts; add networks."
         )
-    n_evolve, n_select, n_report = _sizes(benchmark, pools, sizes or (None, None, None))
+    n_evolve, n_select, n_report = _sizes(benchmark, pools, asked)
     report = uniform(pools["report"], n_report, stream(seed, "partition", "report"))
     select = uniform(pools["select"], n_select, stream(seed, "partition", "select"))
     rng = stream(seed, "partition", "evolve")
@@ -246,15 +251,22 @@ def _bundles(benchmark: Benchmark) -> list[list[int]]:
     ]
 
 
-def _dealt(benchmark: Benchmark, rng: np.random.Generator) -> dict[str, tuple[Architecture, ...]]:
-    """Architectures of each part, in the order of the benchmark."""
+def _fit(sizes: Sizes, pools: Mapping[str, tuple[Architecture, ...]]) -> bool:
+    """Whether every part was dealt as many architectures as are asked for."""
+    return all((size or 0) <= len(pool) for size, pool in zip(sizes, pools.values(), strict=True))
+
+
+def _dealt(
+    benchmark: Benchmark, rng: np.random.Generator, shares: Mapping[str, float] = SHARES_OF_FEW
+) -> dict[str, tuple[Architecture, ...]]:
+    """Architectures of each part, in the order of the benchmark; of few by count, in the proportions of `shares`."""
     pool = benchmark.architectures
     bundles = _bundles(benchmark)
     names = list(PART_SHARES)
     dealt: dict[str, list[int]] = {name: [] for name in names}
     if len(pool) < FEW:
         for number in sorted(rng.permutation(len(bundles)), key=lambda number: -len(bundles[number])):
-            neediest = min(names, key=lambda name: len(dealt[name]) / SHARES_OF_FEW[name])
+            neediest = min(names, key=lambda name: len(dealt[name]) / shares[name])
             dealt[neediest].extend(bundles[number])
     else:
         chosen = rng.choice(len(names), size=len(bundles), p=list(PART_SHARES.values()))

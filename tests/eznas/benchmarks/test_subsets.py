@@ -248,9 +248,17 @@ def test_sizes_of_few() -> None:
         "but it is 9; the largest sizes are benchmark.n_evolve = 16, benchmark.n_select = 8, benchmark.n_report = 16"
     )
     with pytest.raises(BenchmarkError, match=message):
-        partition(_few(), (10, 9, 16), seed=0)
+        partition(_few(), (10, 9, 25), seed=0)
+    with pytest.raises(BenchmarkError, match=message):
+        partition(_few(), (10, 9, None), seed=0)
     with pytest.raises(BenchmarkError, match=r"benchmark\.n_report must be 0 to 16"):
         partition(_few(), (10, 8, -1), seed=0)
+
+
+def test_sizes_of_few_that_fit_are_dealt_in_their_proportions() -> None:
+    parts = partition(_few(), (30, 6, 4), seed=0)
+    assert (len(parts.evolve), len(parts.select), len(parts.report)) == (30, 6, 4)
+    assert len({*parts.evolve, *parts.select, *parts.report}) == 40
 
 
 def test_stratified_by_what_there_is() -> None:
