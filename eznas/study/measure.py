@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.assessment import measure_many, paired_difference
-from eznas.bank import KINDS, BankEvaluator
+from eznas.bank import KINDS, BankEvaluator, sentence_of, words_of
 from eznas.errors import BankError
 from eznas.estimators import Estimator
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
@@ -229,6 +229,7 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
     evaluator = bank_evaluator(problem, "report", machine, observer, pool)
     scores = np.full((len(proxies), n_networks), np.nan)
     failures: dict[tuple[int, int], Invalid] = {}
+    evaluator.words([word for row in bankable for word in _words_of(proxies[row])])  # all from one capture
     for row in bankable:
         scores[row], lost = _of_bank(proxies[row], evaluator)
         failures |= {(row, network): failure for network, failure in lost.items()}
@@ -255,6 +256,11 @@ def _is_bankable(proxy: Proxy, problem: Problem) -> bool:
             for family in problem.families
         )
     return isinstance(proxy, Estimator)
+
+
+def _words_of(proxy: Proxy) -> tuple[str, ...]:
+    """What is looked up in a bank for a proxy."""
+    return words_of(sentence_of(proxy.program.canonical)) if isinstance(proxy, ProgramProxy) else (proxy.name,)
 
 
 def _of_bank(proxy: Proxy, evaluator: BankEvaluator) -> tuple[npt.NDArray[np.float64], dict[int, Invalid]]:

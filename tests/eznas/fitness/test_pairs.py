@@ -43,7 +43,7 @@ def test_some_pairs_give_tau_on_average() -> None:
 def test_ties_say_nothing() -> None:
     sample = PairSample.draw([Labels("a", np.array([1.0, 1.0, 2.0, 3.0, 4.0]), np.arange(5))], 100, RNG)
     assert sample.tau(torch.zeros(1, 5)).item() == 0
-    assert sample.tau(torch.tensor([[0.0, 9.0, 10.0, 11.0, 12.0]])).item() == pytest.approx(1.0), "of 9 pairs that differ"
+    assert sample.tau(torch.tensor([[0.0, 9.0, 10.0, 11.0, 12.0]])).item() == pytest.approx(1.0), "of 9 that differ"
     assert sample.tau(torch.tensor([[float("nan")] * 5])).item() == 0
 
 
