@@ -202,7 +202,7 @@ def forward(
     """
     watch = Watch(identity, state.values(), on_activation, on_result)
     with readable_errors(), _mode(network, training), own_draws(network, inputs.device), watch:
-        logits = called_with(network, state, inputs)
+        logits = called_with(network, state, inputs.clone())  # a network may write into what it is given
     if not isinstance(logits, Tensor):
         raise UnfitError(
             f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; wrap "

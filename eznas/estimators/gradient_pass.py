@@ -1,0 +1,140 @@
+"""One forward pass of a network with its own weights, and what is sent back through it: of the loss, of the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eznas.estimators.passes import (
+    Call,
+    class_labels,
+    copied_state,
+    cross_entropy,
+    differentiable,
+    forward,
+    gradients,
+    summed_logits,
+    weight_names,
+)
+from eznas.statistics.torch_functions import CONVOLUTIONS, LINEAR, argument
+
+
+class Part(Enum):
+    """Whose gradients are read."""
+
+    WEIGHTS = "of the loss, for the weights of `weight_names`"
+    LAYERS = "of the loss, for the outputs of convolutions and linear layers"
+    IMAGES = "of the summed logits, for the images"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layer:
+    """One call of a convolution or linear layer."""
+
+    output: Tensor
+    axis: int  # of its channels
+    weight: Tensor
+
+
+class GradientPass:
+    """Gradients of the mean cross-entropy of a batch, in nats, and of its summed logits, from one forward pass.
+
+    Weights and images require gradients whichever parts are read, because torch multiplies some matrices in another
+    order, with other last bits, where they do not.
+
+    Args:
+        network: maps `inputs` to one tensor of logits; runs in train mode on a copy of its state.
+        inputs: (batch, ...) on the device of the network.
+        targets: (batch,) classes; None will do for `Part.IMAGES`.
+        parts: what will be read; the graph is let go with the last backward pass that these take.
+
+    Raises:
+        CaptureError, UnfitError: as `forward`.
+    """
+
+    def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: Collection[Part]) -> None:
+        self.network, self._targets, self._parts = network, targets, parts
+        self._to_come = {part is Part.IMAGES for part in parts}  # backward passes: of the logits, of the loss
+        self._images = inputs.detach().clone()
+        if self._images.is_floating_point():
+            self._images.requires_grad_()
+        self._layers: list[Layer] = []
+        state = copied_state(network)
+        self._weights = differentiable(state, weight_names(network))
+        with torch.enable_grad():
+            self._logits = forward(
+                network, self._images, state, on_result=self._record if Part.LAYERS in parts else None
+            )
+
+    @property
+    def weights(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The weights, detached, and the gradient of the loss for each.
+
+        Raises:
+            ConfigError, UnfitError: as `cross_entropy`.
+            CaptureError: if the backward pass fails.
+        """
+        return [weight.detach() for weight in self._weights], self._of_loss[0]
+
+    @property
+    def layers(self) -> tuple[list[Layer], list[Tensor]]:
+        """The calls of convolutions and linear layers, in order, and the gradient of the loss for the output of each.
+
+        Raises:
+            ConfigError, UnfitError, CaptureError: as `weights`.
+        """
+        return self._layers, self._of_loss[1]
+
+    @property
+    def labels(self) -> Tensor:
+        """(batch,) classes, as `class_labels`.
+
+        Raises:
+            ConfigError, UnfitError: as `class_labels`.
+        """
+        return class_labels(self.network, self._logits, self._targets, len(self._images))
+
+    @cached_property
+    def images(self) -> tuple[Tensor, Tensor]:
+        """(batch, features) gradient of the summed logits for each image, in float64, and the (batch, ...) logits.
+
+        One backward pass for the whole batch, as published: in train mode batch normalisation couples the images.
+
+        Raises:
+            UnfitError: as `summed_logits`.
+            CaptureError: if the backward pass fails.
+        """
+        if not self._images.requires_grad:
+            self._images.requires_grad_()  # torch says why they cannot
+        with torch.enable_grad():
+            total = summed_logits(self.network, self._logits, len(self._images))
+        (jacobian,) = self._sent_back(total, [self._images], is_of_logits=True)
+        return jacobian.flatten(1).double(), self._logits.detach()
+
+    @cached_property
+    def _of_loss(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The gradients of the loss for the weights and for the outputs of layers, of those that are read."""
+        with torch.enable_grad():
+            loss = cross_entropy(self.network, self._logits, self._targets, len(self._images))
+        weights = self._weights if Part.WEIGHTS in self._parts else []
+        found = self._sent_back(loss, [*weights, *(layer.output for layer in self._layers)], is_of_logits=False)
+        return found[: len(weights)], found[len(weights) :]
+
+    def _sent_back(self, total: Tensor, tensors: list[Tensor], *, is_of_logits: bool) -> list[Tensor]:
+        found = gradients(total, tensors, retain_graph=not self._to_come <= {is_of_logits})
+        self._to_come.discard(is_of_logits)
+        return found
+
+    def _record(self, call: Call, result: Any) -> Any:
+        function, args, kwargs = call
+        if function not in CONVOLUTIONS and function not in LINEAR:
+            return result
+        weight = argument(args, kwargs, 1, "weight")
+        self._layers.append(Layer(result, result.dim() - 1 if function in LINEAR else 1, weight))
+        return result.clone()  # so that an activation in place does not overwrite the output
