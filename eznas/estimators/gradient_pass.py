@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -22,6 +23,7 @@ from eznas.estimators.passes import (
     summed_logits,
     weight_names,
 )
+from eznas.statistics.running import own_draws
 from eznas.statistics.torch_functions import CONVOLUTIONS, LINEAR, argument
 
 
@@ -61,6 +63,7 @@ class GradientPass:
     def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: Collection[Part]) -> None:
         self.network, self._targets, self._parts = network, targets, parts
         self._to_come = {part is Part.IMAGES for part in parts}  # backward passes: of the logits, of the loss
+        self._has_both = len(self._to_come) == 2  # so that what the one draws must not change the other
         self._images = inputs.detach().clone()
         if self._images.is_floating_point():
             self._images.requires_grad_()
@@ -127,9 +130,10 @@ class GradientPass:
         return found[: len(weights)], found[len(weights) :]
 
     def _sent_back(self, total: Tensor, tensors: list[Tensor], *, is_of_logits: bool) -> list[Tensor]:
-        found = gradients(total, tensors, retain_graph=not self._to_come <= {is_of_logits})
+        is_last = self._to_come <= {is_of_logits}
         self._to_come.discard(is_of_logits)
-        return found
+        with own_draws(self.network, self._images.device) if self._has_both else nullcontext():
+            return gradients(total, tensors, retain_graph=not is_last)
 
     def _record(self, call: Call, result: Any) -> Any:
         function, args, kwargs = call

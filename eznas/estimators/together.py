@@ -76,29 +76,28 @@ def _shared(estimators: Sequence[Estimator], network: nn.Module, inputs: Any, ta
     """The outcomes of a family from one call of what it reads; None for those that have to be asked alone."""
     readings = [estimator.reading for estimator in estimators if estimator.reading is not None]
     parts = tuple(dict.fromkeys(reading.part for reading in readings))
-    found: list[Outcome | None] = []
     try:
         inputs, targets = as_inputs(inputs), as_targets(targets)
         check_inputs(network, inputs)
         refuse_hidden(network)
         with own_draws(network, inputs.device):
             shown = readings[0].show(with_plain_weights(network), inputs, targets, parts)
+            return [_read(estimator, shown, targets) for estimator in estimators]
     except Exception:  # whatever it is, each meets it again and says so
         return [None] * len(estimators)
-    for estimator, reading in zip(estimators, readings, strict=True):
-        if estimator.needs_targets and targets is None:
-            found.append(None)
-            continue
-        try:
-            with own_draws(network, inputs.device):  # a backward pass may draw, and begins as if it were the only one
-                value = reading.score(shown)
-        except UnfitError as error:  # what the network lacks does not depend on who looks
-            found.append(estimator.failed(error))
-        except Exception:  # a pass that failed may be one that succeeds alone, as with less memory
-            found.append(None)
-        else:
-            found.append(estimator.judged(value))
-    return found
+
+
+def _read(estimator: Estimator, shown: Any, targets: Any) -> Outcome | None:
+    """The outcome of one of a family from what is shown to all; None if it has to be asked alone."""
+    if estimator.reading is None or (estimator.needs_targets and targets is None):
+        return None
+    try:
+        value = estimator.reading.score(shown)
+    except UnfitError as error:  # what the network lacks does not depend on who looks
+        return estimator.failed(error)
+    except Exception:  # a pass that failed here may succeed alone, as with less memory
+        return None
+    return estimator.judged(value)
 
 
 def _alone(estimator: Estimator, network: nn.Module, inputs: Any, targets: Any) -> Outcome:
