@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -31,17 +31,23 @@ class Part(Enum):
     """Whose gradients are read."""
 
     WEIGHTS = "of the loss, for the weights of `weight_names`"
-    LAYERS = "of the loss, for the outputs of convolutions and linear layers"
+    LAYERS = "of the loss, for the outputs of convolutions and linear layers, times these outputs"
     IMAGES = "of the summed logits, for the images"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Layer:
-    """One call of a convolution or linear layer."""
+    """One call of a convolution or linear layer.
 
-    output: Tensor
-    axis: int  # of its channels
+    Attributes:
+        weight: (channels, ...).
+        effects: (batch, channels) sum over places of the output times the gradient of the loss for it.
+        is_reached: whether any of that gradient is not 0, a Boolean scalar.
+    """
+
     weight: Tensor
+    effects: Tensor
+    is_reached: Tensor
 
 
 class GradientPass:
@@ -63,11 +69,10 @@ class GradientPass:
     def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: Collection[Part]) -> None:
         self.network, self._targets, self._parts = network, targets, parts
         self._to_come = {part is Part.IMAGES for part in parts}  # backward passes: of the logits, of the loss
-        self._has_both = len(self._to_come) == 2  # so that what the one draws must not change the other
         self._images = inputs.detach().clone()
         if self._images.is_floating_point():
             self._images.requires_grad_()
-        self._layers: list[Layer] = []
+        self._calls: list[tuple[Tensor, int, Tensor]] = []  # output of a layer, its axis of channels, weight
         state = copied_state(network)
         self._weights = differentiable(state, weight_names(network))
         with torch.enable_grad():
@@ -86,13 +91,13 @@ class GradientPass:
         return [weight.detach() for weight in self._weights], self._of_loss[0]
 
     @property
-    def layers(self) -> tuple[list[Layer], list[Tensor]]:
-        """The calls of convolutions and linear layers, in order, and the gradient of the loss for the output of each.
+    def layers(self) -> list[Layer]:
+        """The calls of convolutions and linear layers, in order.
 
         Raises:
             ConfigError, UnfitError, CaptureError: as `weights`.
         """
-        return self._layers, self._of_loss[1]
+        return self._of_loss[1]
 
     @property
     def labels(self) -> Tensor:
@@ -121,18 +126,23 @@ class GradientPass:
         return jacobian.flatten(1).double(), self._logits.detach()
 
     @cached_property
-    def _of_loss(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The gradients of the loss for the weights and for the outputs of layers, of those that are read."""
+    def _of_loss(self) -> tuple[list[Tensor], list[Layer]]:
+        """The gradients of the loss for the weights, and the layers; of those that are read."""
+        if True in self._to_come:  # the larger pass comes last, because the last lets go of the graph on its way
+            with suppress(Exception):  # whoever reads the images is told
+                _ = self.images
         with torch.enable_grad():
             loss = cross_entropy(self.network, self._logits, self._targets, len(self._images))
         weights = self._weights if Part.WEIGHTS in self._parts else []
-        found = self._sent_back(loss, [*weights, *(layer.output for layer in self._layers)], is_of_logits=False)
-        return found[: len(weights)], found[len(weights) :]
+        found = self._sent_back(loss, [*weights, *(output for output, _, _ in self._calls)], is_of_logits=False)
+        layers = [_layer(*call, along) for call, along in zip(self._calls, found[len(weights) :], strict=True)]
+        self._calls.clear()  # outputs take as much memory as all that the next backward pass needs
+        return found[: len(weights)], layers
 
     def _sent_back(self, total: Tensor, tensors: list[Tensor], *, is_of_logits: bool) -> list[Tensor]:
         is_last = self._to_come <= {is_of_logits}
         self._to_come.discard(is_of_logits)
-        with own_draws(self.network, self._images.device) if self._has_both else nullcontext():
+        with nullcontext() if is_last else own_draws(self.network, self._images.device):  # the last draws the same
             return gradients(total, tensors, retain_graph=not is_last)
 
     def _record(self, call: Call, result: Any) -> Any:
@@ -140,5 +150,11 @@ class GradientPass:
         if function not in CONVOLUTIONS and function not in LINEAR:
             return result
         weight = argument(args, kwargs, 1, "weight")
-        self._layers.append(Layer(result, result.dim() - 1 if function in LINEAR else 1, weight))
+        self._calls.append((result, result.dim() - 1 if function in LINEAR else 1, weight))
         return result.clone()  # so that an activation in place does not overwrite the output
+
+
+def _layer(output: Tensor, axis: int, weight: Tensor, gradient: Tensor) -> Layer:
+    product = (output.detach() * gradient).movedim(axis, 1)  # (batch, channels, ...)
+    effects = product.flatten(2).sum(dim=2) if product.dim() > 2 else product
+    return Layer(weight, effects, (effects.abs() > 0).any() or gradient.any())  # an effect says it at less expense

@@ -208,14 +208,9 @@ def _over_weights(shown: GradientPass, saliency: Callable[[Tensor, Tensor], Tens
 
 def _over_channels(shown: GradientPass) -> float:
     """`fisher`."""
-    layers, found = shown.layers
-    refuse_zero_layer(shown.network, (layer.weight for layer in layers), found)
-    scores = []
-    for layer, gradient in zip(layers, found, strict=True):
-        product = (layer.output.detach() * gradient).movedim(layer.axis, 1)  # (batch, channels, ...)
-        effect = product.flatten(2).sum(dim=2) if product.dim() > 2 else product
-        scores.append(float(effect.square().mean(dim=0).sum()) / 2 * layer.weight[0].numel())
-    return exact_sum(scores)
+    layers = shown.layers
+    refuse_zero_layer(shown.network, (layer.weight for layer in layers), (layer.is_reached for layer in layers))
+    return exact_sum(float(one.effects.square().mean(dim=0).sum()) / 2 * one.weight[0].numel() for one in layers)
 
 
 GRAD_NORM: Final = Reading(

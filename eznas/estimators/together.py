@@ -36,8 +36,9 @@ Outcome = float | Invalid
 def outcomes(estimators: Sequence[Estimator], network: nn.Module, inputs: Any, targets: Any = None) -> list[Outcome]:
     """What each of some estimators says of one network, equal to ``estimator.outcome(network, inputs, targets)``.
 
-    Whoever fails in a shared pass is asked alone, so that it costs nobody else the score and has its own reason. The
-    graph of a shared pass is held until its whole family has read it, which takes more memory than one member does.
+    Equal bit by bit, if the device computes the same twice, as processors do. Whoever fails in a shared pass is asked
+    alone, so that it costs nobody else the score and has its own reason. The graph of a shared pass is held until its
+    whole family has read it, which takes more memory than one member does.
 
     Args:
         estimators: any; the same one may appear twice.
