@@ -2,8 +2,10 @@
 
 Every published estimator and known program, as its ``score`` does it, on NAS-Bench-201 networks of different size,
 under the reduced skeleton (one cell per stage, 16x16) and the benchmark's own (five cells, 32x32): the median over
-networks and repeats, in processor and in wall time; building a network is not counted. Then how many cells per second
-NASWOT scores with workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
+networks and repeats, in processor and in wall time; building a network is not counted. Then what estimators that share
+their passes (`eznas.estimators.together`) take asked for together, as multiples of the dearest of them alone and of all
+of them one after the other: medians of ratios of neighbouring calls. Then how many cells per second NASWOT scores with
+workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
 
 Writes ``runs/costs/costs.json``.
 """
@@ -24,7 +26,7 @@ from torch import nn
 
 from eznas.conditions import Conditions, default_image_source, image_batch
 from eznas.errors import ConfigError, EznasError
-from eznas.estimators import PUBLISHED, by_name
+from eznas.estimators import PUBLISHED, by_name, families, outcomes
 from eznas.files import replace_file
 from eznas.proxies import KNOWN_PROGRAMS, Proxy
 from eznas.randomness import stream
@@ -82,6 +84,37 @@ def measure(names: Sequence[str], batch_size: int, repeats: int) -> dict[str, di
             }  # fmt: skip
             print(f"{skeleton} {name}: {found[name][skeleton]['process_ms']:.3g} ms", file=sys.stderr, flush=True)
     return found
+
+
+def measure_together(names: Sequence[str], batch_size: int, repeats: int) -> list[dict[str, Any]]:
+    """Of each family of estimators, by skeleton: processor milliseconds together, and their ratio to those alone."""
+    chosen = [estimator for estimator in PUBLISHED if estimator.name in names]
+    rows = []
+    for skeleton in SKELETONS:
+        given = conditions(skeleton, batch_size)
+        networks = [given.network(arch) for arch in timed_cells()]
+        inputs, targets = given.batch(batch_size)
+        for places in families(chosen):
+            members = [chosen[place] for place in places]
+            if len(members) == 1:
+                continue
+            each = [partial(member.outcome, inputs=inputs, targets=targets) for member in members]
+            both = [partial(outcomes, members, inputs=inputs, targets=targets), *each]
+            for run in both:
+                run(networks[0])
+            spent = np.array([
+                [_milliseconds(run, network)[0] for run in both] for network in networks for _ in range(repeats)
+            ])  # fmt: skip
+            together, alone = spent[:, 0], spent[:, 1:]
+            rows.append({
+                "family": ", ".join(member.name for member in members), "skeleton": skeleton,
+                "together_ms": float(np.median(together)), "dearest_ms": float(np.median(alone.max(axis=1))),
+                "of_dearest": float(np.median(together / alone.max(axis=1))),
+                "of_sum": float(np.median(together / alone.sum(axis=1))),
+            })  # fmt: skip
+            print(f"{skeleton} {members[0].name} and its family: {rows[-1]['of_dearest']:.3g} times the dearest",
+                  file=sys.stderr, flush=True)  # fmt: skip
+    return rows
 
 
 def _milliseconds(run: Callable[[nn.Module], object], network: nn.Module) -> tuple[float, float]:
@@ -168,16 +201,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError("--workers takes numbers separated by commas, --batch, --repeats and --n at least 1")
         with single_threaded():
             rows = table(measure(names, options.batch, options.repeats))
+            shared = measure_together(names, options.batch, options.repeats)
             rates = throughput(options.n, [int(text) for text in counts], options.batch)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     content = {
         "batch_size": options.batch, "repeats": options.repeats, "cells": [arch.spec for arch in timed_cells()],
-        "estimators": rows, "throughput": rates,
+        "estimators": rows, "together": shared, "throughput": rates,
     }  # fmt: skip
     replace_file(Path("runs") / "costs" / "costs.json", json.dumps(content, indent=1) + "\n")
     print(render_table(printed(rows), "table", width=150), end="")
+    print(render_table([row | {key: float(f"{row[key]:.3g}") for key in list(row)[2:]} for row in shared], "table"))
     print(render_table([row | {"cells_per_second": round(row["cells_per_second"], 1)} for row in rates], "table"))
     return 0
 

@@ -6,7 +6,8 @@
 * By what they look at: `counts` (size), `saliency` (sums over weights), `jacobian` (gradients for the images),
   `activations` (patterns and features of a forward pass), `zen`, `az_nas` (features and gradients between blocks),
   `gradients` (weight gradients of several batches), `vkdnw` (the Fisher information).
-* `passes`: the forward and backward passes they run, which leave no trace.
+* `passes`: the forward and backward passes they run, which leave no trace; `gradient_pass` is one that many read.
+* `together`: `outcomes` of several on one network, which share the passes that their `reading` says they can.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from eznas.estimators.estimator import Estimator, ScoreFunction
 from eznas.estimators.gradients import gradsign, ntk, zico
 from eznas.estimators.jacobian import epe_nas, epe_nas_as_released, jacob_cov
 from eznas.estimators.published import PUBLISHED, by_name, estimators_table, score
+from eznas.estimators.reading import Reading
 from eznas.estimators.saliency import fisher, grad_norm, grasp, l2_norm, logsynflow, plain, snip, synflow, synflow_bn
+from eznas.estimators.together import families, family_of, outcomes
 from eznas.estimators.vkdnw import vkdnw
 from eznas.estimators.zen import zen
 
 __all__ = [
-    "PUBLISHED", "Estimator", "ScoreFunction", "az_expressivity", "az_progressivity", "az_trainability",
-    "by_name", "epe_nas", "epe_nas_as_released", "estimators_table", "fisher", "grad_norm", "gradsign", "grasp",
-    "jacob_cov", "l2_norm", "linear_regions", "logsynflow", "mac_count", "meco", "naswot", "ntk",
-    "parameter_count", "plain", "relu_count", "score", "snip", "swap", "swap_regularised", "synflow",
-    "synflow_bn", "trainable_layers", "vkdnw", "zen", "zico",
+    "PUBLISHED", "Estimator", "Reading", "ScoreFunction", "az_expressivity", "az_progressivity", "az_trainability",
+    "by_name", "epe_nas", "epe_nas_as_released", "estimators_table", "families", "family_of", "fisher",
+    "grad_norm", "gradsign", "grasp", "jacob_cov", "l2_norm", "linear_regions", "logsynflow", "mac_count", "meco",
+    "naswot", "ntk", "outcomes", "parameter_count", "plain", "relu_count", "score", "snip", "swap",
+    "swap_regularised", "synflow", "synflow_bn", "trainable_layers", "vkdnw", "zen", "zico",
 ]  # fmt: skip

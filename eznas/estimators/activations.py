@@ -14,7 +14,8 @@ inside recurrent layers and scripted functions are not seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -30,6 +31,7 @@ from eznas.estimators.passes import (
     gaussian_state,
     hooked,
 )
+from eznas.estimators.reading import Reading
 
 SWAP_SEED: Final = 0
 """Of the weights that `swap` draws."""
@@ -65,17 +67,7 @@ def naswot(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
 
     Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, section 3, eq. 2.
     """
-    del targets
-    n_images = len(inputs)
-
-    def agreements(positive: Tensor) -> Tensor:
-        signs = positive.float().mul_(2).sub_(1)
-        return ((signs @ signs.T + signs.shape[1]) / 2).double()  # (n + <s_i, s_j>) / 2 for n signs of ±1
-
-    kernel = torch.zeros((n_images, n_images), dtype=torch.float64, device=inputs.device)
-    for each in _patterns(network, inputs, copied_state(network), "naswot", agreements, has_maps=False):
-        kernel.add_(each)
-    return float(torch.linalg.slogdet(kernel).logabsdet)
+    return NASWOT.alone(network, inputs, targets)
 
 
 def linear_regions(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -96,9 +88,7 @@ def linear_regions(network: nn.Module, inputs: Tensor, targets: Tensor | None = 
 
     Source: `Chen 2021 <https://arxiv.org/abs/2102.11535>`_, as in the released code.
     """
-    del targets
-    patterns = _of_units(network, inputs, copied_state(network), "linear_regions")
-    return float(len({row.tobytes() for row in patterns.cpu().numpy()}))
+    return LINEAR_REGIONS.alone(network, inputs, targets)
 
 
 def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -117,13 +107,7 @@ def swap(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
 
     Source: `Peng 2024 <https://arxiv.org/abs/2403.04161>`_, without its regularisation by size.
     """
-    del targets
-    generator = torch.Generator().manual_seed(SWAP_SEED)
-    counts = []
-    for _ in range(SWAP_REPEATS):
-        patterns = _of_units(network, inputs, gaussian_state(network, generator), "swap")
-        counts.append(_distinct_columns(patterns))
-    return exact_sum(counts) / SWAP_REPEATS
+    return SWAP.alone(network, inputs, targets)
 
 
 def swap_regularised(
@@ -159,8 +143,7 @@ def swap_regularised(
     """
     if not sigma > 0:
         raise ConfigError(f"The breadth sigma of swap_regularised must be positive, but it is {sigma}.")
-    size = sum(parameter.numel() for parameter in network.parameters()) / 1000
-    return swap(network, inputs, targets) * math.exp(-((size - mu) ** 2) / sigma)
+    return _regularised(_swapped(network, inputs, targets, (None,)), mu, sigma)
 
 
 def meco(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -229,50 +212,130 @@ def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, 
     return smallest
 
 
-def _of_units(network: nn.Module, inputs: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    """(batch, units) Booleans: which inputs of activations are positive, of feature maps if there are any."""
-    return torch.cat(_patterns(network, inputs, state, name, lambda positive: positive, has_maps=True), dim=1)
+# -------------------------------------------------------------------------------------------------- patterns of signs
 
 
-def _patterns(
-    network: nn.Module,
-    inputs: Tensor,
-    state: dict[str, Tensor],
-    name: str,
-    of: Callable[[Tensor], Tensor],
-    *,
-    has_maps: bool,
-) -> list[Tensor]:
-    """What `of` makes of the (batch, units) Booleans of each activation that counts, in order.
+@dataclass(frozen=True, slots=True)
+class _Bits:
+    """What is kept of the (batch, units) Booleans of each activation, and which activations count.
 
     Those of the most suitable kind count: rectifying ones before others and, if it `has_maps`, within both those of
     (batch, channels, height, width) maps before those of other features.
     """
-    found: dict[tuple[bool, bool], list[Tensor]] = {}
-    problems: dict[tuple[bool, bool], str] = {}
 
-    def add(kind: Activation, entering: Tensor) -> None:
-        suitability = kind is Activation.OTHER, has_maps and entering.dim() != 4  # the best is (False, False)
-        found.setdefault(suitability, [])
-        if entering.dim() and len(entering) == len(inputs):
-            found[suitability].append(of(entering.detach().reshape(len(inputs), -1) > 0))
-        else:
-            problems.setdefault(suitability, f"{tuple(entering.shape)}")
+    name: str  # of the estimator, for people
+    kept: Callable[[Tensor], Tensor]
+    has_maps: bool
 
-    with torch.no_grad():
-        forward(network, inputs, state, on_activation=add)
-    if not found:
-        raise UnfitError(
-            f"{type(network).__name__} calls no activation that can be seen, neither a ReLU nor another, and {name} "
-            f"compares the signs of what enters them; those inside recurrent layers and scripted functions are hidden."
-        )
-    best = min(found)
-    if best in problems:
-        raise UnfitError(
-            f"An activation of {type(network).__name__} sees a tensor of shape {problems[best]} for a batch of "
-            f"{len(inputs)} images; {name} needs the batch on the first axis."
-        )
-    return found[best]
+    def suitability(self, kind: Activation, entering: Tensor) -> tuple[bool, bool]:
+        """Of an activation; the best is (False, False)."""
+        return kind is Activation.OTHER, self.has_maps and entering.dim() != 4
+
+
+class _Patterns:
+    """What several `_Bits` keep of the activations of one forward pass, without gradients.
+
+    Raises:
+        CaptureError, UnfitError: as `forward`.
+    """
+
+    def __init__(self, network: nn.Module, inputs: Tensor, state: dict[str, Tensor], parts: Sequence[_Bits]) -> None:
+        self._network, self.n_images = network, len(inputs)
+        self._kept: dict[_Bits, dict[tuple[bool, bool], list[Tensor]]] = {bits: {} for bits in parts}
+        self._problems: dict[_Bits, dict[tuple[bool, bool], str]] = {bits: {} for bits in parts}
+        with torch.no_grad():
+            forward(network, inputs, state, on_activation=self._add)
+
+    def _add(self, kind: Activation, entering: Tensor) -> None:
+        has_batch = entering.dim() > 0 and len(entering) == self.n_images
+        positive = entering.detach().reshape(self.n_images, -1) > 0 if has_batch else None
+        for bits, kept in self._kept.items():
+            suitability = bits.suitability(kind, entering)
+            kept.setdefault(suitability, [])
+            if positive is not None:
+                kept[suitability].append(bits.kept(positive))
+            else:
+                self._problems[bits].setdefault(suitability, f"{tuple(entering.shape)}")
+
+    def of(self, bits: _Bits) -> list[Tensor]:
+        """What is kept of each activation that counts, in order.
+
+        Raises:
+            UnfitError: if there is none, or one does not see the batch on its first axis.
+        """
+        kept, problems, name = self._kept[bits], self._problems[bits], type(self._network).__name__
+        if not kept:
+            raise UnfitError(
+                f"{name} calls no activation that can be seen, neither a ReLU nor another, and {bits.name} compares "
+                f"the signs of what enters them; those inside recurrent layers and scripted functions are hidden."
+            )
+        best = min(kept)
+        if best in problems:
+            raise UnfitError(
+                f"An activation of {name} sees a tensor of shape {problems[best]} for a batch of {self.n_images} "
+                f"images; {bits.name} needs the batch on the first axis."
+            )
+        return kept[best]
+
+
+def _agreements(positive: Tensor) -> Tensor:
+    """(batch, batch) number of units that are positive for both of two images, or for neither."""
+    signs = positive.float().mul_(2).sub_(1)
+    return ((signs @ signs.T + signs.shape[1]) / 2).double()  # (n + <s_i, s_j>) / 2 for n signs of ±1
+
+
+def _themselves(positive: Tensor) -> Tensor:
+    return positive
+
+
+_AGREEMENTS: Final = _Bits("naswot", _agreements, has_maps=False)
+_REGIONS: Final = _Bits("linear_regions", _themselves, has_maps=True)
+_SWAPPED: Final = _Bits("swap", _themselves, has_maps=True)
+
+
+def _own_patterns(network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: tuple[_Bits, ...]) -> _Patterns:
+    """Those of the network's own weights."""
+    del targets
+    return _Patterns(network, inputs, copied_state(network), parts)
+
+
+def _log_determinant(shown: _Patterns) -> float:
+    """`naswot`."""
+    each = shown.of(_AGREEMENTS)
+    kernel = torch.zeros_like(each[0])
+    for agreements in each:
+        kernel.add_(agreements)
+    return float(torch.linalg.slogdet(kernel).logabsdet)
+
+
+def _distinct_rows(shown: _Patterns) -> float:
+    """`linear_regions`."""
+    patterns = torch.cat(shown.of(_REGIONS), dim=1)
+    return float(len({row.tobytes() for row in patterns.cpu().numpy()}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Swapped:
+    """The mean count of `swap`, and the thousands of parameters of the network."""
+
+    count: float
+    size: float
+
+
+def _swapped(network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: tuple[None, ...]) -> _Swapped:
+    del targets, parts
+    generator = torch.Generator().manual_seed(SWAP_SEED)
+    counts = []
+    for _ in range(SWAP_REPEATS):
+        shown = _Patterns(network, inputs, gaussian_state(network, generator), (_SWAPPED,))
+        counts.append(_distinct_columns(torch.cat(shown.of(_SWAPPED), dim=1)))
+    size = sum(parameter.numel() for parameter in network.parameters()) / 1000
+    return _Swapped(exact_sum(counts) / SWAP_REPEATS, size)
+
+
+def _regularised(shown: _Swapped, mu: float = SWAP_MU, sigma: float = SWAP_SIGMA) -> float:
+    """`swap_regularised`."""
+    return shown.count * math.exp(-((shown.size - mu) ** 2) / sigma)
 
 
 def _distinct_columns(patterns: Tensor) -> int:
@@ -286,3 +349,9 @@ def _distinct_columns(patterns: Tensor) -> int:
     if len(words) == 1:
         return len(words[0].unique())
     return len(torch.stack(words, dim=1).unique(dim=0))
+
+
+NASWOT: Final = Reading(_own_patterns, _AGREEMENTS, _log_determinant)
+LINEAR_REGIONS: Final = Reading(_own_patterns, _REGIONS, _distinct_rows)
+SWAP: Final = Reading(_swapped, None, lambda shown: shown.count)
+SWAP_REGULARISED: Final = Reading(_swapped, None, _regularised)

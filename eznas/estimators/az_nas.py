@@ -15,6 +15,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -33,6 +34,7 @@ from eznas.estimators.passes import (
     hooked,
     kaiming_deviation,
 )
+from eznas.estimators.reading import Reading
 
 AZ_SEED: Final = 0
 """Of the weights, the images and the signs that are sent back."""
@@ -58,8 +60,7 @@ def az_expressivity(network: nn.Module, inputs: Tensor, targets: Tensor | None =
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
-    del targets
-    return _number_or_minus_infinity(exact_sum(_entropies(network, inputs)))
+    return EXPRESSIVITY.alone(network, inputs, targets)
 
 
 def az_progressivity(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -75,11 +76,7 @@ def az_progressivity(network: nn.Module, inputs: Tensor, targets: Tensor | None 
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
-    del targets
-    entropies = _entropies(network, inputs)
-    if not all(map(math.isfinite, entropies)):
-        return -math.inf
-    return min(after - before for before, after in itertools.pairwise(entropies))
+    return PROGRESSIVITY.alone(network, inputs, targets)
 
 
 def az_trainability(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -104,10 +101,54 @@ def az_trainability(network: nn.Module, inputs: Tensor, targets: Tensor | None =
 
     Source: `Lee 2024 <https://arxiv.org/abs/2403.19232>`_, as in the released code.
     """
-    del targets
+    return TRAINABILITY.alone(network, inputs, targets)
+
+
+# ----------------------------------------------------------------------------------------------------- what is measured
+
+
+class _Features:
+    """What the terms read: the features with and without gradients, each of a pass of its own, and their blocks."""
+
+    def __init__(self, network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: tuple[None, ...]) -> None:
+        del targets, parts
+        self._network, self._inputs = network, inputs
+
+    @cached_property
+    def blocks(self) -> list[tuple[nn.Module, int]]:
+        """As `feature_blocks`, which takes a pass."""
+        return feature_blocks(self._network, self._inputs)
+
+    @cached_property
+    def entropies(self) -> list[float]:
+        """E_l of every feature; NaN where it is constant or not finite."""
+        with torch.no_grad():
+            features = self.drawn(torch.Generator().manual_seed(AZ_SEED))
+        return [spectral_entropy(feature) for feature in features]
+
+    def drawn(self, generator: torch.Generator) -> list[Tensor]:
+        """F_0, ..., F_L of random weights and images; gradients, if enabled, begin at F_0."""
+        return _features(self._network, self._inputs, self.blocks, generator)
+
+
+def _richness(shown: _Features) -> float:
+    """`az_expressivity`."""
+    return _number_or_minus_infinity(exact_sum(shown.entropies))
+
+
+def _smallest_growth(shown: _Features) -> float:
+    """`az_progressivity`."""
+    entropies = shown.entropies
+    if not all(map(math.isfinite, entropies)):
+        return -math.inf
+    return min(after - before for before, after in itertools.pairwise(entropies))
+
+
+def _kept_length(shown: _Features) -> float:
+    """`az_trainability`."""
     generator = torch.Generator().manual_seed(AZ_SEED)
     with torch.enable_grad():
-        features = _features(network, inputs, generator)
+        features = shown.drawn(generator)
     terms = []
     for before, after in itertools.pairwise(features):
         signs = torch.randint(0, 2, after.shape, generator=generator).to(after) * 2 - 1
@@ -125,14 +166,9 @@ def az_trainability(network: nn.Module, inputs: Tensor, targets: Tensor | None =
     return exact_sum(terms) / len(terms)
 
 
-# ----------------------------------------------------------------------------------------------------- what is measured
-
-
-def _entropies(network: nn.Module, inputs: Tensor) -> list[float]:
-    """E_l of every feature; NaN where it is constant or not finite."""
-    with torch.no_grad():
-        features = _features(network, inputs, torch.Generator().manual_seed(AZ_SEED))
-    return [spectral_entropy(feature) for feature in features]
+EXPRESSIVITY: Final = Reading(_Features, None, _richness)
+PROGRESSIVITY: Final = Reading(_Features, None, _smallest_growth)
+TRAINABILITY: Final = Reading(_Features, None, _kept_length)
 
 
 def spectral_entropy(feature: Tensor) -> float:
@@ -271,9 +307,10 @@ def _block_ends(chain: Iterable[_Call]) -> list[_Call]:
     return ends
 
 
-def _features(network: nn.Module, inputs: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """F_0, ..., F_L of random weights and images; gradients, if enabled, begin at F_0."""
-    blocks = feature_blocks(network, inputs)
+def _features(
+    network: nn.Module, inputs: Tensor, blocks: list[tuple[nn.Module, int]], generator: torch.Generator
+) -> list[Tensor]:
+    """The outputs of `blocks` for random weights and images; gradients, if enabled, begin at the first."""
     state = gaussian_state(network, generator, kaiming_deviation)
     images = gaussian_images(inputs.shape, inputs, generator)
     found: dict[tuple[nn.Module, int], Tensor] = {}

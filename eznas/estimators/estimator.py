@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from eznas.conditions import as_inputs, as_targets
 from eznas.errors import CaptureError, ConfigError, EznasError, ScoreError, UnfitError
 from eznas.estimators.parametrised import with_plain_weights
+from eznas.estimators.reading import Reading
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
 from eznas.statistics.running import Unfit, own_draws, refuse_hidden
@@ -38,6 +39,7 @@ class Estimator:
     cost: float  # in forward passes of a batch, an estimate
     function: ScoreFunction  # its docstring has the formula and the degenerate cases
     source: str  # author, year and link
+    reading: Reading[Any, Any] | None = None  # `function` in two steps, the first of which others may share
 
     @property
     def documentation(self) -> str:
@@ -81,7 +83,7 @@ class Estimator:
         inputs, targets = as_inputs(inputs), as_targets(targets)
         if self.needs_targets and targets is None:
             raise ConfigError(f"The estimator {self.name!r} needs the class of each image; pass targets of shape (n,).")
-        _check_inputs(network, inputs)
+        check_inputs(network, inputs)
         try:
             refuse_hidden(network)
         except Unfit as error:
@@ -106,8 +108,16 @@ class Estimator:
         try:
             value = self(network, inputs, targets)
         except CaptureError as error:
-            kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
-            return Invalid(kind, f"{self.name}: {error}")
+            return self.failed(error)
+        return self.judged(value)
+
+    def failed(self, error: CaptureError) -> Invalid:
+        """The outcome where calling it raises this."""
+        kind = FailureKind.UNFIT if isinstance(error, UnfitError) else FailureKind.NETWORK
+        return Invalid(kind, f"{self.name}: {error}")
+
+    def judged(self, value: float) -> float | Invalid:
+        """The outcome where calling it gives this raw score."""
         if math.isfinite(value):
             return self.direction * value
         reason = f" ({self.degenerate})" if self.degenerate else ""
@@ -138,7 +148,7 @@ def _made(values: tuple[Any, ...]) -> Estimator:
     return Estimator(**dict(zip(Estimator.__slots__, values, strict=True)))
 
 
-def _check_inputs(network: nn.Module, inputs: Tensor) -> None:
+def check_inputs(network: nn.Module, inputs: Tensor) -> None:
     """Refuse a batch that no estimator can use.
 
     Raises:

@@ -7,7 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from eznas.estimators.passes import class_labels, copied_state, forward, gradients, summed_logits
+from eznas.estimators.gradient_pass import GradientPass, Part
+from eznas.estimators.reading import Reading
 
 CORRELATION_EPS: Final = 1e-5
 """k of `jacob_cov` and `epe_nas`."""
@@ -35,13 +36,7 @@ def jacob_cov(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
 
     Source: `Mellor 2021 <https://arxiv.org/abs/2006.04647>`_, first version of the preprint (eq. 2).
     """
-    del targets
-    jacobian, _ = _input_jacobian(network, inputs)
-    correlation = _correlation(jacobian)
-    if not correlation.isfinite().all():
-        return float("nan")
-    shifted = torch.linalg.eigvalsh(correlation) + CORRELATION_EPS
-    return float(-(shifted.log() + 1 / shifted).sum())
+    return JACOB_COV.alone(network, inputs, targets)
 
 
 def epe_nas(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -62,8 +57,7 @@ def epe_nas(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, as in the released code; the two forms are joined as
     NAS-Bench-Suite-Zero runs them, which passes the number of classes.
     """
-    jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=logits.shape[1])
+    return EPE_NAS.alone(network, inputs, targets)
 
 
 def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -81,8 +75,7 @@ def epe_nas_as_released(network: nn.Module, inputs: Tensor, targets: Tensor | No
 
     Source: `Lopes 2021 <https://arxiv.org/abs/2102.08099>`_, the released code.
     """
-    jacobian, logits = _input_jacobian(network, inputs)
-    return class_separation(jacobian, class_labels(network, logits, targets, len(inputs)), n_classes=1)
+    return EPE_NAS_AS_RELEASED.alone(network, inputs, targets)
 
 
 def class_separation(jacobian: Tensor, labels: Tensor, *, n_classes: int) -> float:
@@ -121,19 +114,33 @@ def class_separation(jacobian: Tensor, labels: Tensor, *, n_classes: int) -> flo
     return float((each[:, None] - each[None, :]).abs().sum() / len(each))
 
 
-def _input_jacobian(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """(batch, features) gradient of the summed logits for each image, in float64, and the (batch, ...) logits.
+def _spread(shown: GradientPass) -> float:
+    """`jacob_cov`."""
+    jacobian, _ = shown.images
+    correlation = _correlation(jacobian)
+    if not correlation.isfinite().all():
+        return float("nan")
+    shifted = torch.linalg.eigvalsh(correlation) + CORRELATION_EPS
+    return float(-(shifted.log() + 1 / shifted).sum())
 
-    One backward pass for the whole batch, as published: in train mode batch normalisation couples the images.
-    """
-    images = inputs.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        logits = forward(network, images, copied_state(network))
-        total = summed_logits(network, logits, len(images))
-    (jacobian,) = gradients(total, [images])
-    return jacobian.flatten(1).double(), logits.detach()
+
+def _separation(shown: GradientPass) -> float:
+    """`epe_nas`."""
+    jacobian, logits = shown.images
+    return class_separation(jacobian, shown.labels, n_classes=logits.shape[1])
+
+
+def _separation_as_released(shown: GradientPass) -> float:
+    """`epe_nas_as_released`."""
+    jacobian, _ = shown.images
+    return class_separation(jacobian, shown.labels, n_classes=1)
 
 
 def _correlation(rows: Tensor) -> Tensor:
     """(n, n) Pearson correlation of n rows; NaN where a row is constant."""
     return torch.corrcoef(rows).reshape(len(rows), len(rows))
+
+
+JACOB_COV: Final = Reading(GradientPass, Part.IMAGES, _spread)
+EPE_NAS: Final = Reading(GradientPass, Part.IMAGES, _separation)
+EPE_NAS_AS_RELEASED: Final = Reading(GradientPass, Part.IMAGES, _separation_as_released)

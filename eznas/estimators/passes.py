@@ -202,7 +202,7 @@ def forward(
     """
     watch = Watch(identity, state.values(), on_activation, on_result)
     with readable_errors(), _mode(network, training), own_draws(network, inputs.device), watch:
-        logits = called_with(network, state, inputs)
+        logits = called_with(network, state, inputs.clone())  # a network may write into what it is given
     if not isinstance(logits, Tensor):
         raise UnfitError(
             f"{type(network).__name__} must return one tensor of logits but returned a {type(logits).__name__}; wrap "
@@ -294,8 +294,13 @@ def refuse_zero_layer(network: nn.Module, weights: Iterable[Tensor], gradients: 
     Raises:
         UnfitError: if it is such a network.
     """
-    reached = [weight for weight, gradient in zip(weights, gradients, strict=True) if bool(gradient.any())]
-    if reached and not any(bool(weight.any()) for weight in reached):
+    is_reached = False
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if bool(gradient.any()):
+            if bool(weight.any()):
+                return  # at the first weight, usually
+            is_reached = True
+    if is_reached:
         raise UnfitError(
             f"The last layer of {type(network).__name__} is zero as it is initialised, so that no gradient reaches the "
             f"layers before it and the score would say nothing of them; draw its weights (--initialise default, or "

@@ -14,14 +14,14 @@ Source of all: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from eznas.estimators.gradient_pass import GradientPass, Part
 from eznas.estimators.passes import (
-    Call,
     Function,
     copied_state,
     cross_entropy,
@@ -33,7 +33,8 @@ from eznas.estimators.passes import (
     summed_logits,
     weight_names,
 )
-from eznas.statistics.torch_functions import BATCH_NORMALISATIONS, CONVOLUTIONS, DROPOUT, LINEAR, argument
+from eznas.estimators.reading import Reading
+from eznas.statistics.torch_functions import BATCH_NORMALISATIONS, DROPOUT
 
 
 def l2_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -60,7 +61,7 @@ def grad_norm(network: nn.Module, inputs: Tensor, targets: Tensor | None = None)
 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    return _over_weights(network, inputs, targets, lambda weight, gradient: gradient.norm())
+    return GRAD_NORM.alone(network, inputs, targets)
 
 
 def plain(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -76,7 +77,7 @@ def plain(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> 
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code; `Mozer 1988
     <https://papers.nips.cc/paper/1988/hash/07e1cd7dca89a1678042477183b7ac3f-Abstract.html>`_.
     """
-    return _over_weights(network, inputs, targets, lambda weight, gradient: (weight * gradient).sum())
+    return PLAIN.alone(network, inputs, targets)
 
 
 def snip(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -91,7 +92,7 @@ def snip(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> f
     Source: `Lee 2019 <https://arxiv.org/abs/1810.02340>`_; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    return _over_weights(network, inputs, targets, lambda weight, gradient: (weight * gradient).abs().sum())
+    return SNIP.alone(network, inputs, targets)
 
 
 def grasp(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -135,25 +136,7 @@ def fisher(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) ->
     Source: `Theis 2018 <https://arxiv.org/abs/1801.05787>`_ and `Turner 2020 <https://arxiv.org/abs/1906.04113>`_;
     as a score of a network `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, section 3.1.
     """
-    layers: list[tuple[Tensor, int, Tensor]] = []  # output, its axis of channels, weight
-
-    def record(call: Call, result: Any) -> Any:
-        function, args, kwargs = call
-        if function not in CONVOLUTIONS and function not in LINEAR:
-            return result
-        weight = argument(args, kwargs, 1, "weight")
-        layers.append((result, result.dim() - 1 if function in LINEAR else 1, weight))
-        return result.clone()  # so that an activation in place does not overwrite the output
-
-    loss, _ = _loss(network, inputs, targets, on_result=record)
-    found = gradients(loss, [output for output, _, _ in layers])
-    refuse_zero_layer(network, (weight for _, _, weight in layers), found)
-    scores = []
-    for (output, axis, weight), gradient in zip(layers, found, strict=True):
-        product = (output.detach() * gradient).movedim(axis, 1)  # (batch, channels, ...)
-        effect = product.flatten(2).sum(dim=2) if product.dim() > 2 else product
-        scores.append(float(effect.square().mean(dim=0).sum()) / 2 * weight[0].numel())
-    return exact_sum(scores)
+    return FISHER.alone(network, inputs, targets)
 
 
 def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -172,8 +155,7 @@ def synflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -
     Source: `Tanaka 2020 <https://arxiv.org/abs/2006.05467>`_, eq. 2; as a score of a network `Abdelfattah 2021
     <https://arxiv.org/abs/2101.08134>`_, section 3.1. The logarithm is NAS-Bench-Suite-Zero's.
     """
-    del targets
-    return _log_flow(network, inputs, DROPOUT | BATCH_NORMALISATIONS)
+    return SYNFLOW.alone(network, inputs, targets)
 
 
 def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -192,7 +174,7 @@ def synflow_bn(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
     Source: `Abdelfattah 2021 <https://arxiv.org/abs/2101.08134>`_, the released code (measure ``synflow_bn``).
     """
     del targets
-    return _log_flow(network, inputs, DROPOUT)
+    return _log_flow(_flows(network, inputs, DROPOUT))
 
 
 def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None) -> float:
@@ -211,18 +193,56 @@ def logsynflow(network: nn.Module, inputs: Tensor, targets: Tensor | None = None
 
     Source: `Cavagnero 2023 <https://arxiv.org/abs/2207.05135>`_, as in the released code.
     """
-    del targets
-    weights, flows = _flows(network, inputs, DROPOUT | BATCH_NORMALISATIONS)
-    return exact_sum(float((w * flow.log1p()).abs().sum()) for w, flow in zip(weights, flows, strict=True))
+    return LOGSYNFLOW.alone(network, inputs, targets)
 
 
-def _log_flow(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) -> float:
-    weights, flows = _flows(network, inputs, identity)
-    products = ((w * flow).abs().sum() for w, flow in zip(weights, flows, strict=True))
-    return float(torch.log(sum(products, torch.zeros((), dtype=torch.float64, device=inputs.device))))
+# ----------------------------------------------------------------------------------------- gradients of the loss
 
 
-def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) -> tuple[list[Tensor], list[Tensor]]:
+def _over_weights(shown: GradientPass, saliency: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Sum over layers of a scalar made of the weight and its loss gradient."""
+    weights, found = shown.weights
+    refuse_zero_layer(shown.network, weights, found)
+    return exact_sum(float(saliency(weight, gradient)) for weight, gradient in zip(weights, found, strict=True))
+
+
+def _over_channels(shown: GradientPass) -> float:
+    """`fisher`."""
+    layers = shown.layers
+    refuse_zero_layer(shown.network, (layer.weight for layer in layers), (layer.is_reached for layer in layers))
+    return exact_sum(float(one.effects.square().mean(dim=0).sum()) / 2 * one.weight[0].numel() for one in layers)
+
+
+GRAD_NORM: Final = Reading(
+    GradientPass, Part.WEIGHTS, lambda shown: _over_weights(shown, lambda weight, gradient: gradient.norm())
+)
+PLAIN: Final = Reading(
+    GradientPass, Part.WEIGHTS, lambda shown: _over_weights(shown, lambda weight, gradient: (weight * gradient).sum())
+)
+SNIP: Final = Reading(
+    GradientPass,
+    Part.WEIGHTS,
+    lambda shown: _over_weights(shown, lambda weight, gradient: (weight * gradient).abs().sum()),
+)
+FISHER: Final = Reading(GradientPass, Part.LAYERS, _over_channels)
+
+
+def _loss(network: nn.Module, inputs: Tensor, targets: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """The loss of the batch, scalar, and copies of the weights it was computed with."""
+    state = copied_state(network)
+    weights = differentiable(state, weight_names(network))
+    with torch.enable_grad():
+        return cross_entropy(network, forward(network, inputs, state), targets, len(inputs)), weights
+
+
+# ----------------------------------------------------------------------------------------------- the synaptic flow
+
+
+Flows = tuple[list[Tensor], list[Tensor]]
+"""The absolute weights, detached, and the gradient of the synaptic flow for each of them, in float64."""
+
+
+def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) -> Flows:
     """The absolute weights, detached, and the gradient of the synaptic flow for each of them, in float64."""
     state = copied_state(network, lambda t: t.abs().double() if t.is_floating_point() else t.clone())
     weights = differentiable(state, weight_names(network))
@@ -234,25 +254,22 @@ def _flows(network: nn.Module, inputs: Tensor, identity: frozenset[Function]) ->
     return [weight.detach() for weight in weights], found
 
 
-def _over_weights(
-    network: nn.Module, inputs: Tensor, targets: Tensor | None, saliency: Callable[[Tensor, Tensor], Tensor]
-) -> float:
-    """Sum over layers of a scalar made of the weight and its loss gradient."""
-    loss, weights = _loss(network, inputs, targets)
-    found = gradients(loss, weights)
-    refuse_zero_layer(network, weights, found)
-    return exact_sum(float(saliency(weight.detach(), g)) for weight, g in zip(weights, found, strict=True))
+def _unnormalised_flows(network: nn.Module, inputs: Tensor, targets: Tensor | None, parts: tuple[None, ...]) -> Flows:
+    """The flows of `synflow`, with batch normalisation as the identity."""
+    del targets, parts
+    return _flows(network, inputs, DROPOUT | BATCH_NORMALISATIONS)
 
 
-def _loss(
-    network: nn.Module,
-    inputs: Tensor,
-    targets: Tensor | None,
-    on_result: Callable[[Call, Any], Any] | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """The loss of the batch, scalar, and copies of the weights it was computed with."""
-    state = copied_state(network)
-    weights = differentiable(state, weight_names(network))
-    with torch.enable_grad():
-        logits = forward(network, inputs, state, on_result=on_result)
-        return cross_entropy(network, logits, targets, len(inputs)), weights
+def _log_flow(flows: Flows) -> float:
+    """`synflow`."""
+    products = ((weight * flow).abs().sum() for weight, flow in zip(*flows, strict=True))
+    return float(torch.as_tensor(sum(products), dtype=torch.float64).log())  # -inf if there are none
+
+
+def _damped_flow(flows: Flows) -> float:
+    """`logsynflow`."""
+    return exact_sum(float((weight * flow.log1p()).abs().sum()) for weight, flow in zip(*flows, strict=True))
+
+
+SYNFLOW: Final = Reading(_unnormalised_flows, None, _log_flow)
+LOGSYNFLOW: Final = Reading(_unnormalised_flows, None, _damped_flow)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from eznas.conditions import Conditions
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
+from eznas.estimators import Estimator, family_of, outcomes
 from eznas.evaluation import FAILURES, Plan, ShardExecutor, make_plan
 from eznas.names import one_line
 from eznas.programs import FailureKind, Invalid
@@ -32,10 +33,13 @@ class Scores:
     Attributes:
         scores: (n_proxies, n_networks) float64; NaN where a proxy failed.
         failures: why, by (proxy, network).
-        seconds: (n_proxies,) mean time per network of each; programs that read the same layers share theirs.
+        seconds: (n_proxies,) mean time per network of each. Programs that read the same layers, and estimators that
+            share their passes (`eznas.estimators.together`), share their time: each has the whole of it, which is
+            somewhat more than it takes alone, and together they add up to more than was `spent`.
         member_failures: of aggregates, by (proxy, member, network); such a member has its lowest place.
         coverage: how much of a network a program reads that reads layers, by (proxy, network); of an aggregate that of
             the member that reads least.
+        spent: mean time per network of all proxies, in seconds; shared time is counted once.
     """
 
     scores: npt.NDArray[np.float64]
@@ -43,6 +47,7 @@ class Scores:
     seconds: npt.NDArray[np.float64]
     member_failures: dict[tuple[int, str, int], Invalid] = field(default_factory=dict)
     coverage: dict[tuple[int, int], Coverage] = field(default_factory=dict)
+    spent: float = 0.0
 
     def kinds(self, proxy: int) -> list[str | None]:
         """(n_networks,) kind of failure of one proxy on each network, None where it has a score."""
@@ -55,11 +60,23 @@ class Scores:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
-    """What several proxies say of one network: outcomes, seconds, and how much of it each reads; None if none."""
+    """What several proxies say of one network.
+
+    Attributes:
+        outcomes: of each.
+        seconds: that its group took, and
+        groups: which group that is, by number: proxies that share their work.
+        coverage: how much of the network each reads; None if it reads no layers.
+    """
 
     outcomes: list[Outcome]
     seconds: list[float]
+    groups: list[int]
     coverage: list[Coverage | None]
+
+    def taken(self, places: Iterable[int]) -> float:
+        """Seconds that the proxies at these places took together, each group once."""
+        return sum({self.groups[place]: self.seconds[place] for place in places}.values())
 
 
 class NetworkScorer:
@@ -77,11 +94,17 @@ class NetworkScorer:
         bound = [p.bound(conditions) if isinstance(p, ProgramProxy) else p for p in proxies]
         groups: dict[tuple[Any, ...], list[int]] = {}
         for row, proxy in enumerate(bound):
-            key = (proxy.units, proxy.seed) if isinstance(proxy, ProgramProxy) else (row,)
-            groups.setdefault(key, []).append(row)
+            groups.setdefault(self._work(row, proxy), []).append(row)
         self._proxies = bound
         self._groups = tuple(groups.values())
         self._plans: dict[tuple[int, ...], Plan] = {}  # by the programs of a group
+
+    def _work(self, row: int, proxy: Proxy) -> tuple[Any, ...]:
+        """What proxies that share their work have in common."""
+        if isinstance(proxy, ProgramProxy):
+            return proxy.units, proxy.seed
+        family = family_of(proxy) if isinstance(proxy, Estimator) else None
+        return (row,) if family is None else (family, batch_size_for(proxy, self._conditions))
 
     def score(self, architectures: Sequence[Architecture]) -> list[Row]:
         """What every proxy says of each of some networks."""
@@ -89,22 +112,24 @@ class NetworkScorer:
 
     def _one(self, arch: Architecture) -> Row:
         n = len(self._proxies)
-        made = Row([Invalid(FailureKind.NETWORK, "not scored")] * n, [0.0] * n, [None] * n)
+        made = Row([Invalid(FailureKind.NETWORK, "not scored")] * n, [0.0] * n, [0] * n, [None] * n)
         try:
             network = self._conditions.network(arch, self._device)
         except EznasError as error:
             made.outcomes[:] = [Invalid(FailureKind.NETWORK, str(error))] * n
             return made
-        for rows in self._groups:
+        for group, rows in enumerate(self._groups):
             start = time.perf_counter()
             first = self._proxies[rows[0]]
             if isinstance(first, ProgramProxy):
                 self._of_programs(network, rows, made)
+            elif isinstance(first, Estimator):
+                self._of_estimators(network, rows, made)
             else:
                 made.outcomes[rows[0]] = self._of(network, first)
             taken = time.perf_counter() - start
             for row in rows:
-                made.seconds[row] = taken
+                made.seconds[row], made.groups[row] = taken, group
         return made
 
     def _of(self, network: Any, proxy: Proxy) -> Outcome:
@@ -115,6 +140,18 @@ class NetworkScorer:
             return Invalid(FailureKind.UNFIT, f"{proxy.name}: {error}")
         except Exception as error:  # a user's own proxy may raise anything
             return Invalid(FailureKind.NETWORK, f"{proxy.name} raised {type(error).__name__}: {one_line(error)}")
+
+    def _of_estimators(self, network: Any, rows: Sequence[int], made: Row) -> None:
+        """Estimators of one family share their passes; one that shares none is alone among `rows`."""
+        estimators = [proxy for row in rows if isinstance(proxy := self._proxies[row], Estimator)]
+        try:
+            inputs, targets = self._conditions.batch(batch_size_for(estimators[0], self._conditions), self._device)
+        except ConfigError as error:  # what this network cannot be given
+            found: list[Outcome] = [Invalid(FailureKind.UNFIT, f"{one.name}: {error}") for one in estimators]
+        else:
+            found = outcomes(estimators, network, inputs, targets)
+        for row, outcome in zip(rows, found, strict=True):
+            made.outcomes[row] = outcome
 
     @staticmethod
     def _alone(proxy: ProgramProxy, shown: NetworkStatistics) -> Outcome:
@@ -235,8 +272,10 @@ def _combined(proxies: Sequence[Proxy], places: Sequence[Sequence[int]], rows: S
                 failures[row, network] = outcome
             else:
                 scores[row, network] = outcome
-            seconds[row] += sum(made.seconds[place] for place in mine)
+            seconds[row] += made.taken(mine)
             read = [share for place in mine if (share := made.coverage[place]) is not None]
             if read:
                 coverage[row, network] = min(read, key=lambda one: one.layers)
-    return Scores(scores, failures, seconds / max(len(rows), 1), of_members, coverage)
+    n = max(len(rows), 1)
+    spent = sum(made.taken(range(len(made.seconds))) for made in rows) / n
+    return Scores(scores, failures, seconds / n, of_members, coverage, spent)

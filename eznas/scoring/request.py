@@ -100,7 +100,7 @@ class Request:
                 notes.append(
                     f"{name} of {column.name} failed on {n_failed:,} of {n_networks:,} networks, which rank last."
                 )
-        return Scores(found, failures, seconds, members, coverage), tuple(notes)
+        return Scores(found, failures, seconds, members, coverage, scores.spent), tuple(notes)
 
 
 def request_for(texts: Sequence[str], architectures: Sequence[Architecture], overrides: Sequence[str] = ()) -> Request:

@@ -203,7 +203,10 @@ def _score(
         coverage |= {(row, offset + network): read for (row, network), read in scores.coverage.items()}
         found.append(scores)
     seconds = np.average([scores.seconds for scores in found], axis=0, weights=n_networks)
-    return Scores(np.concatenate([one.scores for one in found], axis=1), failures, seconds, coverage=coverage)
+    spent = float(np.average([scores.spent for scores in found], weights=n_networks))
+    return Scores(
+        np.concatenate([one.scores for one in found], axis=1), failures, seconds, coverage=coverage, spent=spent
+    )
 
 
 def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Observer, machine: Machine) -> Scores:

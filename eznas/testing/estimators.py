@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.errors import EznasError
-from eznas.estimators import Estimator
+from eznas.estimators import Estimator, outcomes
 from eznas.programs import Invalid
 from eznas.randomness import torch_stream
 
@@ -32,7 +32,8 @@ def check_estimator(estimator: Estimator, networks: Mapping[str, nn.Module] | No
     It is scored on six images of 3x8x8, on the processor. Its outcome must be a finite number or an `Invalid` that says
     why there is none, the same a second time, in either mode of the network and in any state of the global generators,
     which stay as they are, as do the network (parameters, buffers, gradients, modes, hooks), the images and their
-    classes; what its row says it does not need does not matter; it survives the journey to another process.
+    classes; what its row says it does not need does not matter; what it reads in company (`Estimator.reading`) gives
+    the same outcome; it survives the journey to another process.
 
     Args:
         estimator: a row of `eznas.estimators.PUBLISHED`, or your own.
@@ -94,6 +95,9 @@ def _check_network(estimator: Estimator, name: str, network: nn.Module) -> float
     finally:
         _restore_generators(*kept)
     _hold(again == found, estimator, f"gives {name} {found} and then {again}")
+    if estimator.reading is not None:
+        shared = outcomes([estimator, estimator], network, _images(0), _classes(0))  # which read what they read once
+        _hold(shared == [found, found], estimator, f"gives {name} {found}, and {shared} in company")
     modes = [(module, module.training) for module in network.modules()]
     for training in (True, False):
         network.train(training)

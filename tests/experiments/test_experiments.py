@@ -518,6 +518,14 @@ def test_bad_correlations_are_one_sentence(
     assert not (elsewhere / "runs").exists()
 
 
+def test_the_costs_of_a_family_are_those_of_its_members_together() -> None:
+    rows = script("estimator_costs").measure_together(["naswot", "zico", "linear_regions"], batch_size=2, repeats=1)
+    assert [(row["family"], row["skeleton"]) for row in rows] == [
+        ("naswot, linear_regions", "reduced"), ("naswot, linear_regions", "full")
+    ]  # fmt: skip
+    assert all(0 < row["of_sum"] < row["of_dearest"] for row in rows)
+
+
 def test_bad_costs_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert script("estimator_costs").main(["--estimators", "nonsense"]) == 1
     assert "names nonsense" in capsys.readouterr().err

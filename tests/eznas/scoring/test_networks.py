@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,33 @@ def test_scores_are_those_of_each_proxy_by_itself() -> None:
     assert found.kinds(0) == [None] * len(CELLS)
 
 
+def test_estimators_share_their_passes_and_have_the_scores_they_have_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxies = [Mine(), *(by_name(name) for name in ("snip", "naswot", "fisher", "jacob_cov", "linear_regions", "zico"))]
+    expected = [scored([proxy]).scores[0] for proxy in proxies]
+    n_passes = 0
+    real = torch.autograd.grad
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal n_passes
+        n_passes += 1
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", count)
+    found = scored(proxies)
+    np.testing.assert_array_equal(found.scores, expected)
+    assert found.failures == {}
+    assert n_passes == 4 * len(CELLS)  # of the loss, of the logits, and of two halves of the batch
+
+
+def test_the_time_of_shared_passes_is_that_of_each_and_is_spent_once() -> None:
+    fisher, naswot, snip = (by_name(name) for name in ("fisher", "naswot", "snip"))
+    found = scored([snip, naswot, fisher, aggregate(fisher, snip), aggregate(naswot, snip), NOISY, LABELLED])
+    of_gradients, of_patterns, *_, noisy, labelled = found.seconds
+    assert found.seconds[2] == found.seconds[3] == of_gradients
+    assert found.seconds[4] == pytest.approx(of_gradients + of_patterns)
+    assert found.spent == pytest.approx(of_gradients + of_patterns + noisy + labelled)
+
+
 def test_an_aggregate_is_scored_from_its_members() -> None:
     whole = aggregate(by_name("naswot"), NOISY)
     found = scored([by_name("naswot"), whole, NOISY])
@@ -137,6 +165,16 @@ def test_no_networks_have_no_scores() -> None:
 def own_networks(spec: str) -> tuple[tuple[Architecture, ...], Conditions]:
     conditions = Conditions(settings=own.Settings(), seed=3, input_size=8, batch_size=8, estimator_batch_size=8)
     return networks_named(spec), conditions
+
+
+def test_an_estimator_that_fails_costs_its_family_no_score(zoo: Zoo) -> None:
+    """One network has fewer classes than the images, the other no forward pass."""
+    proxies = [by_name(name) for name in ("snip", "jacob_cov", "fisher")]
+    architectures, conditions = own_networks(zoo("{'few': Net(n_classes=1), 'none': Raises()}"))
+    found = scored(proxies, architectures, conditions=conditions)
+    assert np.isfinite(found.scores).tolist() == [[False, False], [True, False], [False, False]]
+    for (row, network), failure in found.failures.items():
+        assert failure == scored([proxies[row]], architectures, conditions=conditions).failures[0, network]
 
 
 def test_a_network_that_cannot_be_scored_is_a_failure_of_its_own(zoo: Zoo) -> None:

@@ -31,6 +31,12 @@ def test_ones_own_estimator() -> None:
     check_estimator(OWN, {"my network": nn.Sequential(nn.Flatten(), nn.Linear(192, 5))})
 
 
+def test_a_reading_of_another_function_is_caught() -> None:
+    naswot = by_name("naswot")
+    with pytest.raises(AssertionError, match=r"'mine' gives .* \d+\.\d+, and \[.*\] in company"):
+        check_estimator(replace(naswot, name="mine", function=total, needs_images=False, passes="none", cost=0))
+
+
 def constant(network: nn.Module, inputs: Tensor, targets: Tensor | None) -> float:
     """Nothing at all."""
     return float("nan")
