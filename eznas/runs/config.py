@@ -164,10 +164,11 @@ class SampleSettings(BenchmarkSettings):
 class EvolutionSettings(Section):
     """How programs are varied and selected."""
 
-    primitive_set: Literal["extended", "paper", "labelled", "roles", "graph"] = "extended"
+    primitive_set: Literal["extended", "paper", "labelled", "roles", "graph", "metrics"] = "extended"
     """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
     look at the classes of the images and at the linearised network; roles: with the roles of layers, and operators that
-    leave layers out; graph: with the words of the graph of layers."""
+    leave layers out; graph: with the words of the graph of layers; metrics: arithmetic on the scores of published
+    estimators and on counts."""
     regime: Literal["nsga2", "paper"] = "nsga2"
     """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers."""
     objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
