@@ -121,7 +121,7 @@ KNOWN_PROGRAMS: Final[Mapping[str, ProgramProxy]] = MappingProxyType(
                 text="(add (subtract (add metric.jacob_cov (divide (multiply 4000000.0 metric.jacob_cov) mac_count)) "
                 "(multiply 4.0 metric.plain)) (add (sqrt metric.zen) (divide (multiply 4.0 metric.jacob_cov) "
                 "metric.zen)))",
-                source="Phan & Luong 2024, found by symbolic regression over scores of NAS-Bench-Suite-Zero and kept in "
+                source="Phan & Luong 2024, found by symbolic regression over scores of NAS-Bench-Suite-Zero, kept in "
                 "the released code of MF-NAS, https://github.com/ELO-Lab/MF-NAS: jacov + 4 jacov / flops - 4 plain + "
                 "sqrt(zen) + 4 jacov / zen, flops in millions",
             ),

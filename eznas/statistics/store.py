@@ -332,11 +332,16 @@ def ensure_store(
         CaptureError: if the statistics of an architecture cannot be captured; names the architecture.
         StoreError: if the store is damaged, the key asks for what there is not, or the disk is full or read-only.
     """
-    _require_sound_request(key, networks_per_shard, measure)
+    _require_sound_request(key, networks_per_shard)
     folder = root / str(key)
     if (folder / MANIFEST).exists():
         mark_used(folder)
         return StatisticsStore.open(folder, verify=verify), False
+    if key.metrics and measure is None:
+        raise StoreError(
+            f"Cannot store {', '.join(key.metrics)}, which are scores of estimators, without what computes them; give "
+            "ensure_store a measure."
+        )
     writer = ShardWriter(folder=folder.absolute(), key=key, memory_budget=memory_budget, measure=measure)
     job = _Capture(writer, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
     try:
@@ -469,7 +474,7 @@ def _shard_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[ShardFile, 
     return files
 
 
-def _require_sound_request(key: StoreKey, networks_per_shard: int, measure: Measure | None) -> None:
+def _require_sound_request(key: StoreKey, networks_per_shard: int) -> None:
     if not key.architectures:
         raise StoreError("Cannot make a statistics store of 0 architectures; expected at least one.")
     if networks_per_shard < 1:
@@ -477,11 +482,6 @@ def _require_sound_request(key: StoreKey, networks_per_shard: int, measure: Meas
     unknown = sorted(set(key.statistics or ()) - set(ALL_STATISTICS))
     if unknown:
         raise StoreError(f"Cannot capture unknown statistics {unknown}; known are {list(ALL_STATISTICS)}.")
-    if key.metrics and measure is None:
-        raise StoreError(
-            f"Cannot store {', '.join(key.metrics)}, which are scores of estimators, without what computes them; give "
-            "ensure_store a measure."
-        )
     if key.storage not in _STORAGE:
         raise StoreError(f"Cannot store statistics as {key.storage!r}; expected one of {list(_STORAGE)}.")
 
