@@ -1,19 +1,33 @@
 """The language of zero-cost proxies: operators, network statistics, types and numerics.
 
-`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER`, `EXTENDED`, `LABELLED`, `ROLES`, `GRAPH` and `GENERAL`
-are the parts a search may use.
+`PRIMITIVES` and `STATISTICS` are the whole vocabulary; `PAPER`, `EXTENDED`, `LABELLED`, `ROLES`, `GRAPH`, `GENERAL` and
+`METRICS` are the parts a search may use.
 """
 
 from primitives.aspects import Aspect
 from primitives.primitive import Layers, Primitive, ShapeError, primitive
-from primitives.sets import EXTENDED, GENERAL, GRAPH, LABELLED, PAPER, PRIMITIVE_SETS, PRIMITIVES, ROLES, PrimitiveSet
+from primitives.sets import (
+    EXTENDED,
+    GENERAL,
+    GRAPH,
+    LABELLED,
+    METRICS,
+    PAPER,
+    PRIMITIVE_SETS,
+    PRIMITIVES,
+    ROLES,
+    PrimitiveSet,
+)
 from primitives.statistics import (
     GRAPH_STATISTICS,
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
+    METRIC_PREFIX,
+    METRIC_STATISTICS,
     NETWORK_QUANTITIES,
     ROLE_STATISTICS,
     STATISTICS,
+    EstimatorFacts,
     Probe,
     Quantity,
     Statistic,
@@ -38,9 +52,10 @@ from primitives.types import (
 
 __all__ = [
     "CHANNEL_KERNEL", "DYNAMIC", "EXTENDED", "GENERAL", "GRAPH", "GRAPH_STATISTICS", "INPUT_ACTIVATION", "LABELLED",
-    "LABELLED_STATISTICS", "LAYER_KERNEL", "LAYER_SCALAR", "LAYER_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES",
+    "LABELLED_STATISTICS", "LAYER_KERNEL", "LAYER_SCALAR", "LAYER_STATISTICS", "METRICS", "METRIC_PREFIX",
+    "METRIC_STATISTICS", "NETWORK_KERNEL", "NETWORK_QUANTITIES",
     "NETWORK_SCALAR", "OUTPUT_ACTIVATION", "PAPER", "PRIMITIVES", "PRIMITIVE_SETS", "ROLES", "ROLE_STATISTICS",
     "STATISTICS", "TYPES", "WEIGHT",
-    "Aspect", "LanguageTypeError", "Layers", "Level", "Primitive", "PrimitiveSet", "Probe", "Quantity", "ShapeError",
-    "Signature", "Sort", "Statistic", "Type", "primitive",
+    "Aspect", "EstimatorFacts", "LanguageTypeError", "Layers", "Level", "Primitive", "PrimitiveSet", "Probe",
+    "Quantity", "ShapeError", "Signature", "Sort", "Statistic", "Type", "primitive",
 ]  # fmt: skip

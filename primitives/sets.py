@@ -5,7 +5,8 @@ every program. `EXTENDED` is the typed language: kernels between samples, aggreg
 quantities of the whole network, constants. `LABELLED` adds the words of published estimators that look at classes and
 at the linearised network; `ROLES` adds the roles of layers to `EXTENDED`, and operators that leave layers out; `GRAPH`
 the words of the graph of layers. `GENERAL` is the language that is meant to travel: both of these, spectra that know no
-scale, and aggregations that do not count layers.
+scale, and aggregations that do not count layers. `METRICS` is arithmetic
+on scores of published estimators and on counts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from primitives.statistics import (
     GRAPH_STATISTICS,
     LABELLED_STATISTICS,
     LAYER_STATISTICS,
+    METRIC_STATISTICS,
     NETWORK_QUANTITIES,
     ROLE_STATISTICS,
     Statistic,
@@ -83,7 +85,20 @@ GENERAL = PrimitiveSet(
     True,
     (),
 )
-PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES, GRAPH, GENERAL)}
+_LEFT_OUT = {"metric.epe_nas_as_released", "metric.swap", "metric.swap_regularised", "metric.gradsign", "metric.ntk",
+             "metric.vkdnw"}  # fmt: skip
+METRICS = PrimitiveSet(
+    "metrics",
+    ELEMENTWISE_OPERATORS,
+    (*NETWORK_QUANTITIES, *(s for s in METRIC_STATISTICS if s.name not in _LEFT_OUT)),
+    True,
+    (),
+)
+"""A run computes all metrics of all its networks, so that those are left out which take a pass for every image, class
+or repeat, and one that equals another on up to 100 classes; formulas may hold them all the same."""
+PRIMITIVE_SETS: Mapping[str, PrimitiveSet] = {
+    s.name: s for s in (PAPER, EXTENDED, LABELLED, ROLES, GRAPH, GENERAL, METRICS)
+}
 PRIMITIVES: Mapping[str, Primitive] = table(
     *dict.fromkeys((*LABELLED.primitives, *GENERAL.primitives, *PAPER.primitives)),
 )

@@ -4,7 +4,8 @@ The paper's 22 statistics are {weight, activation_input, convolution_input, acti
 {data, noise, perturbed}, less two because the weight itself does not depend on the probe. Network-level quantities are
 read off the architecture alone. `LABELLED_STATISTICS` are what the published estimators read beside: gradients of the
 loss for the classes of the images, gradients of the linearised network, and which images share a class.
-`GRAPH_STATISTICS` are read off the graph of layers, of each layer or of the network.
+`GRAPH_STATISTICS` are read off the graph of layers, of each layer or of the network. `METRIC_STATISTICS` are the scores
+of published estimators, which are declared here and computed by whoever has the network.
 """
 
 from __future__ import annotations
@@ -88,6 +89,21 @@ PAPER_PROBES = (Probe.DATA, Probe.NOISE, Probe.PERTURBED)
 
 
 @dataclass(frozen=True, slots=True)
+class EstimatorFacts:
+    """What is known of a published estimator whose score is a statistic.
+
+    Attributes:
+        name: as users call it.
+        needs: what it must be given or may take of a network: of ``"images"``, ``"labels"`` and ``"gradients"``.
+        passes: what it costs, in forward passes of the network.
+    """
+
+    name: str
+    needs: frozenset[str]
+    passes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """What a statistic is of.
 
@@ -99,6 +115,7 @@ class Quantity:
         non_negative: whether its values are never below zero.
         needs_classes: whether the class of each image must be known.
         of_graph: whether it is read off the graph of layers.
+        estimator: the published estimator whose score it is, as its formula gives it; None if it is none.
     """
 
     name: str
@@ -108,6 +125,7 @@ class Quantity:
     non_negative: bool = False
     needs_classes: bool = False
     of_graph: bool = False
+    estimator: EstimatorFacts | None = None
 
 
 _WEIGHT = Quantity("weight", WEIGHT, "W", "the weight of the convolution")
@@ -175,13 +193,20 @@ class Statistic:
         return self.quantity.of_graph
 
     @property
+    def estimator(self) -> EstimatorFacts | None:
+        """The published estimator whose score it is, which no capture records; None if it is none."""
+        return self.quantity.estimator
+
+    @property
     def is_on_request(self) -> bool:
         """Whether a capture records it only if it is asked to; counts and shared classes it records by itself."""
         return self.of_graph or self.type.level is Level.LAYER
 
     @property
     def passes(self) -> float:
-        """What it costs on each of its probes, in forward passes; 0 without a probe."""
+        """What it costs on each of its probes, in forward passes, or its estimator; 0 without either."""
+        if self.estimator is not None:
+            return self.estimator.passes
         return 0.0 if self.probe is None else 1.0 + BACKWARD_PASSES * self.is_gradient
 
     def __repr__(self) -> str:
@@ -273,7 +298,78 @@ ROLE_STATISTICS = tuple(
 )
 """The role of a layer, exactly one of these being 1; the source of `eznas.statistics.wiring` says which."""
 
+METRIC_PREFIX = "metric."
+"""What the name of a statistic begins with that is the score of a published estimator."""
+
+
+def _metric(
+    name: str, symbol: str, meaning: str, needs: str = "", passes: float = 1.0, *, non_negative: bool = False
+) -> Statistic:
+    """The score of an estimator; `needs` are the first letters of what it needs."""
+    kinds = frozenset(kind for kind in ("images", "labels", "gradients") if kind[0] in needs)
+    return Statistic(
+        Quantity(
+            METRIC_PREFIX + name,
+            NETWORK_SCALAR,
+            rf"\mathrm{{{symbol}}}",
+            meaning,
+            non_negative,
+            needs_classes="labels" in kinds,
+            estimator=EstimatorFacts(name, kinds, passes),
+        )
+    )
+
+
+METRIC_STATISTICS = (
+    _metric("trainable_layers", r"n_{tensors}", "number of parameter tensors", passes=0.0, non_negative=True),
+    _metric("relu_count", r"n_{ReLU}", "number of ReLUs in a forward pass", non_negative=True),
+    _metric("l2_norm", "l2", "l2 norm: norms of the weights, summed over layers", passes=0.0, non_negative=True),
+    _metric("grad_norm", r"grad\ norm", "norms of the loss gradient of the weights, summed over layers", "ilg", 3.0,
+            non_negative=True),
+    _metric("plain", "plain", "sum of weight times loss gradient", "ilg", 3.0),
+    _metric("snip", "SNIP", "sum of the magnitudes of weight times loss gradient", "ilg", 3.0, non_negative=True),
+    _metric("grasp", "GraSP", "minus the sum of weight times the loss's curvature along the gradient", "ilg", 7.0),
+    _metric("fisher", "Fisher", "expected change of the loss when channels are left out", "ilg", 3.0,
+            non_negative=True),
+    _metric("synflow", "synflow", "log of the sum of the magnitudes of weight times gradient of the linearised network",
+            "g", 3.0),
+    _metric("synflow_bn", r"synflow_{BN}", "log synflow with batch normalisation kept", "g", 3.0),
+    _metric("logsynflow", "logsynflow", "synflow with the logarithms of the gradients", "g", 3.0),
+    _metric("jacob_cov", "jacov", "minus how far the Jacobians of the images are correlated", "ig", 3.0),
+    _metric("epe_nas", "EPE", "how uncorrelated Jacobians are at images of one class", "ilg", 3.0, non_negative=True),
+    _metric("epe_nas_as_released", r"EPE_{released}", "EPE-NAS in its first form for any number of classes", "ilg", 3.0,
+            non_negative=True),
+    _metric("naswot", "NASWOT", "log determinant of the agreement of the images' activation patterns", "i"),
+    _metric("linear_regions", r"n_{regions}", "number of linear regions that the images fall into", "i",
+            non_negative=True),
+    _metric("swap", "SWAP", "number of distinct patterns that units show over the images", "i", 32.0,
+            non_negative=True),
+    _metric("swap_regularised", r"SWAP_{reg}", "SWAP times a preference for networks of a certain size", "i", 32.0,
+            non_negative=True),
+    _metric("meco", "MeCo", "smallest eigenvalues of the correlation of channels, summed over modules"),
+    _metric("zen", "zen", "log sensitivity of the last features to noise, rescaled", passes=2.0),
+    _metric("az_expressivity", r"AZ_{expressivity}", "entropy of principal components, summed over blocks"),
+    _metric("az_progressivity", r"AZ_{progressivity}", "smallest growth of that entropy from block to block"),
+    _metric("az_trainability", r"AZ_{trainability}", "how near blocks are to keeping the length of a gradient", "g",
+            3.0),
+    _metric("zico", "ZiCo", "log mean over deviation of the loss gradient over two batches, summed over layers", "ilg",
+            3.0),
+    _metric("gradsign", "GradSign", "how often the loss gradients of single images agree in sign", "ilg", 3.0,
+            non_negative=True),
+    _metric("ntk", r"\kappa_{NTK}", "condition number of the neural tangent kernel", "ig", 3.0),
+    _metric("vkdnw", "VKDNW", "number of parameter tensors plus the entropy of the Fisher information", "g", 3.0),
+)  # fmt: skip
+"""The raw scores of published estimators, as their formulas give them and not turned by their direction; all but those
+that are counts of the language already. `eznas.estimators` defines each."""
+
 STATISTICS: Mapping[str, Statistic] = {
     s.name: s
-    for s in (*LAYER_STATISTICS, *NETWORK_QUANTITIES, *LABELLED_STATISTICS, *ROLE_STATISTICS, *GRAPH_STATISTICS)
+    for s in (
+        *LAYER_STATISTICS,
+        *NETWORK_QUANTITIES,
+        *LABELLED_STATISTICS,
+        *ROLE_STATISTICS,
+        *GRAPH_STATISTICS,
+        *METRIC_STATISTICS,
+    )
 }

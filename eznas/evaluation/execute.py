@@ -25,7 +25,7 @@ from eznas.evaluation.interpreter import FAILURES
 from eznas.evaluation.plan import Plan
 from eznas.programs import Constant
 from eznas.statistics import ShapeGroup, Shard
-from primitives import Layers, Primitive, Sort, Statistic
+from primitives import METRIC_PREFIX, Layers, Primitive, Sort, Statistic
 
 TILE_BYTES = 2 * 1024 * 1024
 """Largest leaf of a tile on a CPU: small enough for its caches, large enough that the calls themselves take no time."""
@@ -101,6 +101,12 @@ class ShardExecutor:
         self._any_is_empty = bool(self._is_empty.any())  # asked once: on a GPU the answer has to be waited for
         # Copies: a result that is kept must not keep the pages of the shard.
         self._quantities = {name: values.clone() for name, values in shard.quantities.items()} | {"unit_count": counts}
+        # Programs fail where a published estimator has no score.
+        self._lost = {
+            name: lost
+            for name, values in self._quantities.items()
+            if name.startswith(METRIC_PREFIX) and bool((lost := ~values.isfinite()).any())
+        }
         # Values of layers are held group after group, so that tiles write slices; aggregations want them as they lie.
         rows = [group.rows for group in shard.groups]
         self._order = torch.cat(rows) if rows else shard.layer_network.new_empty(0)
@@ -157,6 +163,8 @@ class ShardExecutor:
         if not isinstance(node, Primitive):
             if node.name not in self._quantities:
                 raise ProgramError(f"Quantity {node.name!r} was not captured; capture it, or use another program")
+            if node.name in self._lost:
+                failed[index] = self._lost[node.name]
             return self._quantities[node.name]
         arguments = [known[argument] for argument in step.arguments]
         causes = [failed[argument] for argument in step.arguments if argument in failed]

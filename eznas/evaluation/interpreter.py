@@ -31,7 +31,8 @@ def evaluate(program: Program, statistics: NetworkStatistics) -> float | Invalid
 
     Returns:
         The score in double precision, or `Invalid` with the node at fault: the one that raised, or the one that made
-        the non-finite value that reached the root out of finite ones.
+        the non-finite value that reached the root out of finite ones. A program fails where a published estimator that
+        it reads has no finite score, whatever it makes of that.
 
     Raises:
         ProgramError: if the program is not complete, or reads a statistic that was not captured.
@@ -50,6 +51,9 @@ def _run(program: Program, statistics: NetworkStatistics, *, blames: bool) -> fl
     for index in range(program.size - 1, -1, -1):
         node = program.nodes[index]
         arguments = [stack.pop() for _ in range(arity(node))]
+        lost = _lost(node, statistics)
+        if lost is not None:
+            return Invalid(*lost, index)
         try:
             value = _apply(node, [argument for argument, _ in arguments], statistics)
         except UnfitError as error:
@@ -124,6 +128,18 @@ def quantity(name: str, statistics: NetworkStatistics) -> float | Tensor:
     if name not in statistics.quantities:
         raise ProgramError(f"Quantity {name!r} was not captured; capture it, or use another program")
     return statistics.quantities[name]
+
+
+def _lost(node: Node, statistics: NetworkStatistics) -> tuple[FailureKind, str] | None:
+    """Why the score of a published estimator cannot be read, if `node` is one that has no finite value."""
+    if not isinstance(node, Statistic) or node.estimator is None or node.name not in statistics.quantities:
+        return None
+    if math.isfinite(float(statistics.quantities[node.name])):
+        return None
+    kind, detail = statistics.failures.get(
+        node.name, (FailureKind.NON_FINITE, f"{node.estimator.name} has no finite score")
+    )
+    return FailureKind(kind), detail
 
 
 def _is_finite(value: Value) -> bool:

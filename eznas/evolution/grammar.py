@@ -30,7 +30,7 @@ class Category(enum.Enum):
     """Kinds of choices at a node. A category is drawn first and a member of it second, so that a family with many
     members (readings of kernels, say) does not drown a family with few."""
 
-    LEAF = "a statistic of the layers"
+    LEAF = "a statistic of the layers; in a set without any, a quantity of the network"
     QUANTITY = "a quantity of the whole network, or the role of a layer"
     MAP = "an operator that keeps the type of its one argument"
     ARITHMETIC = "an operator on two values of one type"
@@ -290,7 +290,8 @@ class Grammar:
     def _find_choices(self, type_: Type, lowest: int, highest: int, budget: int) -> _Choices:
         found: dict[Category, list[Statistic | tuple[Production, ...]]] = {}
         if lowest == 0 and type_ in self.leaves:
-            category = Category.QUANTITY if type_.sort is Sort.SCALAR else Category.LEAF
+            is_aside = type_.sort is Sort.SCALAR and len(self.leaves) > 1
+            category = Category.QUANTITY if is_aside else Category.LEAF
             found[category] = list(self.leaves[type_])
         fitting = (p for p in self._by_result[type_] if self._least_of(p, lowest, highest) <= budget)
         for _, group in itertools.groupby(fitting, key=lambda p: (p.category, p.operator)):

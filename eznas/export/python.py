@@ -47,10 +47,15 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         card: what to tell the reader, a label with a text each (where evolved, how well it ranks); any text is safe.
 
     Raises:
-        ProgramError: if the program needs what cannot be carried along.
+        ProgramError: if the program needs what cannot be carried along, as published estimators cannot.
     """
     proxy = proxy.bound(conditions)
     program = proxy.program
+    if program.metrics:
+        raise ProgramError(
+            f"Proxy {proxy.name!r} reads {', '.join(program.metrics)}, published estimators whose code a file of its "
+            "own cannot carry; export it --to json and score networks with eznas.load_proxy(FILE)"
+        )
     scheme = getattr(conditions.settings, "scheme", KEEP)
     documentation = _documentation(proxy, conditions, scheme, card or {})
     carried = _Carried()

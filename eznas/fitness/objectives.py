@@ -123,6 +123,7 @@ def kinds_needed(program: Program) -> tuple[str, ...]:
     """
     statistics = [STATISTICS[name] for name in program.statistics]
     with_images = (Probe.DATA, Probe.PERTURBED, Probe.LABELLED)
+    of_estimators = frozenset[str]().union(*(s.estimator.needs for s in statistics if s.estimator is not None))
     return tuple(
         kind
         for kind, is_needed in (
@@ -130,7 +131,7 @@ def kinds_needed(program: Program) -> tuple[str, ...]:
             ("labels", program.needs_classes),
             ("gradients", any(s.is_gradient for s in statistics)),
         )
-        if is_needed
+        if is_needed or kind in of_estimators
     )
 
 

@@ -7,18 +7,20 @@ one forward pass of the network over the batch.
 from __future__ import annotations
 
 from eznas.programs.program import Program
-from primitives import Level, Primitive, Probe, Statistic
+from primitives import STATISTICS, Level, Primitive, Probe, Statistic
 
 PASS_SHARE = 0.02
 """One pass over the layers' tensors relative to a forward pass of the network, measured on reduced NAS-Bench-201."""
 
 
 def cost(program: Program) -> float:
-    """Estimated cost in forward passes: probes run, backward passes, and distinct operators over layer tensors.
+    """Estimated cost in forward passes: probes run, backward passes, published estimators, and distinct operators over
+    layer tensors.
 
     0 for a program that reads quantities of the architecture only.
     """
-    return round(sum(probe_passes(program).values()) + PASS_SHARE * _operator_passes(program), 6)
+    estimators = sum(STATISTICS[name].passes for name in program.metrics)
+    return round(sum(probe_passes(program).values()) + estimators + PASS_SHARE * _operator_passes(program), 6)
 
 
 def probe_passes(program: Program) -> dict[Probe, float]:

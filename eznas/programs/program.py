@@ -150,10 +150,20 @@ class Program:
         return tuple(sorted({leaf.name for leaf in leaves if leaf.is_on_request}))
 
     @cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of those that are scores of published estimators, which whoever has the network computes; sorted."""
+        return tuple(sorted({n.name for n in self.nodes if isinstance(n, Statistic) and n.estimator is not None}))
+
+    @cached_property
     def reads_images(self) -> bool:
         """Whether its value depends on the batch; what it counts does not."""
         leaves = (node for node in self.nodes if isinstance(node, Statistic))
-        return any(leaf.needs_classes or (leaf.is_on_request and not leaf.of_graph) for leaf in leaves)
+        return any(
+            leaf.needs_classes
+            or (leaf.is_on_request and not leaf.of_graph)
+            or (leaf.estimator is not None and leaf.passes > 0)
+            for leaf in leaves
+        )
 
     @cached_property
     def needs_classes(self) -> bool:

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from eznas.conditions import Conditions, as_inputs, as_targets
 from eznas.errors import ConfigError, ScoreError
 from eznas.fitness.aggregation import MAX_TERMS, MODES, Floats, Mode, aggregate_scores, parse_sum, sorted_reference
-from eznas.programs import FailureKind, Invalid
+from eznas.programs import FailureKind, Invalid, Program
 from eznas.proxies.program import ProgramProxy
 from eznas.proxies.proxy import Proxy
+from primitives import STATISTICS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,9 +161,15 @@ class RankAggregate:
     def _check_batch(self, member: Proxy, inputs: Tensor) -> None:
         """Refuse a batch that a member's scores on the reference cannot be compared with."""
         seen = self.conditions
-        n_images = batch_size_for(member, seen)
         if is_count(member):
             return
+        n_images = batch_size_for(member, seen)
+        if _reads_both(member) and seen.batch_size != seen.estimator_batch_size:
+            raise ConfigError(
+                f"{member.name!r} of {self.name!r} reads layers on {seen.batch_size} images and published estimators "
+                f"on {seen.estimator_batch_size}, so that no batch will do for both; make a reference with equal "
+                "numbers (eznas aggregate --set probe.batch_size=... --set report.baseline_batch_size=...)"
+            )
         reads_values = not isinstance(member, ProgramProxy) or member.reads_images
         is_fit = tuple(inputs.shape[2:]) == (seen.input_size, seen.input_size)
         if reads_values:  # multiply-accumulates depend on the size of an image, not on their number
@@ -177,14 +184,26 @@ class RankAggregate:
 
 
 def batch_size_for(proxy: Proxy, conditions: Conditions) -> int:
-    """Images that a proxy sees under some conditions: programs need fewer than estimators were designed for."""
-    return conditions.batch_size if isinstance(proxy, ProgramProxy) else conditions.estimator_batch_size
+    """Images that a proxy sees under some conditions: programs need fewer than estimators were designed for.
+
+    A program over scores of estimators alone is as these; one that reads layers as well sees both batches, and this is
+    the number of images for its layers.
+    """
+    if isinstance(proxy, ProgramProxy) and (proxy.program.captured_statistics or not proxy.program.metrics):
+        return conditions.batch_size
+    return conditions.estimator_batch_size
+
+
+def _reads_both(proxy: Proxy) -> bool:
+    """Whether a proxy is a program over layers and over scores of published estimators."""
+    return isinstance(proxy, ProgramProxy) and bool(proxy.program.captured_statistics and proxy.program.metrics)
 
 
 def is_count(proxy: Proxy) -> bool:
     """Whether a proxy is the same on any images of any size."""
     if isinstance(proxy, ProgramProxy):
-        return not proxy.reads_images and set(proxy.program.statistics) <= {"parameter_count", "unit_count"}
+        counted = {"parameter_count", "unit_count", *_countable(proxy.program)}
+        return not proxy.reads_images and set(proxy.program.statistics) <= counted
     return proxy.cost == 0
 
 
@@ -193,8 +212,13 @@ def needs_no_pass(proxy: Proxy) -> bool:
     if isinstance(proxy, RankAggregate):
         return all(needs_no_pass(member) for member in proxy.members)
     if isinstance(proxy, ProgramProxy):
-        return set(proxy.program.statistics) <= {"parameter_count"}
+        return set(proxy.program.statistics) <= {"parameter_count", *_countable(proxy.program)}
     return proxy.cost == 0
+
+
+def _countable(program: Program) -> tuple[str, ...]:
+    """Names of the published estimators a program reads that look at the parameters alone."""
+    return tuple(name for name in program.metrics if STATISTICS[name].passes == 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ looks up for a number; ``_order`` is the one at this place of a second list in t
 Left out are a reading of "pnas" whose statistics have different shapes, and both readings of "nasnet", which add
 statistics from before and after a convolution: they fail in every unit that changes shape, as the reductions of
 NAS-Bench-201 do, and the released code skips such a unit, while here a program fails with its network.
+
+`sr_2024` is arithmetic on scores of estimators. It knows their scale: of a batch of 32 images, as in the tables that it
+was found on (the largest `jacob_cov` is minus the number of images).
 """
 
 from __future__ import annotations
@@ -111,6 +114,16 @@ KNOWN_PROGRAMS: Final[Mapping[str, ProgramProxy]] = MappingProxyType(
                 title="NASWOT over units",
                 text="(log_abs_determinant (sum_layers (agreement_kernel activation_input.data)))",
                 source="Mellor et al. 2021, eq. 2, over the activations of units (all but the last of NAS-Bench-201)",
+            ),
+            _known(
+                name="sr_2024",
+                title="SR-2024",
+                text="(add (subtract (add metric.jacob_cov (divide (multiply 4000000.0 metric.jacob_cov) mac_count)) "
+                "(multiply 4.0 metric.plain)) (add (sqrt metric.zen) (divide (multiply 4.0 metric.jacob_cov) "
+                "metric.zen)))",
+                source="Phan & Luong 2024, found by symbolic regression over scores of NAS-Bench-Suite-Zero, kept in "
+                "the released code of MF-NAS, https://github.com/ELO-Lab/MF-NAS: jacov + 4 jacov / flops - 4 plain + "
+                "sqrt(zen) + 4 jacov / zen, flops in millions",
             ),
             _as_program("l2_norm", "l2 norm", "(sum_layers (frobenius_norm weight))"),
             _as_program("grad_norm", "gradient norm", "(sum_layers (frobenius_norm weight_grad.labelled))"),

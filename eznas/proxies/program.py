@@ -13,6 +13,7 @@ from eznas.errors import CaptureError, ConfigError, ScoreError, UnfitError
 from eznas.evaluation import evaluate
 from eznas.fitness.objectives import kinds_needed
 from eznas.programs import FailureKind, Invalid, Program, cost
+from eznas.proxies.metrics import with_metrics
 from eznas.statistics import NetworkStatistics, capture, count_parameters, counts
 
 
@@ -107,7 +108,8 @@ class ProgramProxy:
 
         Args:
             network: maps `inputs` to logits; left as found.
-            inputs: (batch, channels, height, width) float32; a NumPy array will do.
+            inputs: (batch, channels, height, width) float32; a NumPy array will do. Published estimators among its
+                leaves see the same batch; where scores are computed under conditions, they see that for estimators.
             targets: (batch,) class of each image, for a program that looks at classes; a list will do.
 
         Raises:
@@ -123,15 +125,38 @@ class ProgramProxy:
 
 
 def statistics_for(
-    proxies: Sequence[ProgramProxy], network: nn.Module, inputs: Tensor, targets: Tensor | None
+    proxies: Sequence[ProgramProxy],
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None,
+    *,
+    batch: tuple[Tensor, Tensor] | None = None,
 ) -> NetworkStatistics:
     """What several programs of the same units and seed read of a network.
+
+    Args:
+        proxies: the programs.
+        network: left as found.
+        inputs: (batch, channels, height, width) float32.
+        targets: (batch,) class of each image, if a program looks at classes.
+        batch: images and classes for the published estimators that programs read; the same as theirs by default.
 
     Raises:
         CaptureError: if the network cannot be run on `inputs`.
     """
+    metrics = sorted({name for proxy in proxies for name in proxy.program.metrics})
+    shown = _captured(proxies, network, inputs, targets)
+    return with_metrics(shown, metrics, network, *(batch or (inputs, targets))) if metrics else shown
+
+
+def _captured(
+    proxies: Sequence[ProgramProxy], network: nn.Module, inputs: Tensor, targets: Tensor | None
+) -> NetworkStatistics:
+    """What the programs read of the network itself; no pass is run for what needs none."""
     first = proxies[0]
-    names = {name for proxy in proxies for name in proxy.program.statistics}
+    names = {name for proxy in proxies for name in proxy.program.statistics} - {
+        name for proxy in proxies for name in proxy.program.metrics
+    }
     if names <= {"parameter_count"}:
         return NetworkStatistics((), {"parameter_count": float(count_parameters(network))})
     if names <= {"parameter_count", "mac_count"}:

@@ -167,11 +167,12 @@ class SampleSettings(BenchmarkSettings):
 class EvolutionSettings(Section):
     """How programs are varied and selected."""
 
-    primitive_set: Literal["extended", "paper", "labelled", "roles", "graph", "general"] = "extended"
+    primitive_set: Literal["extended", "paper", "labelled", "roles", "graph", "general", "metrics"] = "extended"
     """paper: the language of the EZNAS paper; extended: the typed language; labelled: with the words of estimators that
     look at the classes of the images and at the linearised network; roles: with the roles of layers, and operators that
     leave layers out; graph: with the words of the graph of layers; general: both of these, with spectra that know no
-    scale and aggregations that do not count layers."""
+    scale and aggregations that do not count layers; metrics: arithmetic on the scores of published estimators and on
+    counts."""
     regime: Literal["nsga2", "paper", "two-level"] = "nsga2"
     """nsga2: several objectives at once. paper: tournaments on the first objective, half newcomers. two-level: words,
     whose values are kept in a bank, and sentences of words, bred on their numbers by the ten thousand."""

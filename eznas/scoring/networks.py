@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from eznas.conditions import Conditions
+from eznas.conditions import Batch, Conditions
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.estimators import Estimator, family_of, outcomes
 from eznas.evaluation import FAILURES, Plan, ShardExecutor, make_plan
@@ -165,7 +165,7 @@ class NetworkScorer:
         proxies = [proxy for row in rows if isinstance(proxy := self._proxies[row], ProgramProxy)]
         inputs, targets = self._conditions.batch(self._conditions.batch_size, self._device)
         try:
-            shown = statistics_for(proxies, network, inputs, targets)
+            shown = statistics_for(proxies, network, inputs, targets, batch=self._batch_of_metrics(proxies))
         except CaptureError as error:
             if len(rows) > 1:  # what one of them reads may be what the network does not show
                 for row in rows:
@@ -177,6 +177,12 @@ class NetworkScorer:
         for row, proxy, outcome in zip(rows, proxies, self._outcomes(proxies, shown, tuple(rows)), strict=True):
             made.outcomes[row] = outcome
             made.coverage[row] = shown.coverage if proxy.program.captured_statistics else None
+
+    def _batch_of_metrics(self, proxies: Sequence[ProgramProxy]) -> Batch | None:
+        """What the published estimators see that programs read, as estimators do; None if no program reads any."""
+        if not any(proxy.program.metrics for proxy in proxies):
+            return None
+        return self._conditions.batch(self._conditions.estimator_batch_size, self._device)
 
     def _outcomes(
         self, proxies: Sequence[ProgramProxy], shown: NetworkStatistics, rows: tuple[int, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -29,15 +29,18 @@ class NetworkStatistics:
             activations are (batch, channels, height, width), weights (out, in / groups, kernel, kernel); statistics
             of the graph of layers are () and float64.
         quantities: ``parameter_count``, and ``mac_count`` in multiply-accumulates per image; with classes also the
-            (batch, batch) float64 matrix ``same_class``; and those of the graph that were asked for.
+            (batch, batch) float64 matrix ``same_class``; those of the graph that were asked for; and whatever else
+            was computed of the network, such as the scores of published estimators, NaN where there is none.
         roles: of each unit, see `eznas.statistics.wiring`.
         coverage: how much of the network the units are; None if that is not known.
+        failures: of quantities that have no value, the kind of failure and why, where that is known.
     """
 
     layers: tuple[Mapping[str, Tensor], ...]
     quantities: Mapping[str, float | Tensor]
     roles: tuple[str, ...] = ()
     coverage: Coverage | None = None
+    failures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:

@@ -27,7 +27,7 @@ from typing import Any
 import filelock
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
@@ -50,6 +50,8 @@ from eznas.statistics.shard_file import (
 from eznas.statistics.tracing import STATISTICS
 
 FORMAT_VERSION = 5
+METRICS_VERSION = 1
+"""Of the scores of estimators in stores; raised when the definition of one changes a score."""
 DEFAULT_MEMORY_BUDGET = 2**30
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,6 +67,7 @@ class StoreKey:
         storage: type of the statistics on disk: ``"float32"``, ``"bfloat16"`` or ``"float16"``; those in double
             precision keep it.
         with_targets: whether the classes of the images are known, for labelled statistics and ``same_class``.
+        metrics: names of statistics that are scores of published estimators, to be kept as well.
     """
 
     conditions: Conditions
@@ -72,6 +75,7 @@ class StoreKey:
     statistics: tuple[str, ...] | None = None
     storage: str = "float32"
     with_targets: bool = False
+    metrics: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The content address of a store: 32 hexadecimal digits.
@@ -103,6 +107,19 @@ class StoreKey:
             "input_size": conditions.input_size,
             "units": conditions.units,
             "storage": self.storage,
+            **self._of_metrics(),
+        }
+
+    def _of_metrics(self) -> dict[str, Any]:
+        """What determines the scores of estimators beside; nothing in a store without them."""
+        if not self.metrics:
+            return {}
+        inputs, targets = self.conditions.batch(self.conditions.estimator_batch_size)
+        return {
+            "metrics": list(self.metrics),
+            "metrics_version": METRICS_VERSION,
+            "metrics_images_digest": tensor_digest(inputs),
+            "metrics_targets_digest": tensor_digest(targets),
         }
 
 
@@ -181,6 +198,11 @@ class StatisticsStore:
             raise damaged(path, "a readable shard", str(error)) from error
 
 
+Measure = Callable[[Sequence[str], nn.Module, Conditions], Mapping[str, float]]
+"""Scores of published estimators on one network by the names of their statistics; NaN where there is none. Estimators
+are above the statistics, so that they are handed down; it must travel to other processes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardWriter:
     """Captures networks of one store and writes their shards: the part of a capture that may happen on a worker.
@@ -189,11 +211,13 @@ class ShardWriter:
         folder: of the store.
         key: of the store: architectures, conditions, statistics.
         memory_budget: bytes to hold, as `ensure_store` explains.
+        measure: computes the metrics of the key.
     """
 
     folder: Path
     key: StoreKey
     memory_budget: int
+    measure: Measure | None = None
 
     @property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -237,9 +261,10 @@ class ShardWriter:
     def _one(self, arch: Architecture) -> NetworkStatistics:
         conditions = self.key.conditions
         inputs, targets = conditions.batch(conditions.batch_size)
+        network = conditions.network(arch)
         try:
             found = capture(
-                conditions.network(arch),
+                network,
                 inputs,
                 seed=conditions.network_seed,
                 statistics=_canonical_statistics(self.key.statistics),
@@ -249,7 +274,10 @@ class ShardWriter:
         except CaptureError as error:
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
         layers = tuple({name: self._stored(tensor) for name, tensor in layer.items()} for layer in found.layers)
-        return replace(found, layers=layers)
+        quantities = found.quantities
+        if self.measure is not None and self.key.metrics:
+            quantities = {**quantities, **self.measure(self.key.metrics, network, conditions)}
+        return replace(found, layers=layers, quantities=quantities)
 
     def _stored(self, tensor: Tensor) -> Tensor:
         """In the type of the store; what was captured in double precision has no place in a shorter one."""
@@ -278,6 +306,7 @@ def ensure_store(
     memory_budget: int = DEFAULT_MEMORY_BUDGET,
     progress: Callable[[int, int], None] | None = None,
     spread: Spread | None = None,
+    measure: Measure | None = None,
     verify: bool = True,
 ) -> tuple[StatisticsStore, bool]:
     """Opens the store that holds these statistics, capturing first whatever is missing.
@@ -293,6 +322,7 @@ def ensure_store(
             needs more gets it. Changes no value.
         progress: called with (networks done, networks in all) after each network, or each shard if there is `spread`.
         spread: has the shards written by workers that see the same folder; by default this process writes them.
+        measure: computes the metrics of the key, if it has any.
         verify: compare checksums when the store exists already.
 
     Returns:
@@ -307,7 +337,12 @@ def ensure_store(
     if (folder / MANIFEST).exists():
         mark_used(folder)
         return StatisticsStore.open(folder, verify=verify), False
-    writer = ShardWriter(folder=folder.absolute(), key=key, memory_budget=memory_budget)
+    if key.metrics and measure is None:
+        raise StoreError(
+            f"Cannot store {', '.join(key.metrics)}, which are scores of estimators, without what computes them; give "
+            "ensure_store a measure."
+        )
+    writer = ShardWriter(folder=folder.absolute(), key=key, memory_budget=memory_budget, measure=measure)
     job = _Capture(writer, networks_per_shard, progress or (lambda n_done, n_all: None), spread)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Assessor
 from eznas.fitness import objectives_named
 from eznas.programs import Program
+from eznas.proxies import measured
 from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
 from eznas.study.machine import Machine
 from eznas.study.observer import Observer
@@ -51,6 +52,7 @@ def capture_stores(
             networks_per_shard=problem.config.evaluation.networks_per_shard,
             progress=observer.advance,
             spread=spread,
+            measure=measured,
         )
         if is_new:
             observer.note(f"{store.nbytes / 1e9:.1f} GB of statistics are in {store.folder}")

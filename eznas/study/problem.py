@@ -172,7 +172,8 @@ class Problem:
                 architectures=family.stored,
                 statistics=self.statistics,
                 storage=self.config.probe_of(family.settings).storage,
-                with_targets=any(s.needs_classes for s in self.primitive_set.statistics),
+                with_targets=any(s.needs_classes and s.estimator is None for s in self.primitive_set.statistics),
+                metrics=self.metrics,
             )
             for family in self.families
         )
@@ -195,6 +196,11 @@ class Problem:
     def statistics(self) -> tuple[str, ...]:
         """Names of the statistics that programs may read and a capture must be asked for."""
         return tuple(s.name for s in self.primitive_set.statistics if s.is_on_request)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the statistics that programs may read and published estimators compute."""
+        return tuple(s.name for s in self.primitive_set.statistics if s.estimator is not None)
 
 
 def prepare(config: RunConfig, given: Given | None = None) -> Problem:

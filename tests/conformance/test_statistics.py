@@ -83,7 +83,7 @@ def test_the_names_that_are_captured_are_those_declared() -> None:
 
 
 def test_the_quantities_of_the_network_that_are_captured_are_those_declared(captured: NetworkStatistics) -> None:
-    declared = {name for name, s in STATISTICS.items() if s.type.level is Level.NETWORK}
+    declared = {name for name, s in STATISTICS.items() if s.type.level is Level.NETWORK and s.estimator is None}
     assert {*captured.quantities, "unit_count"} == declared, "the number of units is the number of layers captured"
     assert {s.name for s in NETWORK_QUANTITIES} < declared
 
@@ -93,7 +93,8 @@ def test_a_run_captures_all_that_its_words_may_read(words: PrimitiveSet) -> None
     problem = Problem(config=config_from({"evolution": {"primitive_set": words.name}}), families=())
     found = capture(Network(), INPUTS, seed=0, statistics=problem.statistics, targets=TARGETS)
     read = {statistic.name for statistic in words.statistics}
-    assert read <= {*problem.statistics, *found.quantities, "unit_count"}
+    assert read <= {*problem.statistics, *found.quantities, "unit_count", *problem.metrics}
+    assert not {*found.quantities} & {*problem.metrics}
     assert read >= {*problem.statistics}
     assert {*found.layers[0], *found.quantities} >= {*problem.statistics}
 
@@ -151,7 +152,7 @@ def test_needs_classes_if_it_says_so(statistic: Statistic) -> None:
 def test_of_the_quantities_only_the_shared_classes_need_classes() -> None:
     found = capture(Network(), INPUTS, seed=0, statistics=tuple(graph.GRAPH_QUANTITIES)).quantities
     for name, statistic in STATISTICS.items():
-        if statistic.type.level is Level.NETWORK:
+        if statistic.type.level is Level.NETWORK and statistic.estimator is None:
             assert statistic.needs_classes is (name not in {*found, "unit_count"})
 
 

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from eznas.conditions import Conditions
+from eznas.proxies import measured
+from eznas.proxies.metrics import with_metrics
 from eznas.spaces import nb201
 from eznas.statistics import ALL_STATISTICS, NetworkStatistics, StatisticsStore, StoreKey, capture, ensure_store
+from primitives import METRICS
 
 NETWORKS = nb201.Settings(channels=4)
 INPUTS = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -18,6 +21,7 @@ TARGETS = torch.tensor([4, 1, 4])
 CONDITIONS = Conditions(settings=NETWORKS, seed=5).given(INPUTS, TARGETS)
 ARCHITECTURES = tuple(nb201.from_index(index) for index in (6111, 0, 1462, 15624, 8000))
 """The best cell, one without convolutions, and others between: from 2 to 20 units."""
+METRIC_NAMES = tuple(s.name for s in METRICS.statistics if s.estimator is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,17 +34,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def networks() -> tuple[NetworkStatistics, ...]:
-    """All statistics of each network, labelled and linearised ones too."""
-    return tuple(
-        capture(
-            CONDITIONS.network(arch),
-            INPUTS,
-            seed=CONDITIONS.network_seed,
-            statistics=ALL_STATISTICS,
-            targets=TARGETS,
+    """All statistics of each network, labelled and linearised ones and scores of published estimators too."""
+    found = []
+    for arch in ARCHITECTURES:
+        network = CONDITIONS.network(arch)
+        shown = capture(
+            network, INPUTS, seed=CONDITIONS.network_seed, statistics=ALL_STATISTICS, targets=TARGETS
         )
-        for arch in ARCHITECTURES
-    )
+        found.append(with_metrics(shown, METRIC_NAMES, network, INPUTS, TARGETS))
+    return tuple(found)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StatisticsStor
 
 def make_store(root: Path, networks_per_shard: int) -> StatisticsStore:
     key = StoreKey(
-        conditions=CONDITIONS, architectures=ARCHITECTURES, statistics=ALL_STATISTICS, with_targets=True
+        conditions=CONDITIONS,
+        architectures=ARCHITECTURES,
+        statistics=ALL_STATISTICS,
+        with_targets=True,
+        metrics=METRIC_NAMES,
     )
-    store, _ = ensure_store(root, key, networks_per_shard=networks_per_shard)
+    store, _ = ensure_store(root, key, networks_per_shard=networks_per_shard, measure=measured)
     return store

@@ -14,12 +14,14 @@ from eznas.programs import FailureKind, Invalid, Program, parse
 from eznas.proxies import KNOWN_PROGRAMS
 from eznas.statistics import NetworkStatistics, StatisticsStore, pack
 from eznas.workers import LocalPool
-from primitives import EXTENDED, GENERAL, GRAPH, LABELLED, PAPER, ROLES
+from primitives import EXTENDED, GENERAL, GRAPH, LABELLED, METRICS, PAPER, ROLES
+from tests.eznas.evaluation.conftest import METRIC_NAMES
 from tests.strategies import random_programs
 
 POPULATION = [
     *random_programs(EXTENDED, 11, 150), *random_programs(PAPER, 12, 100), *random_programs(LABELLED, 13, 100),
     *random_programs(ROLES, 14, 40), *random_programs(GRAPH, 15, 30), *random_programs(GENERAL, 16, 60),
+    *random_programs(METRICS, 17, 60),
     *(known.program for known in KNOWN_PROGRAMS.values()),
 ]  # fmt: skip
 
@@ -129,7 +131,7 @@ BARE = NetworkStatistics(
     {
         "parameter_count": 7.0, "mac_count": 9.0, "same_class": torch.eye(3).double(),
         "log_path_count": 0.0, "longest_path": 0.0, "shortest_path": 0.0, "bypassed_share": 0.0,
-        "layer_count": 0.0,
+        "layer_count": 0.0, **dict.fromkeys(METRIC_NAMES, 1.0),
     },
 )  # fmt: skip
 OF_LAYERS = [

@@ -19,6 +19,7 @@ from primitives import (
     EXTENDED,
     INPUT_ACTIVATION,
     LAYER_KERNEL,
+    METRICS,
     NETWORK_KERNEL,
     NETWORK_SCALAR,
     PAPER,
@@ -29,7 +30,7 @@ from primitives import (
 )
 from primitives.elementwise import add
 
-SETS = pytest.mark.parametrize("primitive_set", [EXTENDED, PAPER], ids=lambda s: s.name)
+SETS = pytest.mark.parametrize("primitive_set", [EXTENDED, PAPER, METRICS], ids=lambda s: s.name)
 
 
 def draw(grammar: Grammar, n: int, *, min_height: int = 0, max_height: int | None = None) -> list[Program]:
@@ -63,6 +64,13 @@ def test_the_whole_vocabulary_is_used(primitive_set: PrimitiveSet) -> None:
     used = {node.name for program in draw(grammar, 4000) for node in program.nodes}
     words = {operator.name for operator in primitive_set.primitives} | {s.name for s in primitive_set.statistics}
     assert words <= used, words - used
+
+
+def test_a_set_of_quantities_alone_has_them_as_leaves_and_stops_growing() -> None:
+    """As rare as quantities are beside layers, most branches would end where they have to."""
+    grammar = Grammar(METRICS, max_size=60, max_height=8)
+    sizes = [program.size for program in draw(grammar, 400, min_height=6, max_height=6)]
+    assert 7 <= np.median(sizes) <= 13, np.median(sizes)
 
 
 def test_no_category_is_drowned() -> None:

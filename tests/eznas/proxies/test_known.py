@@ -54,7 +54,8 @@ def test_titles_are_distinct() -> None:
 
 @EACH
 def test_it_scores_small_networks_and_tells_them_apart(known: ProgramProxy) -> None:
-    scores = [score(known.program.text, index) for index in (1462, 11, 13990)]
+    networks = [build_network(nb201.from_index(index), NETWORKS, seed=0) for index in (1462, 11, 13990)]
+    scores = [known.score(network, noise(4, 3, 16, 16), labels(4, 2)) for network in networks]
     assert all(map(math.isfinite, scores))
     assert len(set(scores)) > 1
 

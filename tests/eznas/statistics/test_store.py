@@ -85,6 +85,13 @@ def ensure(
     )
 
 
+def sizes(names: Sequence[str], network: nn.Module, conditions: Conditions) -> dict[str, float]:
+    """Stands for the estimators: the number of parameters and of images."""
+    n_images = len(conditions.batch(conditions.estimator_batch_size)[0])
+    values = (float("nan"), float(sum(p.numel() for p in network.parameters())), float(n_images))
+    return dict(zip(names, values, strict=True))
+
+
 def assert_same_shard(found: Shard, expected: Shard) -> None:
     assert found.n_networks == expected.n_networks
     assert torch.equal(found.layer_network, expected.layer_network)
@@ -591,3 +598,56 @@ def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"unknown statistics \['height'\]"):
         ensure(tmp_path, statistics=("height",))
     assert list(tmp_path.iterdir()) == []
+
+
+# --- scores of estimators -----------------------------------------------------------------------------------------
+
+METRICS = ("metric.naswot", "metric.snip", "metric.zen")
+
+
+def test_scores_of_estimators_are_kept_where_there_are_some(tmp_path: Path) -> None:
+    key = dataclasses.replace(KEY, metrics=METRICS, statistics=())
+    store, is_new = ensure_store(tmp_path, key, networks_per_shard=2, measure=sizes)
+    assert is_new
+    again, is_new = ensure_store(tmp_path, key)  # what is there needs nobody to compute it
+    assert not is_new
+    assert again.folder == store.folder
+    assert store.statistics == ()
+    found = [store.shard(index).quantities for index in range(store.n_shards)]
+    n_parameters = [float(sum(p.numel() for p in networks(arch).parameters())) for arch in ARCHITECTURES]
+    assert torch.cat([shard["metric.naswot"] for shard in found]).isnan().all()
+    assert torch.cat([shard["metric.snip"] for shard in found]).tolist() == n_parameters
+    assert torch.cat([shard["metric.zen"] for shard in found]).tolist() == [2.0] * len(ARCHITECTURES)
+
+
+def test_a_store_is_named_by_what_its_metrics_depend_on_if_it_has_any() -> None:
+    metrics = dataclasses.replace(KEY, metrics=METRICS)
+    more = CONDITIONS.given(torch.randn(3, 3, 8, 8), torch.tensor([0, 1, 2]))
+    both = CONDITIONS.model_copy(update={"estimator_batch_size": 3})
+    both._batches = {**CONDITIONS._batches, **more._batches}
+    keys = {
+        "plain": KEY,
+        "metrics": metrics,
+        "fewer": dataclasses.replace(KEY, metrics=METRICS[:2]),
+        "other images": dataclasses.replace(metrics, conditions=both),
+    }
+    assert len({str(key) for key in keys.values()}) == len(keys)
+    assert str(dataclasses.replace(KEY, conditions=both)) == str(KEY)
+
+
+def test_a_new_definition_of_an_estimator_makes_a_new_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = dataclasses.replace(KEY, metrics=METRICS)
+    before, plain = str(metrics), str(KEY)
+    monkeypatch.setattr(store_module, "METRICS_VERSION", store_module.METRICS_VERSION + 1)
+    assert str(metrics) != before
+    assert str(KEY) == plain
+
+
+def test_metrics_without_what_computes_them_are_refused(tmp_path: Path) -> None:
+    key = dataclasses.replace(KEY, metrics=METRICS[:2])
+    message = (
+        r"^Cannot store metric\.naswot, metric\.snip, which are scores of estimators, without what computes them; give "
+        r"ensure_store a measure\.$"
+    )
+    with pytest.raises(StoreError, match=message):
+        ensure_store(tmp_path, key)

@@ -37,6 +37,12 @@ def problem(monkeypatch: pytest.MonkeyPatch) -> Problem:
     return prepare(RunConfig.model_validate(settings))
 
 
+def over_metrics(problem: Problem) -> Problem:
+    """The same networks, with the scores of published estimators as statistics."""
+    settings = problem.config.model_dump(exclude_unset=True)
+    return prepare(RunConfig.model_validate({**settings, "evolution": {"primitive_set": "metrics"}}))
+
+
 class Progress(Silent):
     """Remembers how far it was."""
 
@@ -59,6 +65,16 @@ def captured(problem: Problem, machine: Machine, progress: Silent, pool: Pool | 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_ray_workers_compute_the_same_scores_of_estimators(problem: Problem, pool: Pool, tmp_path: Path) -> None:
+    problem = over_metrics(problem)
+    here = captured(problem, Machine(cache=tmp_path / "here"), Silent())
+    there = captured(problem, Machine(workers=N_WORKERS, cache=tmp_path / "there"), Silent(), pool)
+    assert content(there.folder) == content(here.folder)
+    quantities = here.shard(0).quantities
+    assert {*problem.metrics, "parameter_count", "mac_count"} == {*quantities}
+    assert bool(quantities["metric.naswot"].isfinite().any())
 
 
 def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stopped(

@@ -11,18 +11,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from eznas.cli import main
 from eznas.digests import content_digest
-from eznas.errors import RunError
+from eznas.errors import ProgramError, RunError
+from eznas.evaluation import ShardExecutor, make_plan
 from eznas.runs import Journal, RunFolder
+from eznas.runs.config import load_config
 from eznas.runs.manifest import Manifest
+from eznas.scoring import score_networks
 from eznas.spaces import build_network, nb201
-from eznas.study import Study
+from eznas.study import Machine, Silent, Study, prepare
+from eznas.study.evaluate import capture_stores
 from eznas.study.manifest import version_changes
-from eznas.workers import open_pool
+from eznas.workers import LocalPool, open_pool
 from tests.eznas.tiny import evolve, options, result
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -295,3 +300,29 @@ def test_a_run_with_the_labelled_words_ends_with_a_front(tmp_path: Path) -> None
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert math.isfinite(study.best.score(network, images, torch.tensor([0, 1, 1, 0])))
     assert "targets" in study.export("python")
+
+
+def test_a_run_over_metrics_scores_as_it_evolved(tmp_path: Path, cache: Path) -> None:
+    """What the store holds of a network is what its pick is scored with later, also where an estimator has no score."""
+    changed = {
+        "evolution__primitive_set": "metrics", "evolution__n_generations": "1", "networks__channels": "4",
+        "probe__input_size": "8", "report__baseline_batch_size": "5", "report__baselines": '["naswot"]',
+        "benchmark__n_evolve": "20", "benchmark__n_select": "6", "benchmark__n_report": "6",
+    }  # fmt: skip
+    assert evolve(tmp_path / "run", **changed) == 0
+    study = Study(tmp_path / "run")
+    problem = prepare(load_config(tmp_path / "run" / "config.toml"))
+    (family,) = problem.families
+    metrics = [proxy for proxy in study.front if proxy.program.metrics]
+    assert metrics
+    (store,) = capture_stores(problem, Machine(cache=cache), Silent())
+    stored = np.concatenate(
+        [ShardExecutor(store.shard(i)).run(make_plan([p.program for p in metrics])) for i in range(store.n_shards)],
+        axis=1,
+    )
+    scores = score_networks(metrics, family.stored, family.conditions, LocalPool()).scores
+    directions = np.array([[proxy.direction] for proxy in metrics])
+    np.testing.assert_array_equal(scores, stored * directions)
+    assert "metric." in study.export("json")
+    with pytest.raises(ProgramError, match="published estimators whose code a file of its own cannot carry"):
+        study.export("python", metrics[0])
