@@ -38,6 +38,7 @@ from eznas.runs.manifest import MANIFEST, Manifest
 from eznas.simplification import Outcome, Simplification
 from eznas.spaces import Architecture
 from eznas.study import Problem, Silent, Study, prepare, single_threaded
+from eznas.study.machine import Machine
 from eznas.study.measure import measure
 from eznas.workers import LocalPool
 from tests.conformance import zoo
@@ -135,7 +136,7 @@ def _finished(folder: Path, settings: dict[str, Any]) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("eznas.study.measure.simplify", _unchanged)
         patch.setattr("eznas.study.measure.choose_front", lambda c, *_: (list(c), c[0].id))
-        measure(made, problem, _state(), LocalPool(), Silent())
+        measure(made, problem, _state(), LocalPool(), Silent(), machine=Machine())
     return Run(folder, problem)
 
 

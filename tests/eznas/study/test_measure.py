@@ -27,6 +27,7 @@ from eznas.scoring import score_networks
 from eznas.simplification import Outcome, Simplification
 from eznas.statistics import capture
 from eznas.study import Given, Problem, Silent, prepare, single_threaded
+from eznas.study.machine import Machine
 from eznas.study.measure import _score, measure
 from eznas.workers import open_pool
 from tests.eznas.small_zoo import networks
@@ -159,7 +160,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         state = searched(problem)
         folder = RunFolder.create(tmp_path_factory.mktemp("measure") / "run")
         pool = open_pool(0)
-        measure(folder, problem, state, pool, Silent())
+        measure(folder, problem, state, pool, Silent(), machine=Machine())
         pool.close()
         return Case(problem, state, load_front(folder.path), folder.path)
 
