@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality campaign pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -89,6 +89,15 @@ generality: setup  ## one space against many: quickstart and many_spaces on thre
 	    --outside runs/seeds/seed-$$s runs/generality/many-$$s --into runs/generality/seed-$$s.json $(OPTIONS); \
 	done
 	$(BIN)/python -m experiments.blocks generality runs/generality
+
+campaign: setup  ## discovery: three data sets, every space, each space left out in turn, with EZNAS_DATA (a day)
+	for s in 0 1 2; do \
+	  for q in three_datasets every_space; do \
+	    test -f runs/campaign/$$q-$$s/report.html || \
+	      $(BIN)/eznas evolve experiments/campaign/$$q.toml --set seed=$$s --run-dir runs/campaign/$$q-$$s --workers $(WORKERS); \
+	  done; \
+	done
+	$(BIN)/python experiments/campaign/leave_one_out.py --workers $(WORKERS) $(OPTIONS)
 
 pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
