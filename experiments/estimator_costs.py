@@ -4,8 +4,8 @@ Every published estimator and known program, as its ``score`` does it, on NAS-Be
 under the reduced skeleton (one cell per stage, 16x16) and the benchmark's own (five cells, 32x32): the median over
 networks and repeats, in processor and in wall time; building a network is not counted. Then what estimators that share
 their passes (`eznas.estimators.together`) take asked for together, as multiples of the dearest of them alone and of all
-of them one after the other: medians of ratios of neighbouring calls. Then how many cells per second NASWOT scores with
-workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
+of them one after the other: of medians over repeats, the median over networks. Then how many cells per second NASWOT
+scores with workers. Images are the CIFAR-10 ones if they are at hand; the time does not depend on them.
 
 Writes ``runs/costs/costs.json``.
 """
@@ -103,9 +103,10 @@ def measure_together(names: Sequence[str], batch_size: int, repeats: int) -> lis
             for run in both:
                 run(networks[0])
             spent = np.array([
-                [_milliseconds(run, network)[0] for run in both] for network in networks for _ in range(repeats)
+                [[_milliseconds(run, network)[0] for run in both] for _ in range(repeats)] for network in networks
             ])  # fmt: skip
-            together, alone = spent[:, 0], spent[:, 1:]
+            process = np.median(spent, axis=1)  # of each network and run
+            together, alone = process[:, 0], process[:, 1:]
             rows.append({
                 "family": ", ".join(member.name for member in members), "skeleton": skeleton,
                 "together_ms": float(np.median(together)), "dearest_ms": float(np.median(alone.max(axis=1))),
