@@ -182,7 +182,7 @@ def test_bad_arguments_are_refused(labels: list[Labels]) -> None:
         assess_population(scores, labels, [program(1)])
     with pytest.raises(ValueError, match=r"must be \+1 or -1, got \[0, 1\]"):
         assess(scores, labels, directions=[0, 1])
-    with pytest.raises(ValueError, match=r"one of \['mean', 'worst'\], got 'best'"):
+    with pytest.raises(ValueError, match=r"one of \['bound', 'mean', 'worst'\], got 'best'"):
         assess(scores, labels, aggregate="best")
     with pytest.raises(ValueError, match="distinct names"):
         assess(scores, [labels[0], labels[0]])
