@@ -1,8 +1,8 @@
 """Programs over banks: words are looked up, or computed once and kept; what joins them is arithmetic on arrays.
 
 A program of the whole network falls into *words*, which look at layers, and a *sentence* of them: the operators that
-take numbers of the network to a number of the network. The values are those that the interpreter gives, to the last
-bit, because numbers of the network are in double precision there and here.
+take numbers of the network to a number of the network. Words are evaluated as those of any population are; joining
+them gives what the interpreter would, because numbers of the network are in double precision there and here.
 """
 
 from __future__ import annotations
