@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line
-from eznas.reporting.words import TITLES, hardest_sample, over_samples, seeds_text, short, short_names, verdict
+from eznas.reporting.words import RULES, TITLES, hardest_sample, over_samples, seeds_text, short, short_names, verdict
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ def _caption(front: Front, layout: _Layout) -> str:
     sentences = [
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
         f"{figures} on {networks}: {_listed(front, lambda sample: str(sample.report))}.",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the "
-        "pick.",
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
         "Cost is in forward passes." if "cost" in layout.details else "",
     ]
     return " ".join(filter(None, sentences))

@@ -58,6 +58,14 @@ def headline(front: Front) -> Headline:
     return Headline(title, f"{text} {verdict(front, sample)}".strip())
 
 
+RULES: Final = {
+    "simplest-within-se": "the smallest within one standard error of the best there",
+    "cheapest-within-se": "the cheapest within one standard error of the best there",
+    "best": "the best there",
+}
+"""How a run takes its pick from the front, by the name of the rule."""
+
+
 def over_samples(front: Front) -> str:
     """``the smallest `` or ``the mean `` of several samples; empty of one."""
     if len(front.samples) == 1:

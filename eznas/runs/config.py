@@ -237,6 +237,8 @@ class ReportSettings(Section):
 
     front_size: Positive = 10
     """Most discovered proxies shown."""
+    pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "simplest-within-se"
+    """The result of the run: the smallest, or cheapest, formula within one standard error of the best one, or that."""
     baselines: Annotated[tuple[str, ...], AfterValidator(_distinct)] = (
         "parameter_count", "mac_count", "naswot", "naswot_units", "synflow", "jacob_cov", "eznas_a_code",
         "eznas_a_paper",

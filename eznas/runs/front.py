@@ -176,6 +176,8 @@ class RunCard(Form):
     """Of a cross-fitted report; then every network is reported by a search that did not see it."""
     aggregate: Literal["worst", "mean", "bound"] = "worst"
     """How samples count together."""
+    pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "best"
+    """The rule that chose the pick."""
     notes: Annotated[tuple[_Text, ...], Field(max_length=1000)] = ()
     """What was assumed or left out, a sentence each."""
 

@@ -95,7 +95,10 @@ def measure(
         proxies = [_proxy_of(candidate) for candidate in candidates]
         raw = _raw(_score(problem, "select", proxies, pool, observer, machine.device), candidates)
         selected = fitness_on_selection(problem, raw, candidates)
-    front, pick = choose_front(candidates, selected, config.report.front_size)
+    front, pick = choose_front(
+        candidates, selected, config.report.front_size, config.report.pick,
+        aggregate=config.evolution.aggregate, weights=problem.weights,
+    )  # fmt: skip
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
@@ -134,6 +137,7 @@ def measure(
             seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),
             n_folds=len(found_by_folds) or None,
             aggregate=config.evolution.aggregate,
+            pick=config.report.pick,
             notes=problem.notes,
         ),
         samples=_cards(problem, scores, range(len(front))),
@@ -152,7 +156,11 @@ def pick_of_fold(problem: Problem, state: SearchState, stored: StoreScores, posi
     candidates = contenders(state)
     raw = stored.raw([candidate.program for candidate in candidates])
     selected = fitness_on_selection(problem, raw, candidates, of_store=True)
-    _, pick = choose_front(candidates, selected, problem.config.report.front_size)
+    config = problem.config
+    _, pick = choose_front(
+        candidates, selected, config.report.front_size, config.report.pick,
+        aggregate=config.evolution.aggregate, weights=problem.weights,
+    )  # fmt: skip
     (family,) = problem.families
     row = next(index for index, candidate in enumerate(candidates) if candidate.id == pick)
     values = candidates[row].fitness.direction * raw[row]
@@ -254,8 +262,7 @@ def _is_bankable(proxy: Proxy, problem: Problem) -> bool:
     """Whether the banks of the problem hold what a proxy reads: its own layers and seeds, or a plain estimator."""
     if isinstance(proxy, ProgramProxy):
         return all(
-            proxy.units in (None, family.conditions.units)
-            and proxy.seed in (None, family.conditions.network_seed)
+            proxy.units in (None, family.conditions.units) and proxy.seed in (None, family.conditions.network_seed)
             for family in problem.families
         )
     return isinstance(proxy, Estimator)
