@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from eznas.assessment import measure_many, paired_difference
 from eznas.bank import KINDS, BankEvaluator, sentence_of, words_of
+from eznas.benchmarks import PARTS, Part
 from eznas.errors import BankError
 from eznas.estimators import Estimator
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
@@ -193,11 +194,12 @@ def _score(
     problem: Problem, part: Any, proxies: Sequence[Proxy], pool: Pool, observer: Observer, device: str
 ) -> Scores:
     """Scores on the networks of a part, family after family."""
-    n_networks = [len(family.networks(part)) for family in problem.families]
+    families = problem.families_of(part)
+    n_networks = [len(family.networks(part)) for family in families]
     found: list[Scores] = []
     failures: dict[tuple[int, int], Invalid] = {}
     coverage: dict[tuple[int, int], Coverage] = {}
-    for family in problem.families:
+    for family in families:
         offset = sum(n_networks[: len(found)])
 
         def advance(done: int, total: int, before: int = offset) -> None:
@@ -334,7 +336,7 @@ def _entries(
                 kind="discovered",
                 program=candidate.program.text,
                 simplified=simplified[candidate.id].text if candidate.id in simplified else None,
-                **_bound(_proxy_of(candidate), problem.families[0]),
+                **_bound(_proxy_of(candidate), problem.learnt[0]),
                 seconds=float(seconds[row]),
                 generation=candidate.generation,
                 operator=candidate.operator,
@@ -354,7 +356,7 @@ def _entries(
                 title=getattr(proxy, "title", ""),
                 kind="published",
                 program=proxy.program.text if isinstance(proxy, ProgramProxy) else None,
-                **_bound(proxy, problem.families[0]),
+                **_bound(proxy, problem.learnt[0]),
                 seconds=float(seconds[row]),
                 report=measured[row],
                 versus_pick=versus[row],
@@ -444,22 +446,25 @@ def _cross_fitted(results: Sequence[FoldResult], n_networks: int) -> tuple[npt.N
 def _cards(problem: Problem, scores: Scores, discovered: Collection[int]) -> tuple[SampleCard, ...]:
     """What the samples are, and how much of their networks the discovered programs read, which all read alike."""
     read: dict[int, Coverage] = {n: one for (row, n), one in scores.coverage.items() if row in discovered}
-    by_part = [problem.samples(part) for part in ("evolve", "select", "report")]
+    parts: dict[str, dict[Part, PartCard]] = {}
+    for part in PARTS:
+        for one in problem.samples(part):
+            card = PartCard(n=one.n, split=one.stated_split, epochs=one.stated_epochs)
+            parts.setdefault(one.name, {})[part] = card
     return tuple(
         SampleCard(
-            name=evolve.name,
-            dataset=evolve.dataset,
-            benchmark=evolve.benchmark.name,
-            provenance=evolve.benchmark.provenance,
-            conditions=evolve.conditions,
-            weight=evolve.weight,
+            name=report.name,
+            dataset=report.dataset,
+            benchmark=report.benchmark.name,
+            provenance=report.benchmark.provenance,
+            conditions=report.conditions,
+            weight=report.weight,
             coverage=_mean_coverage([read[n] for n in labels.networks.tolist() if n in read]),
-            **{
-                sample.part: PartCard(n=sample.n, split=sample.stated_split, epochs=sample.stated_epochs)
-                for sample in (evolve, select, report)
-            },
+            evolve=parts[report.name].get("evolve"),
+            select=parts[report.name].get("select"),
+            report=parts[report.name]["report"],
         )
-        for evolve, select, report, labels in zip(*by_part, problem.labels("report"), strict=True)
+        for report, labels in zip(problem.samples("report"), problem.labels("report"), strict=True)
     )
 
 
