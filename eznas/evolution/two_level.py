@@ -151,7 +151,7 @@ class TwoLevel:
         return list(dict.fromkeys(found))
 
     def _longest(self, values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> int:
-        """Words of the longest sums worth proposing: of many samples as many as hold on those that are left out."""
+        """Words of the longest sums worth proposing: of many samples as few as hold on those that are left out."""
         best = self._told("sums", values, labels, LONGEST, RIDGE, is_cautious=False)
         if best is None:
             return LONGEST
@@ -168,16 +168,20 @@ class TwoLevel:
         *,
         is_cautious: bool,
     ) -> int | None:
-        """How many words hold best where they were not fitted; None if there are too few samples to leave any out."""
+        """The fewest words that hold, within one standard error over the kinds, as well as the best number of them does
+        where they were not fitted; None if there are too few samples to leave any out."""
         together = kinds(labels, FEW)
         if len(together) < FEW:
             return None
-        taus = left_out(values, labels, together, longest, ridge, is_cautious=is_cautious).mean(axis=1)
+        found = left_out(values, labels, together, longest, ridge, is_cautious=is_cautious)
+        taus = found.mean(axis=1)
         lengths = [n for n in (1, 2, 4, 6, 8, 16, 24) if n <= longest and np.isfinite(taus[n - 1])]
         shown = ", ".join(f"{taus[n - 1]:.3f} with {n}" for n in lengths)
         by = "kinds of samples" if len(together) < len({task.networks.tobytes() for task in labels}) else "samples"
         self._note(f"On {by} left out in turn ({len(together)}), {what} of words have a mean tau of {shown}.")
-        return int(np.nanargmax(taus)) + 1
+        best = int(np.nanargmax(taus))
+        error = float(found[best].std(ddof=1)) / len(together) ** 0.5
+        return int(np.flatnonzero(taus >= taus[best] - error)[0]) + 1
 
     def _lexicon(self) -> tuple[str, ...]:
         """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
