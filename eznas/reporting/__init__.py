@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eznas.reporting.entry import entry_json, entry_text
-    from eznas.reporting.figures import front_figure, history_figure, scatter_figure
+    from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_json, front_table
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
     "entry": ("entry_json", "entry_text"),
-    "figures": ("front_figure", "history_figure", "scatter_figure"),
+    "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_json", "front_table"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
@@ -30,8 +30,8 @@ _HOMES = {
 
 __all__ = [
     "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
-    "history_figure", "latex_svg", "render_report", "scatter_figure", "write_figures", "write_front_figure",
-    "write_report",
+    "history_figure", "latex_svg", "parts_figure", "render_report", "scatter_figure", "write_figures",
+    "write_front_figure", "write_report",
 ]  # fmt: skip
 
 
