@@ -127,7 +127,8 @@ def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str
         for entry, ax in zip(drawn, row, strict=True):
             is_pick, accuracies = entry is front.pick, scores.accuracies[sample.name]
             _scatter_panel(ax, entry, is_pick, sample, scores.by_proxy[entry.id], accuracies)
-        row[0].set_ylabel(f"{_plain(sample.name)}: {_plain(sample.report.split, 12)}\naccuracy (%)")
+        name = _plain(sample.name.partition("/")[0], 18)
+        row[0].set_ylabel(f"{name}\n{_plain(sample.report.split, 12)} accuracy (%)")
     for ax in axes[-1]:
         ax.set_xlabel("rank of the score (%)")
     return _svg(figure, "Accuracy of held-out networks against the rank of their score")
@@ -183,6 +184,14 @@ def _rows_of(front: Front) -> list[_Row]:
     return rows
 
 
+def _best_published(front: Front, row: _Row) -> float | None:
+    """Tau of the published proxy that is best in a row; where rows are samples, of the run's hardest rival."""
+    if len(front.samples) <= MOST_ROWS:
+        best = None if front.best_published is None else row.tau(front.best_published)
+        return None if best is None else best.value
+    return max((tau.value for entry in front.published if (tau := row.tau(entry)) is not None), default=None)
+
+
 def _criterion(value: float | None) -> Criterion | None:
     return None if value is None else Criterion(value=value)
 
@@ -205,9 +214,8 @@ def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
                 f"pick {_plain(entry.label)}", (size, tau.value), xytext=(-9 if is_right else 9, 9),
                 textcoords="offset points", ha="right" if is_right else "left", color=ink, fontweight="bold", zorder=5,
             )  # fmt: skip
-    best = front.best_published
-    if best is not None and (tau_of_best := row.tau(best)) is not None:
-        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if (best := _best_published(front, row)) is not None:
+        ax.axhline(best, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ax.set_xlabel("size of the program (nodes)")
     ax.set_ylabel("Kendall's tau-b")
     ax.set_title(row.title, loc="left")
@@ -215,7 +223,7 @@ def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
     sizes = [size for _, size, _ in points] or [1.0]
     margin = max(1.0, 0.07 * (max(sizes) - min(sizes)))
     ax.set_xlim(min(sizes) - margin, max(sizes) + 2.0 * margin)
-    ax.margins(y=0.12)
+    ax.margins(y=0.2)
     _whole_numbers(ax)
 
 
@@ -228,9 +236,8 @@ def _published_panel(front: Front, row: _Row, ax: Axes) -> None:
             position, tau.value, marker="s", markersize=6, color=INKS["known"], markeredgecolor=INKS["paper"],
             markeredgewidth=1.2, linestyle="none", zorder=3,
         )  # fmt: skip
-    best = front.best_published
-    if best is not None and (tau_of_best := row.tau(best)) is not None:
-        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if (best := _best_published(front, row)) is not None:
+        ax.axhline(best, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     labels = [_plain(entry.label) for entry, _ in ranked]
     ax.set_xticks(range(len(ranked)), labels, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.7, max(len(ranked), 1) - 0.3)
