@@ -26,7 +26,7 @@ from eznas.spaces import KEEP, Architecture
 KEPT: Final = 0.9
 """Kendall tau-b between the scores before and after from which a ranking counts as kept."""
 EXACT: Final = 1e-4
-"""Largest change of a score, as a share of the largest score, up to which scores count as the same."""
+"""Largest change of a score, as a share of it, up to which scores count as the same."""
 FACTOR: Final = 2
 """By which sizes and scales are multiplied."""
 
@@ -62,18 +62,20 @@ class Reading:
         badge: name of it.
         n: networks with a score before and after.
         tau: Kendall tau-b between the scores before and after; None if it has no value.
-        change: largest change of a score as a share of the largest score; None without scores.
+        change: median over the networks of the change of a score, as a share of the larger one; None without any.
+        largest: the largest of these.
     """
 
     badge: str
     n: int
     tau: float | None
     change: float | None
+    largest: float | None
 
     @property
     def is_exact(self) -> bool:
         """Whether the scores are the same."""
-        return self.change is not None and self.change <= EXACT
+        return self.largest is not None and self.largest <= EXACT
 
     @property
     def is_won(self) -> bool:
@@ -222,14 +224,16 @@ def reading(badge: str, before: FloatArray, after: FloatArray) -> Reading:
     known = np.isfinite(before) & np.isfinite(after)
     one, other = before[known], after[known]
     if not one.size:
-        return Reading(badge=badge, n=0, tau=None, change=None)
-    largest = float(np.abs(np.concatenate([one, other])).max())
+        return Reading(badge=badge, n=0, tau=None, change=None, largest=None)
+    larger = np.maximum(np.abs(one), np.abs(other))
+    changes = np.abs(one - other) / np.where(larger > 0, larger, 1.0)
     tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
     return Reading(
         badge=badge,
         n=int(one.size),
         tau=float(tau) if np.isfinite(tau) else None,
-        change=float(np.abs(one - other).max() / largest) if largest else 0.0,
+        change=float(np.median(changes)),
+        largest=float(changes.max()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ def measure(
     observer: Observer,
     *,
     machine: Machine,
-    learnt: StoreScores,
+    learnt: Callable[[], StoreScores],
     stored: StoreScores | None = None,
     found_by_folds: Sequence[FoldResult] = (),
 ) -> None:
@@ -78,7 +78,8 @@ def measure(
         pool: where to work.
         observer: told how it goes on.
         machine: its device, and its banks.
-        learnt: scores on the networks that were evolved on, which say what branches of a formula say nothing.
+        learnt: has the workers hold the networks that were evolved on, which say what branches of a formula say
+            nothing.
         stored: scores from the store, of a cross-fitted run, whose networks are all in it.
         found_by_folds: the searches of a cross-fitted report.
     """
@@ -101,7 +102,8 @@ def measure(
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
-    proposals = [_proposals(s.program, s.candidate, learnt) for s in simplified]
+    on_learnt = learnt()
+    proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
 
     observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]

@@ -82,7 +82,7 @@ def test_a_badge_of_ones_own_and_networks_it_cannot_change() -> None:
         [proxy("parameter_count")], NETWORKS, CONDITIONS, badges=[nothing, impossible],
         progress=lambda done, n_all: told.append((done, n_all)),
     )  # fmt: skip
-    assert found == {"nothing": Reading(badge="nothing", n=8, tau=1.0, change=0.0)}
+    assert found == {"nothing": Reading(badge="nothing", n=8, tau=1.0, change=0.0, largest=0.0)}
     assert told == [(n, 16) for n in range(1, 17)]
     with pytest.raises(ValueError, match="at least 5 networks, got 2"):
         read_badges([proxy("parameter_count")], NETWORKS[:2], CONDITIONS)
@@ -91,9 +91,9 @@ def test_a_badge_of_ones_own_and_networks_it_cannot_change() -> None:
 def test_a_reading_is_of_networks_with_both_scores() -> None:
     before = np.array([1.0, 2, 3, 4, 5, np.nan, 7])
     found = reading("x", before, np.array([2.0, 1, 3, 4, np.inf, 6, 8]))
-    assert (found.n, found.change) == (5, 1 / 8)
+    assert (found.n, found.change, found.largest) == (5, 1 / 8, 1 / 2)
     assert found.tau == pytest.approx(0.8)
     assert not found.is_won
     assert replace(found, tau=0.9).is_won
-    assert reading("x", before, np.full(7, np.nan)) == Reading(badge="x", n=0, tau=None, change=None)
+    assert reading("x", before, np.full(7, np.nan)) == Reading(badge="x", n=0, tau=None, change=None, largest=None)
     assert reading("x", np.ones(6), np.ones(6)).is_exact

@@ -170,7 +170,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         state = searched(problem)
         folder = RunFolder.create(tmp_path_factory.mktemp("measure") / "run")
         pool = open_pool(0)
-        measure(folder, problem, state, pool, Silent(), machine=Machine(), learnt=Learnt(problem))  # type: ignore[arg-type]
+        learnt: Any = Learnt(problem)
+        measure(folder, problem, state, pool, Silent(), machine=Machine(), learnt=lambda: learnt)
         pool.close()
         return Case(problem, state, load_front(folder.path), folder.path)
 
