@@ -76,9 +76,7 @@ def card_text(name: str, width: int = WIDTH) -> str:
         lines.append(f"  {'yes' if line.is_won else 'no ':<3}  {BADGES[line.badge].title:<28}  tau {tau}  {change}")
     lines += ["", "Where it fails", *_folded(_where(card), width, "  ")]
     lines += ["", "Worst ranked networks (rank by score, rank by accuracy, of n; 1 is the best)"]
-    for miss in card.worst:
-        lines.append(f"  {miss.by_score:>4} {miss.by_accuracy:>4} of {miss.n:<4} {miss.sample}")
-        lines += _folded(miss.network, width, "                    ")
+    lines += _worst_lines(card, width)
     return "\n".join(lines) + "\n"
 
 
@@ -146,10 +144,14 @@ def _card_page(name: str) -> Iterator[str]:
     alike = f"**Ranks alike** (tau from {KEPT:g}, on {card.badges_on}): {'; '.join(badges)}."
     yield from ("", *_folded(alike, 120, ""))
     yield from ("", *_folded(f"**Where it fails.** {_where(card)}", 120, ""))
-    yield from ("", "| worst ranked network | sample | rank by score | by accuracy | of |", "|---|---|---|---|---|")
+    yield from ("", "**Worst ranked** (rank by score, rank by accuracy, of n; 1 is the best):", "", "```")
+    yield from (*_worst_lines(card, 116), "```")
+
+
+def _worst_lines(card: Card, width: int) -> Iterator[str]:
     for miss in card.worst:
-        network = miss.network.replace("|", "\\|")
-        yield f"| `{network}` | {miss.sample} | {miss.by_score} | {miss.by_accuracy} | {miss.n} |"
+        yield f"  {miss.by_score:>4} {miss.by_accuracy:>4} of {miss.n:<4} {miss.sample}"
+        yield from _folded(miss.network, width, " " * 20)
 
 
 # --- in words -----------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ def _folded(text: str, width: int, indent: str) -> list[str]:
 def _hanging(text: str, first: str, rest: str, width: int) -> list[str]:
     """Lines of a text that also breaks behind brackets, commas and the signs of architectures."""
     lines, line = [], first
-    for piece in re.split(r"(?<=[ (,|+;:/])", text):
+    for piece in re.split(r"(?<=[ (|+;:/])|(?<=,)(?=\D)", text):
         if len(line) + len(piece.rstrip()) > width and line.strip():
             lines.append(line.rstrip())
             line = rest
