@@ -28,8 +28,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev]"
 	touch $@
 
-demo: setup  ## evolve, report, export and use a proxy: the quickstart, some minutes on two quiet cores
-	$(BIN)/eznas evolve experiments/quickstart.toml --run-dir $(RUN) --workers $(WORKERS)
+demo: setup  ## evolve, report, export and use a proxy: eleven spaces, and four left out, some minutes on two quiet cores
+	$(BIN)/eznas evolve experiments/demo.toml --run-dir $(RUN) --workers $(WORKERS)
 	$(BIN)/eznas export $(RUN) best --to python --output $(RUN)/proxy.py
 	$(BIN)/python experiments/fresh_network.py $(RUN)/proxy.py
 	@echo "Open $(RUN)/report.html in a browser."

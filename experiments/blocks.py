@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 # Demo -----------------------------------------------------------------------------------------------------------------
 
 
-def demo_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
+def quickstart_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
     """The figures of a finished run of one sample.
 
     Args:
@@ -77,7 +77,7 @@ def demo_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
     """
     front, manifest = load_front(folder), read_manifest(folder)
     if len(front.samples) != 1 or front.pick is None or manifest is None:
-        raise RunError(f"The demo is a run of one sample with a pick, which {folder} is not; name another run")
+        raise RunError(f"The quickstart is a run of one sample with a pick, which {folder} is not; name another run")
     (sample,) = front.samples
     shown = [front.pick, *front.published]
     return {
@@ -120,14 +120,14 @@ def _criterion(criterion: Any) -> dict[str, float | None] | None:
     return {name: None if value is None else round(value, 6) for name, value in values}
 
 
-def demo_lines(result: Mapping[str, Any]) -> list[str]:
-    """The pick of the demo beside the published proxies, and how it was found."""
+def quickstart_lines(result: Mapping[str, Any]) -> list[str]:
+    """The pick of the quickstart beside the published proxies, and how it was found."""
     pick, *published = result["proxies"]
     n, seconds = result["n"], result["seconds"]
     epochs = result["label"]["epochs"]
     training = f"after {epochs} epochs" if epochs else "after full training"
     found = (
-        f"What `make demo` ends with (seed {result['seed']}): {result['n_programs']:,} programs evolved on "
+        f"What `quickstart.toml` ends with (seed {result['seed']}): {result['n_programs']:,} programs evolved on "
         f"{n['evolve']} networks, the best chosen on {n['select']} others, everything measured on {n['report']} "
         f"networks that chose nothing ({result['dataset']}, {result['label']['split']} accuracy {training})."
     )
@@ -145,6 +145,82 @@ def demo_lines(result: Mapping[str, Any]) -> list[str]:
         f"It took {duration(seconds['evolution'])} of evolution, {duration(seconds['all'])} in all, on "
         f"{result['machine']}. Kendall's tau-b and Spearman's rho with 95 % bootstrap intervals; failures rank last; "
         "*given size* means given parameters and MACs. The formula:"
+    )
+    return [*lines, "", *wrap(took, 120), "", "```", *wrap(pick["formula"], 120, subsequent_indent="  "), "```"]
+
+
+# The demo: several spaces, and some that nothing was learnt from ----------------------------------------------------
+
+
+def demo_of_run(folder: Path, machine: str = "") -> dict[str, Any]:
+    """The figures of a finished run that learns from several samples and leaves others out.
+
+    Args:
+        folder: of the run.
+        machine: what it ran on, for people; the platform of its manifest without.
+
+    Raises:
+        RunError: if the run is not finished, is damaged or leaves nothing out.
+    """
+    front, manifest = load_front(folder), read_manifest(folder)
+    if not front.left_out or front.pick is None or manifest is None:
+        raise RunError(f"The demo is a run with a pick that leaves samples out, which {folder} is not; name another")
+    pick = front.pick
+    return {
+        "id": pick.id,
+        "seed": front.run.seed,
+        "n_programs": front.run.n_programs,
+        "n": {
+            part: sum(card.n for sample in front.samples if (card := getattr(sample, part)) is not None)
+            for part in ("evolve", "select", "report")
+        },
+        "learnt": [sample.name for sample in front.learnt],
+        "left_out": {sample.name: str(sample.report) for sample in front.left_out},
+        "seconds": round(front.run.seconds, 1),
+        "machine": machine or manifest.platform,
+        "versions": {name: manifest.versions.get(name, "") for name in ("python", "torch")},
+        "proxies": [
+            {
+                "name": entry.title or entry.label,
+                "kind": entry.kind,
+                "size": entry.size,
+                "mean": front.tau(entry, "report"),
+                "worst": front.worst_tau(entry, "report"),
+                "outside": front.left_out_tau(entry),
+                "left_out": {sample.name: _criterion(entry.report[sample.name].tau) for sample in front.left_out},
+                "formula": entry.formula.text if entry is pick and entry.formula is not None else None,
+            }
+            for entry in (pick, *front.published)
+        ],
+    }
+
+
+def demo_lines(result: Mapping[str, Any]) -> list[str]:
+    """The pick of the demo beside the published proxies, where it evolved and where it did not."""
+    pick, *published = result["proxies"]
+    n = result["n"]
+    families = [name.partition("/")[0].removeprefix("net_").replace("_", " ") for name in result["left_out"]]
+    found = (
+        f"What `make demo` ends with (seed {result['seed']}): formulas found on {n['evolve']} networks of "
+        f"{len(result['learnt'])} spaces (NAS-Bench-201 and families of small networks), the pick chosen on "
+        f"{n['select']} others, all measured on {n['report']} networks that chose nothing. From the last "
+        f"{len(families)} families nothing was learnt at all."
+    )
+    lines = [
+        *wrap(found, 120),
+        "",
+        f"| proxy | spaces seen: mean | worst | never seen: mean | {' | '.join(families)} |",
+        f"|---|---|---|---|{'---|' * len(families)}",
+    ]
+    for row in (pick, *sorted(published, key=lambda row: -(row["outside"] or -1.0))):
+        name = f"**evolved, `{row['name'][:8]}`**, {row['size']} nodes" if row is pick else row["name"]
+        values = (number(row["mean"], 3), number(row["worst"], 3), number(row["outside"], 3))
+        cells = [*values, *(interval(tau) for tau in row["left_out"].values())]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    took = (
+        f"It took {duration(result['seconds'])} on {result['machine']}. Kendall's tau-b with 95 % bootstrap intervals; "
+        f"a proxy that fails somewhere has no mean. Never seen: {'; '.join(sorted({*result['left_out'].values()}))} "
+        "each. The formula:"
     )
     return [*lines, "", *wrap(took, 120), "", "```", *wrap(pick["formula"], 120, subsequent_indent="  "), "```"]
 
@@ -393,6 +469,7 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
     {
         "coverage": coverage_lines,
         "demo": demo_lines,
+        "quickstart": quickstart_lines,
         "every_space": spaces_lines,
         "families": families_lines,
         "pytorchcv": samples_lines,
@@ -405,6 +482,7 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
 RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyType(
     {
         "demo": demo_of_run,
+        "quickstart": quickstart_of_run,
         "families": families_of,
         "pytorchcv": samples_of_run,
         "two_spaces": samples_of_run,

@@ -184,8 +184,8 @@ def cost_of(proxy: ProgramProxy, conditions: Conditions) -> Cost:
 
     bound.of(statistics_for([bound], network, inputs, targets))
     return Cost(
-        network=f"{COST_ON}, {conditions.settings.cells_per_stage} cell a stage, {conditions.batch_size} images of "
-        f"{conditions.input_size} x {conditions.input_size}",
+        network=f"the NAS-Bench-201 cell of six 3x3 convolutions with {conditions.settings.cells_per_stage} cell a "
+        f"stage, {conditions.batch_size} images of {conditions.input_size} x {conditions.input_size}",
         milliseconds=round(1e3 * seconds(lambda: bound.outcome(network, inputs, targets)), 2),
         forward_milliseconds=round(1e3 * seconds(forward), 3),
         estimate=proxy.cost,

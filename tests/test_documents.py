@@ -347,12 +347,12 @@ def test_every_block_is_used() -> None:
 
 
 def test_a_block_is_written_from_its_results(tmp_path: Path) -> None:
-    result = json.loads((blocks.RESULTS / "demo.json").read_text())
+    result = json.loads((blocks.RESULTS / "quickstart.json").read_text())
     result["proxies"][0]["tau"]["value"] = 0.12345
-    (tmp_path / "demo.json").write_text(json.dumps(result))
-    text = "before\n<!-- block:demo -->\nold\n<!-- end -->\nafter\n"
+    (tmp_path / "quickstart.json").write_text(json.dumps(result))
+    text = "before\n<!-- block:quickstart -->\nold\n<!-- end -->\nafter\n"
     written = blocks.with_blocks(text, "page.md", tmp_path)
-    assert written.startswith("before\n<!-- block:demo -->\n")
+    assert written.startswith("before\n<!-- block:quickstart -->\n")
     assert written.endswith("<!-- end -->\nafter\n")
     assert "| .123 [" in written
     assert "old" not in written
@@ -450,7 +450,7 @@ def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:
     scores = [line for line in done.stdout.splitlines() if line.startswith("zoo:networks#") or "#w" in line]
     assert len(scores) == len(rows)
 
-    figures = blocks.demo_of_run(tmp_path / folder, "a machine")
+    figures = blocks.quickstart_of_run(tmp_path / folder, "a machine")
     assert figures["id"] == (front.pick.id if front.pick else None)
     assert [row["name"] for row in figures["proxies"][1:]] == ["parameters"]
-    assert any("a machine" in line for line in blocks.demo_lines(figures))
+    assert any("a machine" in line for line in blocks.quickstart_lines(figures))

@@ -26,7 +26,7 @@ from eznas.spaces import KEEP, Architecture
 KEPT: Final = 0.9
 """Kendall tau-b between the scores before and after from which a ranking counts as kept."""
 EXACT: Final = 1e-4
-"""Largest change of a score, as a share of it, up to which scores count as the same."""
+"""Largest change of a score, as a share of the scores' spread, up to which scores count as the same."""
 FACTOR: Final = 2
 """By which sizes and scales are multiplied."""
 
@@ -62,7 +62,8 @@ class Reading:
         badge: name of it.
         n: networks with a score before and after.
         tau: Kendall tau-b between the scores before and after; None if it has no value.
-        change: median over the networks of the change of a score, as a share of the larger one; None without any.
+        change: median over the networks of the change of a score, as a share of the spread of the scores before, the
+            difference of their quartiles, or of their magnitude if there is none; None without any.
         largest: the largest of these.
     """
 
@@ -225,8 +226,8 @@ def reading(badge: str, before: FloatArray, after: FloatArray) -> Reading:
     one, other = before[known], after[known]
     if not one.size:
         return Reading(badge=badge, n=0, tau=None, change=None, largest=None)
-    larger = np.maximum(np.abs(one), np.abs(other))
-    changes = np.abs(one - other) / np.where(larger > 0, larger, 1.0)
+    low, high = np.quantile(one, [0.25, 0.75])
+    changes = np.abs(one - other) / ((high - low) or np.abs(one).max() or 1.0)
     tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
     return Reading(
         badge=badge,

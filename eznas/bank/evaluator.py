@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -125,12 +126,8 @@ class BankEvaluator:
         """
         lacking = [word for word in dict.fromkeys(words) if word not in self._known]
         if lacking:
-            found = []
-            for column in self._columns:
-                fill(
-                    column.bank, lacking, column.architectures, self._pool, device=self._device, progress=self._progress
-                )
-                found.append(column.bank.values(lacking, column.architectures))
+            self._fill(lacking)
+            found = [column.bank.values(lacking, column.architectures) for column in self._columns]
             values = np.concatenate([one.values for one in found], axis=1)
             kinds = np.concatenate([one.kinds for one in found], axis=1)
             self._known |= {word: (values[row], kinds[row]) for row, word in enumerate(lacking)}
@@ -138,6 +135,24 @@ class BankEvaluator:
             return np.empty((0, self.n_networks)), np.empty((0, self.n_networks), dtype=np.uint8)
         rows = [self._known[word] for word in words]
         return np.stack([row for row, _ in rows]), np.stack([kinds for _, kinds in rows])
+
+    def _fill(self, words: Sequence[str]) -> None:
+        """Have the banks know these words; the columns of one bank together, so that no worker waits for a column."""
+        wanted: dict[Path, tuple[Bank, dict[Architecture, None]]] = {}
+        for column in self._columns:
+            bank, networks = wanted.setdefault(column.bank.folder, (column.bank, {}))
+            networks |= dict.fromkeys(column.architectures)
+        n_all, n_before = sum(len(networks) for _, networks in wanted.values()), 0
+        for bank, networks in wanted.values():
+            n_before += len(networks)
+
+            def told(done: int, of: int, before: int = n_before) -> None:
+                if self._progress is not None:
+                    self._progress(before - of + done, n_all)
+
+            fill(bank, words, tuple(networks), self._pool, device=self._device, progress=told)
+        for column in self._columns:
+            column.bank.refresh()
 
     def evaluate(self, programs: Sequence[Program]) -> ScoreMatrix:
         """Scores of complete programs, and a reason for the first failure of each program that failed."""

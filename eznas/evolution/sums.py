@@ -59,6 +59,7 @@ class Fit:
             ranks = scipy.stats.rankdata(task.accuracies)
             targets.append((ranks - ranks.mean()) / ranks.std() / len(task.networks) ** 0.5)
         words = np.concatenate(parts, axis=1)
+        self._ends = np.cumsum([part.shape[1] for part in parts])
         self.target = np.concatenate(targets)
         self.scales = np.sqrt(np.square(words).sum(axis=1) / len(labels))
         largest = np.abs(words).max(axis=1)
@@ -67,7 +68,12 @@ class Fit:
         self.with_target = self.words @ self.target
 
     def path(
-        self, longest: int = LONGEST, ridge: float = RIDGE, *, without: frozenset[int] = frozenset()
+        self,
+        longest: int = LONGEST,
+        ridge: float = RIDGE,
+        *,
+        without: frozenset[int] = frozenset(),
+        is_cautious: bool = False,
     ) -> Iterator[Sum]:
         """Sums of 1, 2, 3, ... words, each with one word more than the last.
 
@@ -75,6 +81,8 @@ class Fit:
             longest: most words.
             ridge: see `RIDGE`.
             without: rows that no sum may have, so that there are other paths.
+            is_cautious: whether a word must pay on most samples: what it says of the rest is the mean over the samples
+                less its standard error, and not their sum.
         """
         is_open = self.usable.copy()
         is_open[list(without)] = False
@@ -82,8 +90,8 @@ class Fit:
         products = np.empty((0, len(self.words)))
         weights = np.empty(0)
         for _ in range(min(longest, int(is_open.sum()))):
-            left = self.with_target - weights @ products
-            left = np.where(is_open, np.abs(left), -np.inf)
+            left = self._bounds(chosen, weights) if is_cautious else np.abs(self.with_target - weights @ products)
+            left = np.where(is_open, left, -np.inf)
             row = int(left.argmax())
             chosen.append(row)
             is_open[row] = False
@@ -93,26 +101,63 @@ class Fit:
             yield Sum(tuple(chosen), tuple((weights / self.scales[chosen]).tolist()))
 
 
-def left_out(values: Floats, labels: Sequence[Labels], longest: int = LONGEST) -> Floats:
-    """What sums are worth where they were not fitted: spaces are left out in turn.
+    def _bounds(self, chosen: list[int], weights: Floats) -> Floats:
+        """(n_words,) what words say of what a sum leaves: the mean over the samples less its standard error."""
+        rest = self.target - weights @ self.words[chosen] if chosen else self.target
+        starts = np.concatenate([[0], self._ends[:-1]])
+        spans = zip(starts.tolist(), self._ends.tolist(), strict=True)
+        said = np.stack([self.words[:, start:end] @ rest[start:end] for start, end in spans], axis=1)
+        spread = said.std(axis=1, ddof=1) if said.shape[1] > 1 else np.zeros(len(said))
+        return np.asarray(np.abs(said.mean(axis=1)) - spread / said.shape[1] ** 0.5)
+
+
+def kinds(labels: Sequence[Labels], least: int) -> list[list[int]]:
+    """The tasks that are left out together: those of one group if there are enough groups, else those of one space.
+
+    Args:
+        labels: the tasks; those of the same networks are one space.
+        least: fewest groups that are enough.
+    """
+    groups: dict[str | bytes, list[int]] = {}
+    spaces: dict[bytes, list[int]] = {}
+    for index, task in enumerate(labels):
+        space = task.networks.tobytes()
+        spaces.setdefault(space, []).append(index)
+        groups.setdefault(task.group or space, []).append(index)
+    return list(groups.values() if len(groups) >= least else spaces.values())
+
+
+def left_out(
+    values: Floats,
+    labels: Sequence[Labels],
+    together: Sequence[Sequence[int]],
+    longest: int = LONGEST,
+    ridge: float = RIDGE,
+    *,
+    is_cautious: bool = False,
+) -> Floats:
+    """What sums are worth where they were not fitted: kinds of samples are left out in turn.
 
     Args:
         values: (n_words, n_networks), finite.
-        labels: the tasks; those of the same networks are one space.
+        labels: the tasks.
+        together: indices of the tasks of each kind.
         longest: most words of a sum.
+        ridge: as for `Fit.path`.
+        is_cautious: as for `Fit.path`.
 
     Returns:
-        (n_words_of_the_sum, n_spaces) Kendall's tau on the space that was left out, the mean over its tasks; NaN where
+        (n_words_of_the_sum, n_kinds) Kendall's tau on the kind that was left out, the mean over its tasks; NaN where
         a path ended early.
     """
-    spaces: dict[bytes, list[int]] = {}
-    for index, task in enumerate(labels):
-        spaces.setdefault(task.networks.tobytes(), []).append(index)
-    found = np.full((longest, len(spaces)), np.nan)
-    for column, tasks in enumerate(spaces.values()):
+    found = np.full((longest, len(together)), np.nan)
+    for column, tasks in enumerate(together):
         fit = Fit(values, [task for index, task in enumerate(labels) if index not in tasks])
-        networks = labels[tasks[0]].networks
-        sums = [np.asarray(one.weights) @ values[list(one.rows)][:, networks] for one in fit.path(longest)]
-        taus = [kendall_tau_b_batch(np.stack(sums), labels[index].accuracies) for index in tasks]
-        found[: len(sums), column] = np.mean(taus, axis=0)
+        path = list(fit.path(longest, ridge, is_cautious=is_cautious))
+        taus = []
+        for index in tasks:
+            networks = labels[index].networks
+            sums = np.stack([np.asarray(one.weights) @ values[list(one.rows)][:, networks] for one in path])
+            taus.append(kendall_tau_b_batch(sums, labels[index].accuracies))
+        found[: len(path), column] = np.mean(taus, axis=0)
     return found

@@ -20,21 +20,30 @@ from eznas.evolution.assessor import Assessor
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.lexicon import words as lexicon
 from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, few_digits, operators_of
-from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, left_out
+from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, kinds, left_out
 from eznas.evolution.variation import Offspring, Variation
-from eznas.evolution.worth import FEW, steady
+from eznas.evolution.worth import FEW, bounds, steady
 from eznas.fitness import Labels
 from eznas.programs import Node, Program, parse
 from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
+from primitives import PRIMITIVES
 
+LOG: Final = PRIMITIVES["log"]
 WORD_SIZE: Final = 9
 """Most nodes of a word that is bred."""
 LARGEST: Final = 1e25
 """Magnitude beyond which a word is left out: its square would leave no room for arithmetic."""
 N_TUNED: Final = 12
 """Sentences of a generation whose constants are tuned."""
+LAW_WORDS: Final = 20
+"""Words that a law may take beside what counts: those that rank the networks of most samples best."""
+LONGEST_LAW: Final = 6
+LAW_RIDGES: Final = (RIDGE, 10 * RIDGE)
+"""Laws are to hold elsewhere, and are held back more than sums."""
+LEAST: Final = 1e-12
+"""Magnitude below which a quantity has no logarithm worth the name."""
 N_PATHS: Final = 4
 """Ways that sums begin: each without the first words of those before."""
 RIDGES: Final = (0.3 * RIDGE, 3 * RIDGE)
@@ -90,12 +99,13 @@ class TwoLevel:
             may_turn=self._assessor.may_turn,
         )  # fmt: skip
         rng = stream(self._seed, "sentences", generation)
-        sums = self._sums(vocabulary, generation)
+        laws, sums = self._laws(vocabulary, generation), self._sums(vocabulary, generation)
         starts = [tree for tree in known if all(word in place for word in words_of(tree))]
-        trees = search.run([*starts, *sums], settings.n_sentences, settings.population_size, rng)
+        trees = search.run([*starts, *laws, *sums], settings.n_sentences, settings.population_size, rng)
         tuned = [search.tuned(tree, rng) for tree in trees[:N_TUNED]] if settings.n_sentences else []
         made: dict[str, Offspring] = {}
-        for tree, operator in (*((t, "sum") for t in sums), *((t, "sentence") for t in (*tuned, *trees))):
+        named = {"law": laws, "sum": sums, "sentence": [*tuned, *trees]}
+        for tree, operator in ((tree, operator) for operator, of in named.items() for tree in of):
             program = Program(nodes_of(tree, _nodes)).canonical
             if self._grammar.fits(program) and program.digest not in seen:
                 made.setdefault(program.digest, Offspring(program, operator, ()))
@@ -118,18 +128,60 @@ class TwoLevel:
                     avoided |= {*one.rows}
         return list(found)
 
+    def _laws(self, vocabulary: Vocabulary, generation: int) -> list[Tree]:
+        """Products of powers of few quantities, as sums of logarithms: what counts, and the words that rank best alone.
+
+        A sum of any words is right in its own spaces only, since their scales differ from space to space. Powers of
+        few quantities that are above zero know no scale, and a word must pay on most samples to be taken.
+        """
+        values, labels = vocabulary.values.numpy(), self._assessor.labels
+        positive = np.flatnonzero((values > LEAST).all(axis=1) & (values < LARGEST).all(axis=1))
+        if not positive.size:
+            return []
+        best = positive[np.argsort(-bounds(values[positive], labels), kind="stable")[:LAW_WORDS]].tolist()
+        counts = [row for row in positive.tolist() if _is_count(vocabulary.words[row])]
+        rows = list(dict.fromkeys((*best, *counts)))
+        logarithms = np.log(values[rows])
+        terms: list[Tree] = [(LOG, (vocabulary.words[row],)) for row in rows]
+        longest = min(LONGEST_LAW, len(rows))
+        if generation == 0:
+            self._told("laws", logarithms, labels, longest, LAW_RIDGES[-1], is_cautious=True)
+        fit = Fit(logarithms, labels)
+        found = [_tree(one, terms) for ridge in LAW_RIDGES for one in fit.path(longest, ridge, is_cautious=True)]
+        return list(dict.fromkeys(found))
+
     def _longest(self, values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> int:
-        """Words of the longest sums worth proposing: of many samples as many as hold on those that are left out."""
-        if len({task.networks.tobytes() for task in labels}) < FEW:
+        """Words of the longest sums worth proposing: of many samples as few as hold on those that are left out."""
+        best = self._told("sums", values, labels, LONGEST, RIDGE, is_cautious=False)
+        if best is None:
             return LONGEST
-        taus = left_out(values, labels).mean(axis=1)
-        best = int(np.nanargmax(taus)) + 1
-        shown = ", ".join(f"{taus[n - 1]:.3f} with {n}" for n in (1, 2, 4, 8, 16, 24) if np.isfinite(taus[n - 1]))
-        self._note(
-            f"On samples left out in turn, sums of words have a mean tau of {shown}; sums of up to {best} words are "
-            "proposed."
-        )
+        self._note(f"Sums of up to {best} words are proposed.")
         return best
+
+    def _told(
+        self,
+        what: str,
+        values: npt.NDArray[np.float64],
+        labels: Sequence[Labels],
+        longest: int,
+        ridge: float,
+        *,
+        is_cautious: bool,
+    ) -> int | None:
+        """The fewest words that hold, within one standard error over the kinds, as well as the best number of them does
+        where they were not fitted; None if there are too few samples to leave any out."""
+        together = kinds(labels, FEW)
+        if len(together) < FEW:
+            return None
+        found = left_out(values, labels, together, longest, ridge, is_cautious=is_cautious)
+        taus = found.mean(axis=1)
+        lengths = [n for n in (1, 2, 4, 6, 8, 16, 24) if n <= longest and np.isfinite(taus[n - 1])]
+        shown = ", ".join(f"{taus[n - 1]:.3f} with {n}" for n in lengths)
+        by = "kinds of samples" if len(together) < len({task.networks.tobytes() for task in labels}) else "samples"
+        self._note(f"On {by} left out in turn ({len(together)}), {what} of words have a mean tau of {shown}.")
+        best = int(np.nanargmax(taus))
+        error = float(found[best].std(ddof=1)) / len(together) ** 0.5
+        return int(np.flatnonzero(taus >= taus[best] - error)[0]) + 1
 
     def _lexicon(self) -> tuple[str, ...]:
         """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
@@ -176,7 +228,14 @@ class TwoLevel:
         return list(dict.fromkeys(words))
 
 
-def _tree(one: Sum, words: Sequence[str]) -> Tree:
+def _is_count(word: str) -> bool:
+    """Whether a word says how large a network is: a quantity of the whole network, or numbers of elements."""
+    nodes = parse(word).nodes
+    names = [getattr(node, "name", "") for node in nodes]
+    return len(nodes) == 1 or (len(nodes) == 3 and names[0] in ("sum_layers", "mean_layers") and names[1] == "numel")
+
+
+def _tree(one: Sum, words: Sequence[Tree]) -> Tree:
     """A sum as a sentence, its weights to few digits, the first word innermost."""
     tree: Tree | None = None
     for row, weight in zip(one.rows, one.weights, strict=True):

@@ -45,6 +45,12 @@ def steady(values: npt.NDArray[np.float64], labels: Sequence[Labels], n: int) ->
     return np.array(sorted(chosen), dtype=np.int64)
 
 
+def bounds(values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> npt.NDArray[np.float64]:
+    """(n_words,) the magnitude of the mean rank correlation with the accuracies, less its standard error over tasks."""
+    alone, _ = correlations(values, labels)
+    return np.asarray(np.abs(alone.mean(axis=1)) - alone.std(axis=1) / len(labels) ** 0.5)
+
+
 def correlations(
     values: npt.NDArray[np.float64], labels: Sequence[Labels]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -24,7 +24,7 @@ def export_entry(front: Front, entry: Entry, target: str) -> str:
     Raises:
         ConfigError: if there is no such form, or the proxy is no program and the form needs one.
     """
-    proxy, conditions = proxy_of_entry(entry), front.samples[0].conditions
+    proxy, conditions = proxy_of_entry(entry), front.learnt[0].conditions
     if isinstance(proxy, ProgramProxy):
         proxy = replace(proxy, name=one_line(proxy.name))
     return export_proxy(proxy, target, conditions=conditions, card=proxy_card(front, entry))
@@ -73,7 +73,7 @@ def proxy_card(front: Front, entry: Entry) -> dict[str, str]:
             "searches that did not see the networks they are of"
         )
     for sample in front.samples:
-        card[f"Evolved on {sample.name}"] = str(sample.evolve)
+        card[f"Evolved on {sample.name}"] = "nothing, it was left out" if sample.is_left_out else str(sample.evolve)
         if sample.coverage is not None and entry.units is not None:
             card[f"Reads of {sample.name}"] = f"{sample.coverage} (units: {entry.units})"
         measured = entry.report.get(sample.name)

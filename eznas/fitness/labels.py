@@ -71,6 +71,7 @@ class Labels:
     accuracies: npt.NDArray[np.float64]  # (n,)
     networks: npt.NDArray[np.int64]  # (n,) column of each network in the score matrix
     covariates: Covariates | None = None  # of the same n networks in the same order; None if they are not known
+    group: str = ""  # of tasks whose networks are of one kind, and are left out together; empty: a kind of its own
 
     def __post_init__(self) -> None:
         networks = np.asarray(self.networks)

@@ -60,7 +60,7 @@ def _on_sample(front: Front, entry: Entry, sample: SampleCard) -> Iterator[tuple
     for label, card, found in (
         ("evolved on", sample.evolve, entry.evolve), ("selected on", sample.select, entry.select),
     ):  # fmt: skip
-        if (measured := found.get(sample.name)) is not None:
+        if card is not None and (measured := found.get(sample.name)) is not None:
             yield label, f"{_briefly(measured)} on {card}"
     measured, folds = entry.report.get(sample.name), front.run.n_folds
     is_fitted = folds is not None and entry.kind == "discovered"

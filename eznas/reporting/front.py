@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line
-from eznas.reporting.words import TITLES, hardest_sample, over_samples, seeds_text, short, short_names, verdict
+from eznas.reporting.words import (
+    RULES,
+    TITLES,
+    against_best,
+    hardest_sample,
+    outside,
+    over_samples,
+    seeds_text,
+    short,
+    short_names,
+    verdict,
+)
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 
 if TYPE_CHECKING:
@@ -48,6 +59,12 @@ _OF_ANY: Final = (
     _Layout(criteria=(), interval=False, details=("size",)),
 )
 """The richest that fits is used, the last one in any case."""
+_OF_MANY: Final = (
+    _Layout(criteria=(), interval=False, details=_ALL),
+    _Layout(criteria=(), interval=False, details=("size",)),
+)
+_MOST_COLUMNS: Final = 4
+"""Samples that each have a column."""
 
 
 def front_table(front: Front, *, width: int = 120) -> str:
@@ -58,7 +75,9 @@ def front_table(front: Front, *, width: int = 120) -> str:
     """
     from rich.console import Console
 
-    layouts = (*_OF_ONE, *_OF_ANY) if len(front.samples) == 1 else _OF_ANY
+    layouts: tuple[_Layout, ...] = (*_OF_ONE, *_OF_ANY) if len(front.samples) == 1 else _OF_ANY
+    if len(front.learnt) > _MOST_COLUMNS:
+        layouts = _OF_MANY
     for layout in layouts:
         columns = list(_columns(front, layout))
         widths = [max(map(_cells, column)) for column in columns]
@@ -79,8 +98,8 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
     entries = front.entries
     yield ["", *("*" if entry is front.pick else "" for entry in entries)]
     yield ["proxy", *(short(entry.label) for entry in entries)]
-    names = short_names([sample.name for sample in front.samples], 16 if layout.interval else 8)
-    for sample, name in zip(front.samples, names, strict=True):
+    names = short_names([sample.name for sample in front.learnt], 16 if layout.interval else 8)
+    for sample, name in zip(front.learnt, names, strict=True):
         measured = [entry.report.get(sample.name) for entry in entries]
         for criterion in layout.criteria:
             if criterion != "tau":
@@ -92,10 +111,14 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
                 yield [name, *(tau_text(one).partition(" ")[0] for one in measured)]
     if not layout.criteria:
         taus = [front.tau(entry, "report") for entry in entries]
-        yield [f"{front.run.aggregate} tau", *("-" if tau is None else f"{tau:.3f}" for tau in taus)]
+        title = "worst tau" if front.run.aggregate == "worst" else "mean tau"
+        yield [title, *("-" if tau is None else f"{tau:.3f}" for tau in taus)]
         if front.run.aggregate != "worst":
-            worst = [entry.worst_tau("report") for entry in entries]
+            worst = [front.worst_tau(entry, "report") for entry in entries]
             yield ["worst tau", *("-" if tau is None else f"{tau:.3f}" for tau in worst)]
+    if front.left_out:
+        outside = [front.left_out_tau(entry) for entry in entries]
+        yield ["left out", *("-" if tau is None else f"{tau:.3f}" for tau in outside)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
     if "cost" in layout.details:
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
@@ -143,13 +166,18 @@ def _below(front: Front, layout: _Layout, width: int) -> list[str]:
     """What the numbers are, the pick against the best published proxy, and notes, wrapped to `width`."""
     said = [_caption(front, layout)]
     sample = None if front.pick is None else hardest_sample(front, front.pick)
-    if sample is not None:
-        said.append(verdict(front, sample, "the same networks" if len(front.samples) == 1 else short(sample.name, 40)))
+    if front.pick is not None and sample is not None:
+        if len(front.learnt) > 1 and front.run.aggregate != "worst":
+            said.append(against_best(front, front.pick))
+        else:
+            where = "the same networks" if len(front.samples) == 1 else short(sample.name, 40)
+            said.append(verdict(front, sample, where))
+        said.append(outside(front, front.pick))
     notes = front.run.notes
     said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
     if len(notes) > _MAX_NOTES:
         said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
-    return [line for text in said for line in textwrap.wrap(text, width)]
+    return [line for text in said if text for line in textwrap.wrap(text, width)]
 
 
 def caption(front: Front) -> str:
@@ -161,9 +189,9 @@ def _caption(front: Front, layout: _Layout) -> str:
     run = front.run
     kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
     if not layout.criteria:
-        kinds = [f"worst tau (Kendall's tau-b, the smallest of {len(front.samples)} samples)"]
+        kinds = [f"worst tau (Kendall's tau-b, the smallest of {len(front.learnt)} samples)"]
         if run.aggregate != "worst":
-            kinds = [f"mean and worst tau (Kendall's tau-b over {len(front.samples)} samples)"]
+            kinds = [f"mean and worst tau (Kendall's tau-b over {len(front.learnt)} samples)"]
     kinds += ["rho (Spearman)"] if "rho" in layout.criteria else []
     kinds += ["rho within levels (Spearman among networks of equal complexity)"] * ("level_rho" in layout.criteria)
     figures = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
@@ -173,25 +201,26 @@ def _caption(front: Front, layout: _Layout) -> str:
             f"networks that the search did not see: the report is cross-fitted in {run.n_folds} folds, and discovered "
             "proxies other than the pick have no figure in it (-)"
         )
-    by = _listed(front, lambda sample: f"{sample.select.n:,}")
+    by = _listed(front.learnt, lambda sample: f"{sample.select.n:,}" if sample.select else "")
+    elsewhere = _listed(front.left_out, lambda sample: str(sample.report))
     sentences = [
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
-        f"{figures} on {networks}: {_listed(front, lambda sample: str(sample.report))}.",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the "
-        "pick.",
+        f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
+        f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
         "Cost is in forward passes." if "cost" in layout.details else "",
     ]
     return " ".join(filter(None, sentences))
 
 
-def _listed(front: Front, of: Callable[[SampleCard], str]) -> str:
+def _listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str]) -> str:
     """Something of each sample, those of which it is the same together."""
-    samples = front.samples[:_MAX_SAMPLES]
+    samples = every[:_MAX_SAMPLES]
     named: dict[str, list[str]] = {}
     for sample in samples:
         named.setdefault(one_line(of(sample)), []).append(short(sample.name, 40))
     texts = [f"{', '.join(names)}: {text}" for text, names in named.items()]
-    more = len(front.samples) - len(samples)
+    more = len(every) - len(samples)
     return "; ".join([*texts, f"and {more} more samples"] if more else texts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 from eznas.assessment.badges import BADGES, KEPT
@@ -15,8 +16,6 @@ from eznas.proxies import ProgramProxy, StoredProxy, gallery_names, gallery_prox
 WIDTH: Final = 80
 MAX_PARTS: Final = 12
 """Parts that a card shows; of a smaller formula all, as a tree."""
-MAX_FORMULA: Final = 2_000
-"""Characters of a formula on the page."""
 
 
 def gallery_rows() -> list[dict[str, Any]]:
@@ -63,7 +62,7 @@ def card_text(name: str, width: int = WIDTH) -> str:
     stored, card = gallery_proxy(name), card_of(name)
     lines = [f"gallery:{name}", *(_folded(stored.card["Kind"], width, "  ") if "Kind" in stored.card else [])]
     for title, text in _facts(stored, card):
-        lines += ["", title, *_folded(text, width, "  ")]
+        lines += ["", title, *(_hanging(text, "  ", "  ", width) if title == "Formula" else _folded(text, width, "  "))]
     if card is None:
         return "\n".join([*lines, "", "No card was measured yet (make cards)."]) + "\n"
     lines += ["", f"Figures (tau-b with 95 % intervals; {_averages(card)})"]
@@ -72,7 +71,7 @@ def card_text(name: str, width: int = WIDTH) -> str:
     lines += ["", f"Badges (on {card.badges_on}; won if the ranking is kept, tau {KEPT:g})"]
     for line in card.badges:
         tau = "   -" if line.tau is None else f"{line.tau:5.2f}"
-        change = "same scores" if line.is_exact else f"scores move by {line.change or 0:.0%}"
+        change = "same scores" if line.is_exact else f"scores move by {line.change or 0:.0%} of their spread"
         lines.append(f"  {'yes' if line.is_won else 'no ':<3}  {BADGES[line.badge].title:<28}  tau {tau}  {change}")
     lines += ["", "Where it fails", *_folded(_where(card), width, "  ")]
     lines += ["", "Worst ranked networks (rank by score, rank by accuracy, of n; 1 is the best)"]
@@ -118,7 +117,7 @@ def _card_page(name: str) -> Iterator[str]:
     yield f"## {name}"
     for title, text in _facts(stored, card):
         if title == "Formula":
-            yield from ("", "```", *_folded(text[:MAX_FORMULA], 116, ""), "```")
+            yield from ("", "```", *_hanging(text, "", "", 116), "```")
         else:
             yield from ("", *_folded(f"**{title}.** {text}", 120, ""))
     if card is None:
@@ -151,7 +150,7 @@ def _card_page(name: str) -> Iterator[str]:
 def _worst_lines(card: Card, width: int) -> Iterator[str]:
     for miss in card.worst:
         yield f"  {miss.by_score:>4} {miss.by_accuracy:>4} of {miss.n:<4} {miss.sample}"
-        yield from _folded(miss.network, width, " " * 20)
+        yield from _hanging(miss.network, " " * 20, " " * 20, width)
 
 
 # --- in words -----------------------------------------------------------------------------------------------------
@@ -266,7 +265,8 @@ def _interval(one: Criterion | None) -> str:
 
 
 def _folded(text: str, width: int, indent: str) -> list[str]:
-    return _hanging(text, indent, indent, width)
+    """Lines of prose."""
+    return wrap(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) or [indent]
 
 
 def _hanging(text: str, first: str, rest: str, width: int) -> list[str]:

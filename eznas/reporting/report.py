@@ -134,7 +134,8 @@ def _rows(front: Front) -> list[dict[str, Any]]:
             "begins_published": front.published[:1] == (entry,),
             "selected": front.tau(entry, "select"),
             "reported": front.tau(entry, "report"),
-            "worst": entry.worst_tau("report"),
+            "worst": front.worst_tau(entry, "report"),
+            "outside": front.left_out_tau(entry),
         }
         for entry in front.entries
     ]

@@ -39,8 +39,8 @@ def headline(front: Front) -> Headline:
     if run.n_folds is None:
         title = f"A proxy with tau {value.value:.3f} on held-out {name}"
         text = (
-            f"Evolved on {sample.evolve}, and chosen on {sample.select.n:,} others, it has tau {tau} on held-out ones: "
-            f"{sample.report}."
+            f"Evolved on {sample.evolve}, and chosen on {sample.select.n if sample.select else 0:,} others, it has tau "
+            f"{tau} on held-out ones: {sample.report}."
         )
     else:
         title = f"A proxy with cross-fitted tau {value.value:.3f} on {name}"
@@ -49,29 +49,52 @@ def headline(front: Front) -> Headline:
             f"folds: {sample.report}, each ranked by the pick of a search that did not see it. Other discovered "
             "proxies have no such figure."
         )
-    if len(front.samples) > 1:
-        text += f" Of {len(front.samples)} samples, {name} is the hardest for it."
+    if len(front.learnt) > 1:
+        text += f" Of {len(front.learnt)} samples, {name} is the hardest for it."
     together = front.tau(pick, "report")
-    if len(front.samples) > 1 and run.aggregate != "worst" and together is not None:
-        title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.samples)} samples"
-        text = f"{_against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
-    return Headline(title, f"{text} {verdict(front, sample)}".strip())
+    if len(front.learnt) > 1 and run.aggregate != "worst" and together is not None:
+        title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.learnt)} samples"
+        text = f"{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
+    return Headline(title, " ".join(filter(None, (text, verdict(front, sample), outside(front, pick)))))
+
+
+def outside(front: Front, pick: Entry) -> str:
+    """The pick on the samples that nothing was learnt from, against the published proxy that ranks them best."""
+    tau = front.left_out_tau(pick)
+    if tau is None:
+        return ""
+    n = len(front.left_out)
+    where = f"{n} samples that nothing was learnt from" if n > 1 else "the sample that nothing was learnt from"
+    said = f"On {where} it has {'a mean tau of' if n > 1 else 'tau'} {tau:.3f}"
+    others = {entry.label: value for entry in front.published if (value := front.left_out_tau(entry)) is not None}
+    if not others:
+        return f"{said}."
+    best = max(others, key=lambda name: others[name])
+    return f"{said}, the best published proxy there, {short(best)}, {others[best]:.3f}."
+
+
+RULES: Final = {
+    "simplest-within-se": "the smallest within one standard error of the best there",
+    "cheapest-within-se": "the cheapest within one standard error of the best there",
+    "best": "the best there",
+}
+"""How a run takes its pick from the front, by the name of the rule."""
 
 
 def over_samples(front: Front) -> str:
     """``the smallest `` or ``the mean `` of several samples; empty of one."""
-    if len(front.samples) == 1:
+    if len(front.learnt) == 1:
         return ""
     return "the smallest " if front.run.aggregate == "worst" else "the mean "
 
 
-def _against_best(front: Front, pick: Entry) -> str:
+def against_best(front: Front, pick: Entry) -> str:
     """The mean of the best published proxy, and on how many samples the pick is ahead of it."""
     best = front.best_published
     tau = None if best is None else front.tau(best, "report")
     if best is None or tau is None:
         return ""
-    found, its = pick.taus("report"), best.taus("report")
+    found, its = front.taus(pick, "report"), front.taus(best, "report")
     n_ahead = sum(found[name] > its.get(name, -2.0) for name in found)
     return (
         f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
@@ -80,9 +103,9 @@ def _against_best(front: Front, pick: Entry) -> str:
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:
-    """The sample with the smallest held-out tau; None if there is no tau."""
+    """The sample learnt from with the smallest held-out tau; None if there is no tau."""
     taus = {name: measured.tau.value for name, measured in entry.report.items() if measured.tau is not None}
-    samples = [sample for sample in front.samples if sample.name in taus]
+    samples = [sample for sample in front.learnt if sample.name in taus]
     return min(samples, key=lambda sample: taus[sample.name], default=None)
 
 

@@ -152,6 +152,18 @@ class SampleSettings(BenchmarkSettings):
     """Images, batch and size, where they differ from the run's."""
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """In the mean over samples; the worst of them knows no weights."""
+    left_out: Annotated[bool, Field(strict=True)] = False
+    """Nothing is learnt from this sample: the run only reports on it, which says whether formulas hold elsewhere."""
+
+    group: Annotated[str, Field(max_length=100)] = ""
+    """two-level: samples of one group are of one kind. Where a run has four kinds or more, one kind after the other is
+    left out to learn how long a formula may be and still hold elsewhere. Not given: those of one search space."""
+
+    @model_validator(mode="after")
+    def _asks_for_nothing_to_learn_from(self) -> SampleSettings:
+        if self.left_out and (self.n_evolve or self.n_select):
+            raise ValueError("nothing is learnt from a sample that is left_out; drop its n_evolve and n_select")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -237,6 +249,8 @@ class ReportSettings(Section):
 
     front_size: Positive = 10
     """Most discovered proxies shown."""
+    pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "simplest-within-se"
+    """The result of the run: the smallest, or cheapest, formula within one standard error of the best one, or that."""
     baselines: Annotated[tuple[str, ...], AfterValidator(_distinct)] = (
         "parameter_count", "mac_count", "naswot", "naswot_units", "synflow", "jacob_cov", "eznas_a_code",
         "eznas_a_paper",
@@ -286,6 +300,8 @@ class RunConfig(Section):
             raise ValueError("a run has one [benchmark] or several [[samples]], got both; leave one out")
         for sample in self.samples:
             space_of_benchmark(sample.name)  # raises for a name that is not known
+        if self.samples and all(sample.left_out for sample in self.samples):
+            raise ValueError("every one of the [[samples]] is left_out, and a run learns from at least one; change one")
         if any(sample.is_own and not sample.networks for sample in self.samples):
             raise ValueError("a sample of your own networks needs networks = 'python:package.module:function'")
         return self

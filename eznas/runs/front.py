@@ -5,7 +5,7 @@ The order is that of the selection networks; held-out numbers are shown and neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -66,13 +66,19 @@ class SampleCard(Form):
     benchmark: _Name
     provenance: _Text
     conditions: Conditions
-    evolve: PartCard
-    select: PartCard
+    evolve: PartCard | None = None
+    """None, as `select`, if the sample was left out: nothing was learnt from it."""
+    select: PartCard | None = None
     report: PartCard
     weight: Annotated[float, Field(gt=0)] = 1.0
     """In a mean over the samples."""
     coverage: CoverageCard | None = None
     """Of the networks of the report by the programs of the run; None if none of these reads layers."""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nothing was learnt from the sample."""
+        return self.evolve is None or self.select is None
 
 
 class Entry(Form):
@@ -152,16 +158,6 @@ class Entry(Form):
         """Levels of the program as it evolved."""
         return None if self.evolved is None else self.evolved.height
 
-    def taus(self, part: Part) -> dict[str, float]:
-        """By sample; empty if one is missing."""
-        measured: Mapping[str, Measurement] = getattr(self, part)
-        taus = {name: m.tau.value for name, m in measured.items() if m.tau is not None}
-        return taus if len(taus) == len(measured) else {}
-
-    def worst_tau(self, part: Part) -> float | None:
-        """Smallest tau over the samples; None if one is missing."""
-        return min(self.taus(part).values(), default=None)
-
 
 class RunCard(Form):
     """The run in numbers; `seconds` is wall-clock time."""
@@ -178,6 +174,8 @@ class RunCard(Form):
     """Of a cross-fitted report; then every network is reported by a search that did not see it."""
     aggregate: Literal["worst", "mean", "bound"] = "worst"
     """How samples count together."""
+    pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "best"
+    """The rule that chose the pick."""
     notes: Annotated[tuple[_Text, ...], Field(max_length=1000)] = ()
     """What was assumed or left out, a sentence each."""
 
@@ -223,17 +221,40 @@ class Front(Form):
     @property
     def best_published(self) -> Entry | None:
         """The published proxy that ranks the held-out networks best: the hardest one to beat."""
-        measured = [entry for entry in self.published if entry.taus("report")]
+        measured = [entry for entry in self.published if self.taus(entry, "report")]
         return max(measured, key=lambda entry: _or_least(self.tau(entry, "report")), default=None)
 
+    @property
+    def learnt(self) -> tuple[SampleCard, ...]:
+        """The samples that the run learnt from."""
+        return tuple(sample for sample in self.samples if not sample.is_left_out)
+
+    @property
+    def left_out(self) -> tuple[SampleCard, ...]:
+        """The samples that the run only reports on."""
+        return tuple(sample for sample in self.samples if sample.is_left_out)
+
+    def taus(self, entry: Entry, part: Part) -> dict[str, float]:
+        """Of an entry, by sample that the run learnt from; empty if one is missing."""
+        return _taus(getattr(entry, part), self.learnt)
+
     def tau(self, entry: Entry, part: Part) -> float | None:
-        """Tau of an entry over the samples, as they count together in this run; None if one is missing."""
-        taus = entry.taus(part)
+        """Tau of an entry over the samples learnt from, as they count together in this run; None if one is missing."""
+        taus = self.taus(entry, part)
         if self.run.aggregate == "worst" or not taus:
             return min(taus.values(), default=None)
         weights = {sample.name: sample.weight for sample in self.samples}
-        total = sum(weights.get(name, 1.0) for name in taus)
-        return sum(weights.get(name, 1.0) * tau for name, tau in taus.items()) / total
+        total = sum(weights[name] for name in taus)
+        return sum(weights[name] * tau for name, tau in taus.items()) / total
+
+    def worst_tau(self, entry: Entry, part: Part) -> float | None:
+        """Smallest tau of an entry over the samples learnt from; None if one is missing."""
+        return min(self.taus(entry, part).values(), default=None)
+
+    def left_out_tau(self, entry: Entry) -> float | None:
+        """Mean held-out tau of an entry over the samples left out; None if one is missing, or there are none."""
+        taus = _taus(entry.report, self.left_out)
+        return sum(taus.values()) / len(taus) if taus else None
 
     def _place(self, entry: Entry) -> tuple[bool, float, float]:
         """Discovered before published, then by falling tau; the held-out one only breaks ties."""
@@ -312,3 +333,10 @@ __all__ = [
     "CRITERIA", "FILE", "REMEDY", "CoverageCard", "Entry", "Front", "PartCard", "RunCard", "SampleCard",
     "criterion_text", "load_front", "number_text", "tau_text",
 ]  # fmt: skip
+
+
+def _taus(measured: Mapping[str, Measurement], samples: Sequence[SampleCard]) -> dict[str, float]:
+    """By sample; empty if one is missing."""
+    found = {s.name: measured[s.name].tau for s in samples if s.name in measured}
+    taus = {name: tau.value for name, tau in found.items() if tau is not None}
+    return taus if len(taus) == len(samples) else {}

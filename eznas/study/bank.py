@@ -106,7 +106,7 @@ def _networks(config: RunConfig, named: str | None) -> list[tuple[str, Any, tupl
     if named is None:
         return [
             (family.name, family.conditions, tuple(arch for part in LEARNING for arch in family.networks(part)))
-            for family in prepare(config).families
+            for family in prepare(config).learnt
         ]
     if len(config.all_samples) > 1:
         raise ConfigError("Networks are named for settings of one sample, and these have several; leave --networks out")

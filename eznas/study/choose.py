@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from eznas.errors import RunError
 from eznas.evolution import non_dominated
-from eznas.fitness import Fitness, Unrankable, assess_population, objectives_named
+from eznas.fitness import Aggregate, Fitness, Unrankable, assess_population, objectives_named
 from eznas.runs import Candidate, SearchState, hall_of_fame
 from eznas.study.problem import Problem
 
 POOL_SIZE: Final = 60
 """Programs of a run that are tried on the selection networks."""
+PickRule = Literal["simplest-within-se", "best", "cheapest-within-se"]
+"""Which program of the front is the result of a run: of those whose correlation on the selection networks is within one
+standard error of the best one's that of the fewest nodes, or the cheapest; or the best itself (the rule of Breiman,
+Friedman, Olshen and Stone 1984, section 3.4.3)."""
 
 
 def contenders(state: SearchState) -> list[Candidate]:
@@ -53,12 +57,27 @@ def fitness_on_selection(
 
 
 def choose_front(
-    candidates: Sequence[Candidate], selected: Sequence[Fitness | Unrankable], size: int
+    candidates: Sequence[Candidate],
+    selected: Sequence[Fitness | Unrankable],
+    size: int,
+    rule: PickRule = "simplest-within-se",
+    *,
+    aggregate: Aggregate = "worst",
+    weights: Sequence[float] | None = None,
 ) -> tuple[list[Candidate], str]:
-    """Non-dominated programs by the run's objectives on the selection networks, best first, and the id of the best.
+    """Non-dominated programs by the run's objectives on the selection networks, best first, and the id of the pick.
 
     Of a larger front those stay that show what a smaller or cheaper program gives up: evenly over the front of
-    correlation against size, then over the rest; programs that rank no better than chance never.
+    correlation against size, then over the rest; programs that rank no better than chance never. The pick is one of
+    those that stay.
+
+    Args:
+        candidates: the programs.
+        selected: their fitness on the selection networks.
+        size: most programs of the front.
+        rule: of the pick, see `PickRule`.
+        aggregate: how the run takes an objective over the samples.
+        weights: of the samples in a mean.
 
     Raises:
         RunError: if no program can be ranked there.
@@ -78,7 +97,33 @@ def choose_front(
     kept = _thinned(trade, size)
     kept += _thinned(rest, size - len(kept))
     kept.sort(key=order.index)
-    return [ranked[i][0] for i in kept], ranked[order[0]][0].id
+    return [ranked[i][0] for i in kept], _pick([ranked[i] for i in kept], rule, aggregate, weights).id
+
+
+def _pick(
+    ranked: Sequence[tuple[Candidate, Fitness]],
+    rule: PickRule,
+    aggregate: Aggregate,
+    weights: Sequence[float] | None,
+) -> Candidate:
+    """One of the programs of a front, the best of which comes first."""
+    best, fitness = ranked[0]
+    if rule == "best":
+        return best
+    least = fitness.correlation - standard_error(fitness, aggregate, weights)
+    enough = [(one, by) for one, by in ranked if by.correlation >= least]
+    if rule == "cheapest-within-se":
+        return min(enough, key=lambda pair: (pair[1].cost, pair[1].size, -pair[1].correlation, pair[0].id))[0]
+    return min(enough, key=lambda pair: (pair[1].size, pair[1].cost, -pair[1].correlation, pair[0].id))[0]
+
+
+def standard_error(fitness: Fitness, aggregate: Aggregate, weights: Sequence[float] | None = None) -> float:
+    """Of the correlation of a program over its samples: of the worst one, or of the mean of samples of their own."""
+    errors = np.array([task.standard_error for task in fitness.tasks])
+    if aggregate == "worst":
+        return float(errors[int(np.argmin([task.tau for task in fitness.tasks]))])
+    shares = np.ones(len(errors)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(np.sqrt(np.square(shares * errors).sum()) / shares.sum())
 
 
 def _thinned(items: list[int], size: int) -> list[int]:

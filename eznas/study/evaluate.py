@@ -44,7 +44,7 @@ def capture_stores(
     """
     spread = _spread(pool) if pool is not None and machine.workers else None
     stores = []
-    for family, key in zip(problem.families, problem.store_keys(), strict=True):
+    for family, key in zip(problem.learnt, problem.store_keys(), strict=True):
         observer.stage(f"Capturing statistics of {len(key.architectures)} {family.name} networks")
         store, is_new = ensure_store(
             machine.stores,
@@ -101,7 +101,7 @@ def bank_evaluator(problem: Problem, part: Part, machine: Machine, observer: Obs
             Bank.open(machine.banks, family.conditions),
             family.stored if part == "evolve" else family.networks(part),
         )
-        for family in problem.families
+        for family in problem.families_of(part)
     ]
     return BankEvaluator(pool, columns, device=machine.device, progress=observer.advance)
 

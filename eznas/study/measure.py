@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from eznas.assessment import measure_many, paired_difference
 from eznas.bank import KINDS, BankEvaluator, sentence_of, words_of
+from eznas.benchmarks import PARTS, Part
 from eznas.errors import BankError
 from eznas.estimators import Estimator
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
@@ -98,7 +99,10 @@ def measure(
         proxies = [_proxy_of(candidate) for candidate in candidates]
         raw = _raw(_score(problem, "select", proxies, pool, observer, machine.device), candidates)
         selected = fitness_on_selection(problem, raw, candidates)
-    front, pick = choose_front(candidates, selected, config.report.front_size)
+    front, pick = choose_front(
+        candidates, selected, config.report.front_size, config.report.pick,
+        aggregate=config.evolution.aggregate, weights=problem.weights,
+    )  # fmt: skip
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
@@ -138,6 +142,7 @@ def measure(
             seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),
             n_folds=len(found_by_folds) or None,
             aggregate=config.evolution.aggregate,
+            pick=config.report.pick,
             notes=problem.notes,
         ),
         samples=_cards(problem, scores, range(len(front))),
@@ -156,7 +161,11 @@ def pick_of_fold(problem: Problem, state: SearchState, stored: StoreScores, posi
     candidates = contenders(state)
     raw = stored.raw([candidate.program for candidate in candidates])
     selected = fitness_on_selection(problem, raw, candidates, of_store=True)
-    _, pick = choose_front(candidates, selected, problem.config.report.front_size)
+    config = problem.config
+    _, pick = choose_front(
+        candidates, selected, config.report.front_size, config.report.pick,
+        aggregate=config.evolution.aggregate, weights=problem.weights,
+    )  # fmt: skip
     (family,) = problem.families
     row = next(index for index, candidate in enumerate(candidates) if candidate.id == pick)
     values = candidates[row].fitness.direction * raw[row]
@@ -189,11 +198,12 @@ def _score(
     problem: Problem, part: Any, proxies: Sequence[Proxy], pool: Pool, observer: Observer, device: str
 ) -> Scores:
     """Scores on the networks of a part, family after family."""
-    n_networks = [len(family.networks(part)) for family in problem.families]
+    families = problem.families_of(part)
+    n_networks = [len(family.networks(part)) for family in families]
     found: list[Scores] = []
     failures: dict[tuple[int, int], Invalid] = {}
     coverage: dict[tuple[int, int], Coverage] = {}
-    for family in problem.families:
+    for family in families:
         offset = sum(n_networks[: len(found)])
 
         def advance(done: int, total: int, before: int = offset) -> None:
@@ -258,8 +268,7 @@ def _is_bankable(proxy: Proxy, problem: Problem) -> bool:
     """Whether the banks of the problem hold what a proxy reads: its own layers and seeds, or a plain estimator."""
     if isinstance(proxy, ProgramProxy):
         return all(
-            proxy.units in (None, family.conditions.units)
-            and proxy.seed in (None, family.conditions.network_seed)
+            proxy.units in (None, family.conditions.units) and proxy.seed in (None, family.conditions.network_seed)
             for family in problem.families
         )
     return isinstance(proxy, Estimator)
@@ -355,7 +364,7 @@ def _entries(
                 program=candidate.program.text,
                 simplified=simplified[candidate.id].program.text if candidate.id in simplified else None,
                 is_settled=candidate.id in simplified and simplified[candidate.id].is_settled,
-                **_bound(_proxy_of(candidate), problem.families[0]),
+                **_bound(_proxy_of(candidate), problem.learnt[0]),
                 seconds=float(seconds[row]),
                 generation=candidate.generation,
                 operator=candidate.operator,
@@ -375,7 +384,7 @@ def _entries(
                 title=getattr(proxy, "title", ""),
                 kind="published",
                 program=proxy.program.text if isinstance(proxy, ProgramProxy) else None,
-                **_bound(proxy, problem.families[0]),
+                **_bound(proxy, problem.learnt[0]),
                 seconds=float(seconds[row]),
                 report=measured[row],
                 versus_pick=versus[row],
@@ -465,22 +474,25 @@ def _cross_fitted(results: Sequence[FoldResult], n_networks: int) -> tuple[npt.N
 def _cards(problem: Problem, scores: Scores, discovered: Collection[int]) -> tuple[SampleCard, ...]:
     """What the samples are, and how much of their networks the discovered programs read, which all read alike."""
     read: dict[int, Coverage] = {n: one for (row, n), one in scores.coverage.items() if row in discovered}
-    by_part = [problem.samples(part) for part in ("evolve", "select", "report")]
+    parts: dict[str, dict[Part, PartCard]] = {}
+    for part in PARTS:
+        for one in problem.samples(part):
+            card = PartCard(n=one.n, split=one.stated_split, epochs=one.stated_epochs)
+            parts.setdefault(one.name, {})[part] = card
     return tuple(
         SampleCard(
-            name=evolve.name,
-            dataset=evolve.dataset,
-            benchmark=evolve.benchmark.name,
-            provenance=evolve.benchmark.provenance,
-            conditions=evolve.conditions,
-            weight=evolve.weight,
+            name=report.name,
+            dataset=report.dataset,
+            benchmark=report.benchmark.name,
+            provenance=report.benchmark.provenance,
+            conditions=report.conditions,
+            weight=report.weight,
             coverage=_mean_coverage([read[n] for n in labels.networks.tolist() if n in read]),
-            **{
-                sample.part: PartCard(n=sample.n, split=sample.stated_split, epochs=sample.stated_epochs)
-                for sample in (evolve, select, report)
-            },
+            evolve=parts[report.name].get("evolve"),
+            select=parts[report.name].get("select"),
+            report=parts[report.name]["report"],
         )
-        for evolve, select, report, labels in zip(*by_part, problem.labels("report"), strict=True)
+        for report, labels in zip(problem.samples("report"), problem.labels("report"), strict=True)
     )
 
 

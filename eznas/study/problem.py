@@ -22,11 +22,13 @@ from eznas.benchmarks import (
     load_benchmark,
     partition,
     reporting_split,
+    uniform,
 )
 from eznas.conditions import Batch, Conditions, as_inputs, as_targets
 from eznas.errors import BenchmarkError, ConfigError, EznasError
 from eznas.fitness import MIN_NETWORKS, Covariates, Labels
 from eznas.names import one_line, shown, unknown
+from eznas.randomness import stream
 from eznas.runs.config import OWN, RunConfig, SampleSettings
 from eznas.scoring import counted, covariates_of, resolved_conditions
 from eznas.spaces import Architecture, SearchSpace, networks_named
@@ -116,6 +118,15 @@ class Problem:
     folds: tuple[tuple[Architecture, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def learnt(self) -> tuple[Family, ...]:
+        """The families that the run learns from."""
+        return tuple(family for family in self.families if not family.settings.left_out)
+
+    def families_of(self, part: Part) -> tuple[Family, ...]:
+        """The families that have networks in a part: all are reported on."""
+        return self.families if part == "report" else self.learnt
+
     def samples(self, part: Part) -> tuple[Sample, ...]:
         """All samples of a part, family by family."""
         return tuple(
@@ -130,7 +141,7 @@ class Problem:
                 conditions=family.conditions,
                 weight=family.settings.weight,
             )
-            for family in self.families
+            for family in self.families_of(part)
             for dataset in family.datasets
         )
 
@@ -144,20 +155,21 @@ class Problem:
         found = []
         offset = 0
         samples = iter(self.samples(part))
-        for family in self.families:
+        for family in self.families_of(part):
             networks = family.networks(part)
             held = family.stored if of_store else networks
             place = {arch: offset + position for position, arch in enumerate(held)}
             columns = np.array([place[arch] for arch in networks], dtype=np.int64)
             for _ in family.datasets:
                 sample = next(samples)
-                found.append(Labels(sample.name, sample.accuracies, columns, family.covariates(networks)))
+                group = family.settings.group or family.conditions.space
+                found.append(Labels(sample.name, sample.accuracies, columns, family.covariates(networks), group))
             offset += len(held)
         return tuple(found)
 
     def n_networks(self, part: Part) -> int:
         """Networks of a part, over all families; the data sets of a family share theirs."""
-        return sum(len(family.networks(part)) for family in self.families)
+        return sum(len(family.networks(part)) for family in self.families_of(part))
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -165,7 +177,7 @@ class Problem:
         return tuple(sample.weight for sample in self.samples("evolve"))
 
     def store_keys(self) -> tuple[StoreKey, ...]:
-        """What the statistics stores of the run hold, one for each family."""
+        """What the statistics stores of the run hold, one for each family that it learns from."""
         return tuple(
             StoreKey(
                 conditions=family.conditions,
@@ -175,7 +187,7 @@ class Problem:
                 with_targets=any(s.needs_classes and s.estimator is None for s in self.primitive_set.statistics),
                 metrics=self.metrics,
             )
-            for family in self.families
+            for family in self.learnt
         )
 
     def fold(self, number: int) -> Problem:
@@ -235,7 +247,7 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
                 "benchmark.folds = 'none' divides the networks once, as they say."
             )
     for family in families:
-        for part in PARTS:
+        for part in ("report",) if family.settings.left_out else PARTS:
             n = len(family.networks(part))
             if n < MIN_NETWORKS:
                 raise ConfigError(
@@ -269,7 +281,7 @@ def _family(
         notes += left_out
     if space is not None:  # nothing but the space itself knows networks that were handed over
         benchmark = replace(benchmark, functions=tuple(map(space.function, benchmark.architectures)))
-    parts = partition(
+    parts = _all_reported(benchmark, sample, config.seed) if sample.left_out else partition(
         benchmark,
         _sizes(benchmark, sample),
         seed=config.seed,
@@ -289,6 +301,17 @@ def _family(
         conditions=conditions,
         stored=parts.evolve,
     ), tuple(notes)
+
+
+def _all_reported(benchmark: Benchmark, sample: SampleSettings, seed: int) -> Partition:
+    """The networks of a sample that is only reported on; of a large benchmark as many as are reported on elsewhere.
+
+    Raises:
+        BenchmarkError: if more are asked for than there are.
+    """
+    networks = benchmark.architectures
+    n = sample.n_report or (SIZES["report"] if len(networks) >= LARGE else len(networks))
+    return Partition(evolve=(), select=(), report=uniform(networks, n, stream(seed, "left out", benchmark.name)))
 
 
 def _own_networks(

@@ -135,7 +135,7 @@ def _finished(folder: Path, settings: dict[str, Any]) -> Run:
     made.replace(MANIFEST, Manifest().model_dump_json())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("eznas.study.measure.simplify", _unchanged)
-        patch.setattr("eznas.study.measure.choose_front", lambda c, *_: (list(c), c[0].id))
+        patch.setattr("eznas.study.measure.choose_front", lambda c, *_, **__: (list(c), c[0].id))
         measure(made, problem, _state(), LocalPool(), Silent(), machine=Machine())
     return Run(folder, problem)
 

@@ -59,9 +59,9 @@ def test_scores_are_the_same_where_they_must_be_and_nowhere_else(text: str, badg
 
 
 def test_a_doubled_norm_ranks_alike() -> None:
-    assert readings()["(first_layer (mean_abs weight))"]["weight_scale"].change == pytest.approx(0.5)
     found = readings()["(sum_layers (frobenius_norm weight))"]["weight_scale"]
-    assert found.change == pytest.approx(0.5)
+    assert found.change is not None
+    assert found.change > 1
     assert found.tau == pytest.approx(1)
     assert found.is_won
 
@@ -91,9 +91,12 @@ def test_a_badge_of_ones_own_and_networks_it_cannot_change() -> None:
 def test_a_reading_is_of_networks_with_both_scores() -> None:
     before = np.array([1.0, 2, 3, 4, 5, np.nan, 7])
     found = reading("x", before, np.array([2.0, 1, 3, 4, np.inf, 6, 8]))
-    assert (found.n, found.change, found.largest) == (5, 1 / 8, 1 / 2)
+    assert (found.n, found.change, found.largest) == (5, 0.5, 0.5)  # the quartiles of 1, 2, 3, 4, 7 are 2 and 4
     assert found.tau == pytest.approx(0.8)
     assert not found.is_won
     assert replace(found, tau=0.9).is_won
     assert reading("x", before, np.full(7, np.nan)) == Reading(badge="x", n=0, tau=None, change=None, largest=None)
     assert reading("x", np.ones(6), np.ones(6)).is_exact
+    assert reading("x", np.ones(6), np.full(6, 3.0)).change == 2
+    large = 1e9 + np.arange(6.0)  # what is common to all scores is no excuse
+    assert not reading("x", large, large + 0.1 * (large == 1e9)).is_exact

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from eznas.bank import value_of, words_of
 from eznas.evolution.lexicon import layer_numbers, words
 from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, operators_of
-from eznas.evolution.sums import Fit, left_out
+from eznas.evolution.sums import Fit, kinds, left_out
 from eznas.evolution.worth import correlations, steady
 from eznas.fitness import Covariates, Labels
 from eznas.fitness.fitness import aggregated
@@ -86,15 +88,45 @@ def test_one_network_far_out_keeps_a_word_out_of_sums() -> None:
 
 
 def test_what_is_left_out_is_not_fitted() -> None:
-    taus = left_out(VALUES[:202], labels(), 3)
+    taus = left_out(VALUES[:202], labels(), kinds(labels(), 4), 3)
     assert taus.shape == (3, N_SPACES)
     assert (taus[1] > 0.7).all()
-    luck = left_out(NOISE, labels(), 3)
+    luck = left_out(NOISE, labels(), kinds(labels(), 4), 3)
     assert abs(luck.mean()) < 0.15, "noise fits what it was fitted on, and no other space"
     in_sample = kendall_tau_b(
         np.asarray((best := list(Fit(NOISE, labels()).path(3))[2]).weights) @ NOISE[list(best.rows)], ACCURACIES
     )
     assert in_sample > 0.15
+
+
+def grouped(*groups: str) -> list[Labels]:
+    return [dataclasses.replace(task, group=group) for task, group in zip(labels(), groups, strict=True)]
+
+
+def test_kinds_are_left_out_together_where_there_are_enough_of_them() -> None:
+    assert kinds(grouped("a", "b", "a", "c", "d", "b"), 4) == [[0, 2], [1, 5], [3], [4]]
+    assert kinds(grouped("a", "b", "a", "b", "a", "b"), 4) == [[index] for index in range(6)]
+    assert kinds(labels(), 4) == [[index] for index in range(6)]
+
+
+def test_a_word_of_one_kind_of_samples_is_found_out_when_the_kind_is_left_out() -> None:
+    """A word that speaks in the first half of the spaces alone: left out one by one, the others vouch for it."""
+    half = N_SPACES * N_NETWORKS // 2
+    local = np.concatenate([ACCURACIES[:half], RNG.normal(size=half)])[None]
+    of_kinds = grouped("a", "a", "a", "b", "c", "d")
+    one_by_one = left_out(local, of_kinds, [[index] for index in range(6)], 1)[0]
+    together = left_out(local, of_kinds, kinds(of_kinds, 4), 1)[0]
+    assert one_by_one[:3].min() > 0.8
+    assert len(together) == 4
+    assert abs(together[1:].mean()) < 0.2
+
+
+def test_a_cautious_path_takes_what_pays_on_most_samples() -> None:
+    loud = np.zeros(ACCURACIES.shape)
+    loud[:N_NETWORKS] = 20.0 * ACCURACIES[:N_NETWORKS]  # all there is to say on one sample, nothing on the others
+    quiet = ACCURACIES + 3.0 * RNG.normal(size=ACCURACIES.shape)
+    table = np.stack([loud + 0.01 * RNG.normal(size=loud.shape), quiet])
+    assert next(Fit(table, labels()).path(1)).rows != next(Fit(table, labels()).path(1, is_cautious=True)).rows == (1,)
 
 
 # Worth ----------------------------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ import pytest
 
 from eznas.errors import OutputError, RunError
 from eznas.fitness import CRITERIA, OBJECTIVES, kendall_tau_b
-from eznas.programs import parse
+from eznas.programs import parse, to_latex
 from eznas.reporting import figures, formula_lines, latex_svg, words, write_report
+from eznas.reporting.formulas import estimated_width
 from eznas.reporting.report import render_report
 from eznas.reporting.words import headline
 from eznas.runs import history
@@ -374,6 +375,13 @@ def test_every_statistic_and_drawn_program_typesets() -> None:
     for program in [*random_programs(EXTENDED, 5, 25, max_height=5), *random_programs(PAPER, 6, 15, max_height=5)]:
         for line in formula_lines(program):
             ElementTree.fromstring(line.svg)
+
+
+def test_the_estimated_width_of_a_line_is_near_that_of_the_typeset_one() -> None:
+    for program in random_programs(EXTENDED, 3, 40, max_height=5):
+        latex = to_latex(program)
+        exact = float(re.search(r"width:([\d.]+)em", latex_svg(latex))[1])  # type: ignore[index]
+        assert estimated_width(latex) == pytest.approx(exact, rel=0.3, abs=1.0), latex
 
 
 def test_long_formulas_are_set_in_parts_that_fit() -> None:

@@ -17,6 +17,7 @@ from eznas.benchmarks import Benchmark, Split
 from eznas.errors import ConfigError
 from eznas.programs import Invalid, parse
 from eznas.proxies import ProgramProxy
+from eznas.reporting import front_table, write_report
 from eznas.runs import Journal, RunFolder
 from eznas.runs.config import config_from
 from eznas.spaces import nb101, nb201, own
@@ -175,6 +176,70 @@ def test_folds_are_of_one_benchmark(side_by_side: dict[str, Any]) -> None:
     side_by_side["samples"][2]["folds"] = 5
     with pytest.raises(ConfigError, match="cross-fitted for one benchmark alone, and 3 samples are given"):
         prepare(config_from(side_by_side))
+
+
+# --- samples that nothing is learnt from --------------------------------------------------------------------------
+
+
+def left_out(table: dict[str, Any], *places: int) -> dict[str, Any]:
+    """The settings with some samples left out."""
+    sizes = ("n_evolve", "n_select", "n_report")
+    samples = [
+        {**{k: v for k, v in sample.items() if k not in sizes}, "left_out": True} if place in places else sample
+        for place, sample in enumerate(table["samples"])
+    ]
+    return {**table, "samples": samples}
+
+
+@pytest.mark.parametrize("regime", ["nsga2", "two-level"])
+def test_what_is_left_out_is_reported_and_touches_nothing_else(
+    side_by_side: dict[str, Any], tmp_path: Path, regime: str
+) -> None:
+    table = left_out(side_by_side, 1)
+    table["evolution"] = {**table["evolution"], "regime": regime, "n_words": 60, "n_sentences": 50}
+    if regime == "two-level":
+        table["evolution"]["primitive_set"] = "general"
+    problem = prepare(config_from(table))
+    assert [sample.name for sample in problem.samples("evolve")] == ["nb201/made", "python/mine"]
+    assert [sample.name for sample in problem.samples("report")] == ["nb201/made", "nb101/made", "python/mine"]
+    assert len(problem.families[1].networks("report")) == 40  # all of them
+    assert problem.weights == (1.0, 1.0)
+    study = evolve(config_from(table), run_dir=tmp_path / "run")
+    without = {**table, "samples": [table["samples"][0], table["samples"][2]]}
+    same = evolve(config_from(without), run_dir=tmp_path / "without")
+    front, other = study.result, same.result
+    assert [entry.id for entry in front.discovered] == [entry.id for entry in other.discovered]
+    assert [card.name for card in front.left_out] == ["nb101/made"]
+    assert front.left_out[0].report.n == 40
+    for entry in front.discovered:
+        twin = other.entry(entry.id)
+        assert front.tau(entry, "select") == other.tau(twin, "select")
+        assert {**entry.report} == {**twin.report, "nb101/made": entry.report["nb101/made"]}
+        assert front.worst_tau(entry, "report") == other.worst_tau(twin, "report")
+    pick = front.pick
+    assert pick is not None
+    (expected,) = [
+        tau for sample, tau in zip(
+            problem.samples("report"),
+            expected_taus(problem, pick.formula.text, pick.direction, "report"),  # type: ignore[union-attr]
+            strict=True,
+        ) if sample.name == "nb101/made"
+    ]  # fmt: skip
+    assert front.left_out_tau(pick) == pytest.approx(expected, abs=1e-9)
+    shown = front_table(front, width=200)
+    assert "left out" in shown
+    assert f"{front.left_out_tau(pick):.3f}" in shown
+    assert "nothing was learnt from" in shown
+    page = write_report(tmp_path / "run").read_text(encoding="utf-8")
+    assert "Left out: nothing was learnt from it" in page
+
+
+def test_a_run_learns_from_something(side_by_side: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"every one of the .* is left_out"):
+        config_from(left_out(side_by_side, 0, 1, 2))
+    wrong = {**side_by_side, "samples": [{**side_by_side["samples"][0], "left_out": True}]}
+    with pytest.raises(ConfigError, match="drop its n_evolve"):
+        config_from(wrong)
 
 
 @pytest.mark.usefixtures("data_dir")

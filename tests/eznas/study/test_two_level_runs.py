@@ -48,7 +48,7 @@ def test_a_run_ends_with_typed_programs_and_its_bank_serves_the_next(
     study = Study(tmp_path / "one")
     assert study.best.program.is_complete
     found = {c.operator for c in Journal(RunFolder(tmp_path / "one"), 3).load(read_only=True).candidates.values()}
-    assert found == {"sum", "sentence"}
+    assert found == {"law", "sum", "sentence"}
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
