@@ -68,10 +68,10 @@ def card_text(name: str, width: int = WIDTH) -> str:
     lines += ["", f"Figures (tau-b with 95 % intervals; {_averages(card)})"]
     lines += _figure_lines(card.figures)
     lines += ["", "What carries the ranking (tau lost if a part is made its median)", *_part_lines(card, width)]
-    lines += ["", f"Badges (on {card.badges_on}; won if the ranking is kept, tau {KEPT:g})"]
+    lines += ["", f"Badges (on {card.badges_on}; won from tau {KEPT:g}; moved: of the spread)"]
     for line in card.badges:
         tau = "   -" if line.tau is None else f"{line.tau:5.2f}"
-        change = "same scores" if line.is_exact else f"scores move by {line.change or 0:.0%} of their spread"
+        change = "same scores" if line.is_exact else f"moved by {_share(line.change or 0.0)}"
         lines.append(f"  {'yes' if line.is_won else 'no ':<3}  {BADGES[line.badge].title:<28}  tau {tau}  {change}")
     lines += ["", "Where it fails", *_folded(_where(card), width, "  ")]
     lines += ["", "Worst ranked networks (rank by score, rank by accuracy, of n; 1 is the best)"]
@@ -245,6 +245,10 @@ def _averages(card: Card) -> str:
     return f"mean {_tau(card.mean_tau)}, MACs {_tau(card.mean_macs)}, over {len(card.figures)} samples" + (
         f", {failed} failures" if failed else ""
     )
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value < 10 else f"{value:.2g} times"
 
 
 def _tau(value: float | None) -> str:

@@ -66,7 +66,7 @@ def measure(
     observer: Observer,
     *,
     machine: Machine,
-    learnt: Callable[[], StoreScores],
+    learnt: Callable[[], StoreScores] | None = None,
     stored: StoreScores | None = None,
     found_by_folds: Sequence[FoldResult] = (),
 ) -> None:
@@ -80,7 +80,7 @@ def measure(
         observer: told how it goes on.
         machine: its device, and its banks.
         learnt: has the workers hold the networks that were evolved on, which say what branches of a formula say
-            nothing.
+            nothing; without it none is looked for.
         stored: scores from the store, of a cross-fitted run, whose networks are all in it.
         found_by_folds: the searches of a cross-fitted report.
     """
@@ -106,7 +106,7 @@ def measure(
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
-    on_learnt = learnt()
+    on_learnt = learnt() if learnt is not None else None
     proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
 
     observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
@@ -305,10 +305,10 @@ class Proposal:
     is_settled: bool
 
 
-def _proposals(program: Program, candidate: Program | None, learnt: StoreScores) -> tuple[Proposal, ...]:
+def _proposals(program: Program, candidate: Program | None, learnt: StoreScores | None) -> tuple[Proposal, ...]:
     """What may stand for a program, the smallest first: found by algebra, by values, by both."""
     by_algebra = [Proposal(candidate, is_settled=False)] if candidate is not None else []
-    settled = [settle(one, learnt.raw) for one in (candidate, program) if one is not None]
+    settled = [settle(one, learnt.raw) for one in (candidate, program) if one is not None and learnt is not None]
     by_values = [Proposal(one, is_settled=True) for one in settled if one is not None]
     distinct = {one.program: one for one in (*by_values, *by_algebra)}
     return tuple(sorted(distinct.values(), key=lambda one: one.program.size))
