@@ -180,8 +180,8 @@ def shown(seed: int, group: str, found: Mapping[str, Any]) -> str:
         free = ", ".join(f"{name} {taus[name]:.3f}" for name in FREE)
         lines.append(
             f"seed {seed}, without {group}: on {space} pick {taus[found['pick']]:.3f} "
-            f"(size {found['sizes'][found['pick']]}), best on selection {taus[best_of(found)]:.3f}, smallest {taus[smallest]:.3f} "
-            f"(size {found['sizes'][smallest]}), {free}"
+            f"(size {found['sizes'][found['pick']]}), best on selection {taus[best_of(found)]:.3f}, smallest "
+            f"{taus[smallest]:.3f} (size {found['sizes'][smallest]}), {free}"
         )
     return "\n".join(lines)
 
