@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +18,18 @@ import torch
 from benchmark import half, ways
 from benchmark.ways import OperatorTime, Population, Timed, require_equal
 from benchmark.workload import Settings, Workload, make_workload, random_start, run_config
+from eznas.bank import Bank, fill
 from eznas.evaluation import make_plan
+from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.sentences import SentenceSearch, Vocabulary, operators_of
+from eznas.fitness import Labels
 from eznas.fitness.ranks import kendall_tau_b_batch
 from eznas.programs import parse
 from eznas.randomness import stream
 from eznas.statistics import capture
 from eznas.study import Problem
-from eznas.workers import Pool
+from eznas.workers import Pool, open_pool
+from primitives import GENERAL
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -274,6 +282,12 @@ def _capture_ratio(problem: Problem, n_networks: int, repeats: int) -> float:
     return _median_seconds(probes, repeats) / _median_seconds(passes, repeats)
 
 
+def _processor_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def _median_seconds(work: Callable[[], None], repeats: int) -> float:
     spent = []
     for _ in range(repeats + 1):
@@ -281,6 +295,44 @@ def _median_seconds(work: Callable[[], None], repeats: int) -> float:
         work()
         spent.append(time.process_time() - start)
     return statistics.median(spent[1:])
+
+
+def sentences(bench: Bench) -> list[Row]:
+    """Sentences tried by the search at two levels: bred, evaluated on the numbers of words, and ranked."""
+    n_words, n = bench.settings["sentence_words"], bench.settings["tau_networks"]
+    rng = stream(bench.settings["seed"], "bench", "sentences")
+    causes = rng.normal(size=(20, n))
+    values = np.exp(0.3 * (rng.normal(size=(n_words, 20)) @ causes * 0.3 + rng.normal(size=(n_words, n))))
+    labels = [Labels(f"task {i}", causes[:5].sum(axis=0) + rng.normal(size=n), np.arange(n)) for i in range(3)]
+    words = Vocabulary(
+        tuple(f"(sum_layers word{i})" for i in range(n_words)), np.full(n_words, 4), torch.from_numpy(values)
+    )
+    operators = operators_of(GENERAL.primitives)
+    rates = []
+    for _ in range(bench.repeats):
+        search = SentenceSearch(words, labels, aggregate="worst", weights=None, operators=operators, max_size=60)
+        draws = stream(bench.settings["seed"], "bench", "sentences", "run")
+        seconds = _processor_seconds(partial(search.run, [], bench.settings["n_sentences"], 200, draws))
+        rates.append(search.n_tried / seconds)
+    note = f"{search.n_tried:,} sentences over {n_words:,} words, {n:,} networks, 3 tasks, one core"
+    return [row("sentences", statistics.median(rates), "sentences/s", note)]
+
+
+def banking(bench: Bench) -> list[Row]:
+    """What words of a bank cost on networks that it does not know, and a second time."""
+    texts = list(dict.fromkeys(word.canonical.text for word in lexicon(GENERAL)))[:: bench.settings["bank_every"]]
+    (family,) = bench.small.problem.families
+    networks = family.networks("evolve")[: bench.settings["bank_networks"]]
+    with tempfile.TemporaryDirectory() as folder:
+        bank, pool = Bank.open(Path(folder), family.conditions), open_pool(0)
+        first, again = (_processor_seconds(partial(fill, bank, texts, networks, pool)) for _ in range(2))
+        pool.close()
+    n_values = len(texts) * len(networks)
+    note = f"{len(texts):,} words of {len(networks)} networks of S, a network at {1e3 * first / len(networks):.0f} ms"
+    return [
+        row("bank_rate", n_values / first, "values/s", f"{note}, one core, capture included"),
+        row("bank_again", first / again, "times", f"{note}: asked for again, nothing is computed"),
+    ]
 
 
 def out_of_core(bench: Bench) -> list[Row]:
@@ -329,6 +381,6 @@ def profile(bench: Bench) -> list[Row]:
 
 
 FIGURES: Sequence[Callable[[Bench], list[Row]]] = (
-    small_store, large_store, growth, ranking, capturing, out_of_core, half_precision, profile,
+    small_store, large_store, growth, ranking, sentences, banking, capturing, out_of_core, half_precision, profile,
 )  # fmt: skip
 """One-core figures in the order of the table."""

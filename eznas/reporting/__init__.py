@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eznas.reporting.entry import entry_json, entry_text
-    from eznas.reporting.figures import front_figure, history_figure, scatter_figure
+    from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_json, front_table
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "entry": ("entry_json", "entry_text"),
-    "figures": ("front_figure", "history_figure", "scatter_figure"),
+    "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_json", "front_table"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
@@ -33,8 +33,8 @@ _HOMES = {
 
 __all__ = [
     "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
-    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "render_report", "scatter_figure",
-    "write_figures", "write_front_figure", "write_report",
+    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure", "render_report",
+    "scatter_figure", "write_figures", "write_front_figure", "write_report",
 ]  # fmt: skip
 
 

@@ -10,7 +10,9 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,29 +40,81 @@ WIDTH = 9.2
 """Inches; at 100 units per inch the width of a report's column."""
 
 
+MOST_ROWS = 6
+"""Samples that each have a row of a figure."""
+
+
 def front_figure(front: Front) -> str:
-    """Held-out tau with its 95 % interval against size, one row per sample; published proxies to the right."""
-    figure = _figure(3.5 * len(front.samples))
+    """Held-out tau against size, one row per sample with 95 % intervals; published proxies to the right.
+
+    Of more than `MOST_ROWS` samples the rows are two: over those learnt from, as they count together, and the mean of
+    those left out.
+    """
+    rows = _rows_of(front)
+    figure = _figure(3.5 * len(rows))
     share = max(0.22, min(0.5, 0.055 * len(front.published)))
     axes = figure.subplots(
-        len(front.samples), 2, sharey="row", squeeze=False, width_ratios=(1 - share, share),
+        len(rows), 2, sharey="row", squeeze=False, width_ratios=(1 - share, share),
         gridspec_kw={"wspace": 0.03, "hspace": 0.72},
     )  # fmt: skip
-    for sample, (left, right) in zip(front.samples, axes, strict=True):
-        _front_panel(front, sample, left)
-        _published_panel(front, sample, right)
+    for row, (left, right) in zip(rows, axes, strict=True):
+        _front_panel(front, row, left)
+        _published_panel(front, row, right)
     return _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
+
+
+def parts_figure(front: Front) -> str:
+    """Tau of each discovered proxy on the networks it evolved on, was chosen on and is reported on, and where left out.
+
+    Over several samples it is that of the run: the smallest or the mean.
+
+    Returns:
+        SVG; empty if no proxy has figures of two parts.
+    """
+    lines = []
+    for entry in front.discovered:
+        taus = [front.tau(entry, part) for part in ("evolve", "select", "report")]
+        taus += [front.left_out_tau(entry)] if front.left_out else []
+        if sum(tau is not None for tau in taus) > 1:
+            lines.append((entry, np.array([np.nan if tau is None else tau for tau in taus])))
+    if not lines:
+        return ""
+    figure = _figure(2.8)
+    ax = figure.subplots()
+    names = ["evolved on", "selected on", "held out", "left out"][: len(lines[0][1])]
+    for entry, shown in sorted(lines, key=lambda line: line[0] is front.pick):
+        is_pick = entry is front.pick
+        ink = INKS["pick" if is_pick else "found"]
+        known = np.flatnonzero(np.isfinite(shown))
+        ax.plot(
+            known, shown[known], color=ink, linewidth=2.4 if is_pick else 1.2, alpha=1.0 if is_pick else 0.55,
+            marker="D" if is_pick else "o", markersize=6 if is_pick else 4, zorder=3 if is_pick else 2,
+        )  # fmt: skip
+        if is_pick:
+            ax.annotate(
+                f"pick {_plain(entry.label)}", (known[-1], shown[known[-1]]), xytext=(9, 0), textcoords="offset points",
+                color=ink, va="center", fontweight="bold", annotation_clip=False,
+            )  # fmt: skip
+    ax.set_xticks(range(len(names)), names)
+    ax.set_xlim(-0.25, len(names) - 0.35)
+    ax.set_ylabel("Kendall's tau-b")
+    return _svg(figure, "Tau of discovered proxies from the networks they evolved on to those that chose nothing")
 
 
 def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str:
     """Accuracy against the rank of the score on the held-out networks: the pick beside the best published proxies.
 
-    One row per sample. Rank 100 % is the network the proxy likes best. Networks below the axis are drawn at its foot.
+    One row per sample, of many those that are hardest for the pick. Rank 100 % is the network the proxy likes best.
+    Networks below the axis are drawn at its foot.
 
     Returns:
         SVG; empty if there are no scores to draw.
     """
     samples = [sample for sample in front.samples if sample.name in scores.accuracies]
+    if front.pick is not None and len(samples) > MOST_ROWS:
+        taus = {sample.name: tau.value for sample in samples if (tau := _tau(front.pick, sample)) is not None}
+        hardest = sorted(taus, key=lambda name: taus[name])[:MOST_ROWS]
+        samples = [sample for sample in samples if sample.name in hardest]
     drawn = [e for e in _scatter_entries(front, n_baselines) if np.isfinite(scores.by_proxy.get(e.id, np.nan)).any()]
     if not samples or not drawn:
         return ""
@@ -73,7 +127,8 @@ def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str
         for entry, ax in zip(drawn, row, strict=True):
             is_pick, accuracies = entry is front.pick, scores.accuracies[sample.name]
             _scatter_panel(ax, entry, is_pick, sample, scores.by_proxy[entry.id], accuracies)
-        row[0].set_ylabel(f"{_plain(sample.name)}: {_plain(sample.report.split, 12)}\naccuracy (%)")
+        name = _plain(sample.name.partition("/")[0], 18)
+        row[0].set_ylabel(f"{name}\n{_plain(sample.report.split, 12)} accuracy (%)")
     for ax in axes[-1]:
         ax.set_xlabel("rank of the score (%)")
     return _svg(figure, "Accuracy of held-out networks against the rank of their score")
@@ -105,9 +160,45 @@ def history_figure(history: History) -> str:
 # --- panels -------------------------------------------------------------------------------------------------------
 
 
-def _front_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a row of the front's figure shows: a title, what it was measured on, and tau of an entry."""
+
+    title: str
+    measured_on: str
+    tau: Callable[[Entry], Criterion | None]
+
+
+def _rows_of(front: Front) -> list[_Row]:
+    if len(front.samples) <= MOST_ROWS:
+        return [
+            _Row(_plain(sample.name, 30), _plain(str(sample.report), 70), partial(_tau, sample=sample))
+            for sample in front.samples
+        ]
+    n = len(front.learnt)
+    title = f"smallest of {n} samples" if front.run.aggregate == "worst" else f"mean of {n} samples"
+    rows = [_Row(title, "held-out networks", lambda entry: _criterion(front.tau(entry, "report")))]
+    if front.left_out:
+        outside = f"mean of {len(front.left_out)} samples left out"
+        rows.append(_Row(outside, "nothing was learnt from them", lambda entry: _criterion(front.left_out_tau(entry))))
+    return rows
+
+
+def _best_published(front: Front, row: _Row) -> float | None:
+    """Tau of the published proxy that is best in a row; where rows are samples, of the run's hardest rival."""
+    if len(front.samples) <= MOST_ROWS:
+        best = None if front.best_published is None else row.tau(front.best_published)
+        return None if best is None else best.value
+    return max((tau.value for entry in front.published if (tau := row.tau(entry)) is not None), default=None)
+
+
+def _criterion(value: float | None) -> Criterion | None:
+    return None if value is None else Criterion(value=value)
+
+
+def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
     points = [
-        (e, float(e.size), tau) for e in front.discovered if e.size is not None and (tau := _tau(e, sample)) is not None
+        (e, float(e.size), tau) for e in front.discovered if e.size is not None and (tau := row.tau(e)) is not None
     ]
     for entry, size, tau in points:
         is_pick = entry is front.pick
@@ -123,22 +214,21 @@ def _front_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
                 f"pick {_plain(entry.label)}", (size, tau.value), xytext=(-9 if is_right else 9, 9),
                 textcoords="offset points", ha="right" if is_right else "left", color=ink, fontweight="bold", zorder=5,
             )  # fmt: skip
-    best = front.best_published
-    if best is not None and (tau_of_best := _tau(best, sample)) is not None:
-        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if (best := _best_published(front, row)) is not None:
+        ax.axhline(best, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     ax.set_xlabel("size of the program (nodes)")
     ax.set_ylabel("Kendall's tau-b")
-    ax.set_title(_plain(sample.name, 30), loc="left")
-    ax.set_title(_plain(str(sample.report), 70), loc="right")
+    ax.set_title(row.title, loc="left")
+    ax.set_title(row.measured_on, loc="right")
     sizes = [size for _, size, _ in points] or [1.0]
     margin = max(1.0, 0.07 * (max(sizes) - min(sizes)))
     ax.set_xlim(min(sizes) - margin, max(sizes) + 2.0 * margin)
-    ax.margins(y=0.12)
+    ax.margins(y=0.2)
     _whole_numbers(ax)
 
 
-def _published_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
-    measured = [(e, tau) for e in front.published if (tau := _tau(e, sample)) is not None]
+def _published_panel(front: Front, row: _Row, ax: Axes) -> None:
+    measured = [(e, tau) for e in front.published if (tau := row.tau(e)) is not None]
     ranked = sorted(measured, key=lambda pair: -pair[1].value)
     for position, (_, tau) in enumerate(ranked):
         _interval(ax, float(position), tau, INKS["known"])
@@ -146,9 +236,8 @@ def _published_panel(front: Front, sample: SampleCard, ax: Axes) -> None:
             position, tau.value, marker="s", markersize=6, color=INKS["known"], markeredgecolor=INKS["paper"],
             markeredgewidth=1.2, linestyle="none", zorder=3,
         )  # fmt: skip
-    best = front.best_published
-    if best is not None and (tau_of_best := _tau(best, sample)) is not None:
-        ax.axhline(tau_of_best.value, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    if (best := _best_published(front, row)) is not None:
+        ax.axhline(best, color=INKS["known"], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     labels = [_plain(entry.label) for entry, _ in ranked]
     ax.set_xticks(range(len(ranked)), labels, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.7, max(len(ranked), 1) - 0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def write_figures(run_dir: Path) -> tuple[Path, ...]:
         "front": figures.front_figure(front),
         "scatter": figures.scatter_figure(front, history.read_scores(run_dir)),
         "history": figures.history_figure(history.read_history(run_dir)),
+        "parts": figures.parts_figure(front),
     }
     targets = {run_dir / "figures" / f"{name}.svg": svg for name, svg in drawn.items() if svg}
     for target, svg in targets.items():
@@ -93,6 +95,7 @@ def _content(front: Front) -> dict[str, Any]:
         "pick": pick,
         "best": front.best_published,
         "headline": words.headline(front),
+        "summary": _summary(front),
         "duration": _duration(front.run.seconds),
         "pick_lines": _lines(pick.formula, pick.direction, max_width=26.0) if pick is not None else (),
         "symbols": _symbols(pick),
@@ -104,6 +107,7 @@ def _content(front: Front) -> dict[str, Any]:
             "front": _safe(figures.front_figure(front)),
             "scatter": _safe(figures.scatter_figure(front, scores)),
             "history": _safe(figures.history_figure(generations)),
+            "parts": _safe(figures.parts_figure(front)),
         },
         "lineage": [{"ancestor": a, "lines": _lines(a.parsed)} for a in ancestors[:MAX_LINEAGE]],
         "lineage_note": _lineage_note(len(ancestors)),
@@ -124,6 +128,29 @@ def _printable(value: Any) -> Any:
     if isinstance(value, Markup):
         return value
     return "".join(c if c.isprintable() or c == "\n" else " " for c in str(value))
+
+
+def _summary(front: Front) -> list[dict[str, Any]]:
+    """The pick over many samples in a few figures, each beside the published proxy that is best there."""
+    pick, n = front.pick, len(front.learnt)
+    if pick is None or len(front.samples) <= figures.MOST_ROWS:
+        return []
+    kinds: list[tuple[str, str, Callable[[Entry], float | None]]] = [
+        (f"worst of {n} samples", "held-out networks", lambda entry: front.worst_tau(entry, "report")),
+    ]
+    if front.run.aggregate != "worst":
+        kinds.insert(0, (f"mean of {n} samples", "held-out networks", lambda entry: front.tau(entry, "report")))
+    if front.left_out:
+        of = f"mean of {len(front.left_out)} samples left out"
+        kinds.append((of, "nothing was learnt from them", front.left_out_tau))
+    found = []
+    for name, of, tau in kinds:
+        rivals = {entry.label: value for entry in front.published if (value := tau(entry)) is not None}
+        rival = max(rivals, key=lambda label: rivals[label], default=None)
+        if (value := tau(pick)) is not None:
+            best = None if rival is None else rivals[rival]
+            found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best})
+    return found
 
 
 def _rows(front: Front) -> list[dict[str, Any]]:

@@ -55,6 +55,7 @@ def headline(front: Front) -> Headline:
     if len(front.learnt) > 1 and run.aggregate != "worst" and together is not None:
         title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.learnt)} samples"
         text = f"{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
+        return Headline(title, " ".join(filter(None, (text, outside(front, pick)))))
     return Headline(title, " ".join(filter(None, (text, verdict(front, sample), outside(front, pick)))))
 
 

@@ -114,6 +114,10 @@ tau_programs = 5
 tau_networks = 30
 bandwidth_mb = 4
 memory_mib = 16
+sentence_words = 40
+n_sentences = 200
+bank_every = 2000
+bank_networks = 2
 capture_networks = 2
 isolated = false
 repeats = 1
@@ -121,7 +125,8 @@ plain_repeats = 1
 """
 BENCH_IDS = {
     "s_rate_2", "workers_2", "s_plain", "s_plain_cold", "l_plain", "l_plain_cold", "l_tiled", "bandwidth",
-    "growth_population", "growth_networks", "growth_depth", "tau", "capture_ratio", "plain_peak", "shared_peak",
+    "growth_population", "growth_networks", "growth_depth", "tau", "sentences", "bank_rate",
+    "bank_again", "capture_ratio", "plain_peak", "shared_peak",
     *(f"{kind}_{what}" for kind in ("half", "bfloat16") for what in ("storage", "change", "moved")),
     "memory_peak",
     "profile_1", "profile_outside",
