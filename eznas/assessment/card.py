@@ -134,6 +134,12 @@ class Card(Form):
         return _mean([figure.measured.tau for figure in self.figures])
 
     @property
+    def own_tau(self) -> float | None:
+        """Mean over samples of spaces that it was evolved on; None without any."""
+        own = [figure.measured.tau for figure in self.figures if figure.is_seen]
+        return _mean(own) if own else None
+
+    @property
     def mean_macs(self) -> float:
         """The same of multiply-accumulates."""
         return _mean([figure.baselines.get("mac_count") for figure in self.figures])

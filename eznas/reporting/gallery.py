@@ -28,6 +28,7 @@ def gallery_rows() -> list[dict[str, Any]]:
         rows.append({
             "name": name, "kind": stored.card.get("Kind", ""), "nodes": program.size if program else None,
             "needs": needs_text(stored), "passes": round(card.cost.passes if card else proxy.cost, 1),
+            "own_tau": None if card is None or card.own_tau is None else round(card.own_tau, 3),
             "tau": round(card.mean_tau, 3) if card else None, "macs": round(card.mean_macs, 3) if card else None,
             "samples": len(card.figures) if card else None, "evolved on": stored.card.get("Evolved on", ""),
             "formula": program.text if program else "",
@@ -39,15 +40,17 @@ def gallery_text(width: int = WIDTH) -> str:
     """The table for a terminal: a line for each proxy, and one on where it was evolved."""
     rows = gallery_rows()
     longest = max([4, *(len(row["name"]) for row in rows)])
-    lines = [f"{'name':<{longest}}  nodes  passes   tau  MACs  needs"]
+    lines = [f"{'name':<{longest}}  nodes  passes   own   all  MACs  needs"]
     for row in rows:
-        numbers = f"{row['nodes'] or '-':>5}  {row['passes']:>6}  {_tau(row['tau']):>4}  {_tau(row['macs']):>4}"
+        taus = "  ".join(f"{_tau(row[key]):>4}" for key in ("own_tau", "tau", "macs"))
+        numbers = f"{row['nodes'] or '-':>5}  {row['passes']:>6}  {taus}"
         lines.append(f"{row['name']:<{longest}}  {numbers}  {row['needs']}"[:width])
         lines += _folded(row["kind"], width, "    ")
         lines += _folded(f"evolved on {_briefly(row['evolved on'])}", width, "    ")
     lines += ["", *_folded(
-        "passes: cost in forward passes, measured. tau: mean over the samples of its card, networks that it was not "
-        "evolved on; MACs: of counting multiply-accumulates there. eznas gallery NAME prints the card, eznas score "
+        "passes: cost in forward passes, measured. own: mean tau on networks that it was not evolved on, of the spaces "
+        "that it was evolved on; all: of all spaces of its card; MACs: of counting multiply-accumulates on these. "
+        "eznas gallery NAME prints the card, eznas score "
         "gallery:NAME scores networks.", width, "",
     )]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -65,7 +68,7 @@ def card_text(name: str, width: int = WIDTH) -> str:
         lines += ["", title, *(_hanging(text, "  ", "  ", width) if title == "Formula" else _folded(text, width, "  "))]
     if card is None:
         return "\n".join([*lines, "", "No card was measured yet (make cards)."]) + "\n"
-    lines += ["", f"Figures (tau-b with 95 % intervals; {_averages(card)})"]
+    lines += ["", "Figures (tau-b with 95 % intervals)", f"  {_averages(card)}"]
     lines += _figure_lines(card.figures)
     lines += ["", "What carries the ranking (tau lost if a part is made its median)", *_part_lines(card, width)]
     lines += ["", f"Badges (on {card.badges_on}; won from tau {KEPT:g}; moved: of the spread)"]
@@ -85,14 +88,15 @@ def gallery_page() -> str:
         "# The gallery", "",
         "Discovered proxies that are shipped. `eznas gallery` lists them, `eznas gallery NAME` prints a card,",
         "`eznas score gallery:NAME` scores networks. This page is written by `make cards`.", "",
-        "| proxy | kind | nodes | needs | passes | ms | mean tau | MACs there |", "|---|---|---|---|---|---|---|---|",
+        "| proxy | kind | nodes | needs | passes | ms | tau, own spaces | tau, all | MACs |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     names = gallery_names()
     for name in names:
         stored, card = gallery_proxy(name), card_of(name)
         size = stored.proxy.program.size if isinstance(stored.proxy, ProgramProxy) else ""
         cost = f"{card.cost.passes:.1f} | {card.cost.milliseconds:.0f}" if card else " | "
-        taus = f"{_tau(card.mean_tau)} | {_tau(card.mean_macs)}" if card else " | "
+        taus = " | ".join(map(_tau, (card.own_tau, card.mean_tau, card.mean_macs))) if card else " | | "
         lines.append(
             f"| [`{name}`](#{name}) | {stored.card.get('Kind', '')} | {size} | {needs_text(stored)} | {cost} | {taus} |"
         )
@@ -106,8 +110,9 @@ _SPLITS: Final = {"validation": "val", "predicted": "model"}
 """How a split is called where there is little room."""
 _READING: Final = (
     "Passes: what a score takes, in forward passes of the same network over the same batch, measured; ms: on one core, "
-    "on the network that the card names. Mean tau: Kendall tau-b, the mean over the samples of the card, of networks "
-    "that no formula of the gallery was evolved or selected on. Some formulas were picked from the front of a run with "
+    "on the network that the card names. tau: Kendall tau-b, the mean over samples of networks that the run of the "
+    "formula did not learn from; own: of spaces of which that run had other networks. Some formulas were picked from "
+    "the front of a run with "
     "held-out figures in view, as their cards say; these are a little too good."
 )
 
@@ -242,7 +247,8 @@ def _where(card: Card) -> str:
 
 def _averages(card: Card) -> str:
     failed = sum(one.measured.n_failed for one in card.figures)
-    return f"mean {_tau(card.mean_tau)}, MACs {_tau(card.mean_macs)}, over {len(card.figures)} samples" + (
+    means = f"mean {_tau(card.mean_tau)}, own spaces {_tau(card.own_tau)}, MACs {_tau(card.mean_macs)}"
+    return f"{means}, over {len(card.figures)} samples" + (
         f", {failed} failures" if failed else ""
     )
 
