@@ -19,6 +19,14 @@ from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
+from experiments.campaign_blocks import (
+    all_cells_lines,
+    all_cells_of,
+    kinds_lines,
+    kinds_of,
+    left_out_lines,
+    left_out_of,
+)
 from experiments.coverage import coverage_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
@@ -475,6 +483,9 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "pytorchcv": samples_lines,
         "two_spaces": samples_lines,
         "generality": generality_lines,
+        "all_cells": all_cells_lines,
+        "kinds": kinds_lines,
+        "left_out": left_out_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
@@ -487,6 +498,9 @@ RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyT
         "pytorchcv": samples_of_run,
         "two_spaces": samples_of_run,
         "generality": generality_of,
+        "all_cells": all_cells_of,
+        "kinds": kinds_of,
+        "left_out": left_out_of,
     }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""
