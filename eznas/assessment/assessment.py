@@ -147,7 +147,7 @@ class Scored:
 
 def n_resamples_for(n: int) -> tuple[int, int]:
     """Resamples of the criteria of a measurement, and of those of the study, that n networks have time for."""
-    return int(np.clip(_PAIRS // n**2, MIN_RESAMPLES, MAX_RESAMPLES)), 200 if n <= 1000 else 20
+    return int(np.clip(_PAIRS // n**2, MIN_RESAMPLES, MAX_RESAMPLES)), int(np.clip(40_000 // n, 20, 200))
 
 
 def assess_scores(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, make_machine
+from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, announce, make_machine
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def assess(
         str | None, typer.Option("--networks", help="Your own networks, python:module:function, of a --benchmark CSV.")
     ] = None,
     n: Annotated[
-        int | None, typer.Option("--n", help="Networks, drawn uniformly; without 200, or all if none must be run.")
+        int | None, typer.Option("--n", help="Networks, drawn uniformly; without 200, or all if only files are given.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the draw of networks and of all others.")] = 0,
     seeds: Annotated[int, typer.Option("--seeds", help="Initialisations to score with; 3 say how stable it is.")] = 1,
@@ -67,6 +67,11 @@ def assess(
     )  # fmt: skip
     with make_observer(quiet=quiet) as observer:
         found = run(names, options, machine=make_machine(workers, ray_address, device), observer=observer)
+    if output is not None:
+        from eznas.reporting import write_assessment_page
+
+        write_assessment_page(found, output)
+        announce(output, err=True)
     for note in () if quiet else found.notes:
         typer.echo(note, err=True)
     typer.echo(assessment_text(found, form.value), nl=False)

@@ -29,7 +29,6 @@ from eznas.errors import BenchmarkError, ConfigError
 from eznas.fitness import MIN_NETWORKS, Labels
 from eznas.fitness.labels import FloatArray
 from eznas.names import one_line, unknown
-from eznas.proxies.aggregate import needs_no_pass
 from eznas.randomness import stream
 from eznas.scoring import (
     GivenScores,
@@ -48,7 +47,7 @@ from eznas.study.observer import Observer
 from eznas.tables import render_table
 
 N_SCORED: Final = 200
-"""Networks that are scored where nobody says how many; scores that need no network are of all."""
+"""Networks that are scored where nobody says how many; scores of files are of all."""
 TRAINED_SIZE: Final = 32
 """Height and width of the images for which networks as trained are counted."""
 WIDTH: Final = 80
@@ -63,7 +62,7 @@ class Options:
         benchmark: name of one, or the CSV of accuracies of one's own networks.
         networks: those networks, as `eznas.spaces.networks_named` takes them; only with a CSV.
         dataset: whose accuracies; None is the benchmark's first.
-        n: networks drawn uniformly; None is all where scores need no network, else `N_SCORED`.
+        n: networks drawn uniformly; None is all where nothing is scored here, else `N_SCORED`.
         seed: of the draw and of all others.
         n_seeds: initialisations, each with images of its own, that proxies are scored with.
         n_batches: batches of images, with one initialisation.
@@ -105,9 +104,7 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
     split = reporting_split(benchmark, (dataset,))
     given = [one for text in proxies if names_file(text) for one in read_given(text, benchmark.architectures)]
     asked = [text for text in proxies if not names_file(text)]
-    few = request_for(asked or ["parameter_count"], benchmark.architectures[:N_SCORED], options.overrides)
-    is_free = all(needs_no_pass(proxy) for proxy in few.proxies)
-    architectures = _drawn(benchmark, given, options, is_free=is_free)
+    architectures = _drawn(benchmark, given, options, is_free=not asked)
     request = request_for(asked or ["parameter_count"], architectures, options.overrides)
     notes = list(request.notes) if asked else []
 
@@ -316,8 +313,8 @@ def assessment_text(assessment: Assessment, form: str) -> str:
     if form == "csv":
         return render_table(as_rows(assessment), "csv")
     parts = [
-        ("How scores rank (95 % intervals); the difference of tau from the best baseline", _first(assessment)),
-        ("Other criteria", _second(assessment)),
+        ("How scores rank: tau, less that of the best baseline, rho within equal complexity", _first(assessment)),
+        ("Other criteria (top: the best tenth by accuracy)", _second(assessment)),
         ("Picks (%): precision at top and bottom, best rank (BR) and worst rank (WR)", _picks(assessment)),
         (f"Bias by {assessment.size}, smallest fifth to largest: ranked too high by % of all", _by_size(assessment)),
     ]
@@ -344,7 +341,7 @@ def _first(assessment: Assessment) -> list[dict[str, str]]:
             "proxy": _name(one),
             "tau": "-" if tau is None else _interval(tau.value, tau.low, tau.high),
             "less best base": "-" if gap is None else _interval(gap[1].value, gap[1].low, gap[1].high),
-            "equal size": _value(one, "level_rho"),
+            "level": _value(one, "level_rho"),
             "failed": _failed(one),
         })  # fmt: skip
     return rows
@@ -358,7 +355,7 @@ def _failed(one: Assessed) -> str:
 def _second(assessment: Assessment) -> list[dict[str, str]]:
     titles = {
         "rho": "rho", "pearson": "Pear.", "sparse_tau": "sparse", "weighted_tau": "weigh.", "partial_tau": "part.",
-        "top_tau": "top tau", "top_rho": "top rho", "ndcg": "nDCG",
+        "top_tau": "top tau", "ndcg": "nDCG",
     }  # fmt: skip
     return [
         {"proxy": _name(one), **{title: _value(one, name) for name, title in titles.items()}}
@@ -368,17 +365,16 @@ def _second(assessment: Assessment) -> list[dict[str, str]]:
 
 def _picks(assessment: Assessment) -> list[dict[str, str]]:
     wanted = [
-        ("precision_top", 0.01, "top 1"), ("precision_top", 0.05, "5"), ("precision_top", 0.1, "10"),
-        ("precision_bottom", 0.01, "low 1"), ("precision_bottom", 0.05, "5 "), ("precision_bottom", 0.1, "10 "),
-        ("best_rank", 0.01, "BR1"), ("best_rank", 0.05, "BR5"), ("worst_rank", 0.01, "WR1"),
-        ("worst_rank", 0.05, "WR5"),
+        ("precision_top", 0.01, "top1"), ("precision_top", 0.05, "top5"), ("precision_top", 0.1, "top10"),
+        ("precision_bottom", 0.05, "low5"), ("precision_bottom", 0.1, "low10"),
+        ("best_rank", 0.01, "BR1"), ("best_rank", 0.05, "BR5"), ("worst_rank", 0.05, "WR5"),
     ]  # fmt: skip
     rows = []
     for one in assessment.proxies:
         row = {"proxy": _name(one)}
         for name, share, title in wanted:
             value = one.standing.picks[name].get(share) if one.standing else None
-            row[title] = "-" if value is None else f"{100 * value:.1f}"
+            row[title] = "-" if value is None else f"{100 * value:.2g}" if value < 0.1 else f"{100 * value:.0f}"
         rows.append(row)
     return rows
 
@@ -433,4 +429,4 @@ def _value(one: Assessed, name: str) -> str:
 
 
 def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.2f}, {high:.2f}]"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.2f},{high:.2f}]"
