@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from eznas.assessment.assessment import Assessed, Assessment
+from eznas.assessment.picks import n_of_share
 from eznas.files import write_output
 from eznas.fitness import Criterion
 from eznas.reporting import assessment_figures as figures
@@ -31,8 +32,8 @@ PICKS: Final[Mapping[str, tuple[str, tuple[float, ...]]]] = {
     "precision_bottom": ("P@bottom", (0.01, 0.05, 0.1)),
     "best_rank": ("BR@", (0.005, 0.01, 0.05)),
     "worst_rank": ("WR@", (0.01, 0.05)),
-    "tau_top": ("tau in top", (0.1, 0.5)),
-    "tau_bottom": ("tau in bottom", (0.1, 0.5)),
+    "tau_top": ("tau in top", (0.1,)),
+    "tau_bottom": ("tau in bottom", (0.1,)),
 }
 
 
@@ -54,9 +55,11 @@ def render_assessment_page(assessment: Assessment) -> str:
         trim_blocks=True, finalize=_printable,
     )  # fmt: skip
     columns = [
-        (name, f"{title} {100 * share:g} %", share) for name, (title, shares) in PICKS.items() for share in shares
+        (name, f"{title} {100 * share:g} %", share)
+        for name, (title, shares) in PICKS.items()
+        for share in shares
+        if n_of_share(share, assessment.n) >= 1
     ]
-    columns = [column for column in columns if int(column[2] * assessment.n + 1e-9) >= 1]
     return environment.get_template("assessment.html").render(
         assessment=assessment,
         headline=_headline(assessment),
