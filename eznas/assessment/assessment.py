@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from eznas.assessment.bias import Edit, Pairs, SizeGroup, edit_bias, most_misjudged, ranking_differences, size_bias
 from eznas.assessment.measure import Failures, compare_many
 from eznas.assessment.picks import PICKS
-from eznas.assessment.standing import STANDING, Standing, standing_of
+from eznas.assessment.resamples import Resamples
+from eznas.assessment.standing import STANDING, Standing, standing_of, weighted_tau
 from eznas.fitness import Criterion, Labels, Measurement, scores_with_failures_last
 from eznas.fitness.labels import FloatArray
 from eznas.randomness import stream
@@ -21,6 +23,8 @@ N_MISJUDGED: Final = 5
 """Networks listed that are most over- and under-estimated."""
 MIN_RESAMPLES: Final = 100
 MAX_RESAMPLES: Final = 1000
+N_WEIGHTED: Final = 10_000
+"""Networks in all resamples of weighted tau, whose resamples are at least 20."""
 _PAIRS: Final = 2 * 10**9
 """Pairs of networks that are resampled in one correlation; more networks have fewer resamples."""
 
@@ -147,7 +151,9 @@ class Scored:
 
 def n_resamples_for(n: int) -> tuple[int, int]:
     """Resamples of the criteria of a measurement, and of those of the study, that n networks have time for."""
-    return int(np.clip(_PAIRS // n**2, MIN_RESAMPLES, MAX_RESAMPLES)), int(np.clip(40_000 // n, 20, 200))
+    return int(np.clip(_PAIRS // n**2, MIN_RESAMPLES, MAX_RESAMPLES)), int(
+        np.clip(_PAIRS // (5 * n**2), 20, MAX_RESAMPLES)
+    )
 
 
 def assess_scores(
@@ -172,9 +178,15 @@ def assess_scores(
         n_resamples=n_measure,
         failures=[one.kinds for one in scored],
     )
+    rows = [scores_with_failures_last(one.scores, ~np.isfinite(one.scores), 1) for one in scored]
+    ranked = [place for place, measurement in enumerate(measurements) if measurement.reason is None]
+    intervals: dict[int, dict[str, Criterion]] = {}
+    if ranked:
+        made = _intervals(np.stack([rows[place] for place in ranked]), labels, stream(seed, "assess", "study"), n_study)
+        intervals = dict(zip(ranked, made, strict=True))
     found = []
-    for one, measurement, apart in zip(scored, measurements, differences, strict=True):
-        x = scores_with_failures_last(one.scores, ~np.isfinite(one.scores), 1)
+    for place, (one, measurement, apart) in enumerate(zip(scored, measurements, differences, strict=True)):
+        x = rows[place]
         common: dict[str, Any] = {
             "name": one.name, "is_baseline": one.is_baseline, "measurement": measurement, "scores": x,
             "differences": {name: (scored[gap.reference].name, gap.criterion) for name, gap in apart.items()},
@@ -188,7 +200,7 @@ def assess_scores(
             Assessed(
                 **common,
                 standing=standing_of(x, labels, stream(seed, "assess", "ties", one.name)),
-                intervals=_intervals(x, labels, stream(seed, "assess", "intervals"), n_study),
+                intervals=intervals[place],
                 sizes=size_bias(x, labels.accuracies, sizes),
                 edits=edit_bias(x, labels.accuracies, pairs),
                 over=over,
@@ -199,35 +211,38 @@ def assess_scores(
     return tuple(found)
 
 
-def _intervals(x: FloatArray, labels: Labels, rng: np.random.Generator, n_resamples: int) -> dict[str, Criterion]:
-    """95 % percentile bootstrap intervals of the criteria of the study, each resample drawn and measured plainly.
+def _intervals(x: FloatArray, labels: Labels, rng: np.random.Generator, n_resamples: int) -> list[dict[str, Criterion]]:
+    """95 % percentile bootstrap intervals of the criteria of the study, for each of (n_proxies, n) scores.
 
-    A resample without an order (all accuracies equal) has no value.
+    Weighted tau is computed on each drawn list, of at most `N_WEIGHTED` networks in all.
     """
-    found: dict[str, list[float]] = {name: [] for name in STANDING}
-    n = x.size
-    for _ in range(n_resamples):
-        drawn = rng.integers(n, size=n)
-        y = labels.accuracies[drawn]
-        if y.min() == y.max():
-            continue
-        covariates = labels.covariates
-        picked = Labels(
-            labels.task, y, np.arange(n),
-            None if covariates is None else type(covariates)(
-                covariates.log_parameters[drawn], covariates.log_macs[drawn], covariates.levels[drawn]
-            ),
-        )  # fmt: skip
+    found: list[dict[str, list[FloatArray]]] = [{name: [] for name in STANDING} for _ in x]
+    n_weighted = int(np.clip(N_WEIGHTED // x.shape[1], 20, n_resamples))
+    for resamples in Resamples.draw(labels, n_resamples, rng):
+        lists = [np.repeat(np.arange(x.shape[1]), counts.astype(np.int64)) for counts in resamples.counts[:n_weighted]]
+        n_weighted -= len(lists)
+        for of_proxy, row in zip(found, x, strict=True):
+            for name in STANDING:
+                if name == "weighted_tau":
+                    of_proxy[name].append(np.array([_weighted(row[drawn], labels, drawn) for drawn in lists]))
+                elif name != "partial_tau" or labels.covariates is not None:
+                    of_proxy[name].append(resamples.values(row, name))
+    intervals = []
+    for of_proxy, row in zip(found, x, strict=True):
+        made = {}
         for name, of in STANDING.items():
-            found[name].append(of(x[drawn], picked))
-    intervals = {}
-    for name, of in STANDING.items():
-        known = np.array([value for value in found[name] if math.isfinite(value)])
-        value = of(x, labels)
-        if known.size and math.isfinite(value):
-            low, high = np.quantile(known, [0.025, 0.975])
-            intervals[name] = Criterion(value=value, low=float(low), high=float(high))
+            values = np.concatenate(of_proxy[name] or [np.empty(0)])
+            known, value = values[np.isfinite(values)], of(row, labels)
+            if known.size and math.isfinite(value):
+                low, high = np.quantile(known, [0.025, 0.975])
+                made[name] = Criterion(value=value, low=float(low), high=float(high))
+        intervals.append(made)
     return intervals
+
+
+def _weighted(x: FloatArray, labels: Labels, drawn: npt.NDArray[np.int64]) -> float:
+    y = labels.accuracies[drawn]
+    return math.nan if y.min() == y.max() else weighted_tau(x, Labels(labels.task, y, np.arange(y.size)))
 
 
 # ------------------------------------------------------------------------------------------------------- for programs

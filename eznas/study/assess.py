@@ -313,13 +313,13 @@ def assessment_text(assessment: Assessment, form: str) -> str:
     if form == "csv":
         return render_table(as_rows(assessment), "csv")
     parts = [
-        ("How scores rank: tau, less that of the best baseline, rho within equal complexity", _first(assessment)),
+        ("How scores rank: tau, less that of the best baseline, rho within equal size", _first(assessment)),
         ("Other criteria (top: the best tenth by accuracy)", _second(assessment)),
         ("Picks (%): precision at top and bottom, best rank (BR) and worst rank (WR)", _picks(assessment)),
         (f"Bias by {assessment.size}, smallest fifth to largest: ranked too high by % of all", _by_size(assessment)),
     ]
     if any(one.edits for one in assessment.proxies):
-        title = "Bias by operation: pairs one edit apart, how often truth and estimates rise (%)"
+        title = "Bias by operation: pairs one edit apart, how often each rises (%)"
         parts.append((title, _edits(assessment)))
     if any(one.stability for one in assessment.proxies):
         parts.append(("Stability over seeds and batches", _stable(assessment)))

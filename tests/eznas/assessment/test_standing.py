@@ -13,10 +13,11 @@ import scipy.stats
 from eznas.assessment import compare_many, measure_many, paired_difference
 from eznas.assessment.assessment import Scored, assess_scores, n_resamples_for
 from eznas.assessment.bias import edit_bias, most_misjudged, pairs_one_edit_apart, ranking_differences, size_bias
+from eznas.assessment.resamples import Resamples
 from eznas.assessment.stability import stability_of
 from eznas.assessment.standing import STANDING, pearson, sparse_tau, standing_of, top_rho, weighted_tau
 from eznas.benchmarks import Split, load_nb201
-from eznas.fitness import OBJECTIVES, Labels, kendall_tau_b, spearman
+from eznas.fitness import OBJECTIVES, Covariates, Labels, kendall_tau_b, spearman
 from eznas.randomness import stream
 from eznas.spaces import nb101, nb201, sss
 from tests.eznas.assessment.samples import labels_of, proxy_of
@@ -185,5 +186,24 @@ def test_an_assessment_holds_everything_and_one_without_order_has_its_reason() -
     assert not flat.differences
     assert base.differences["tau"][1].value == 0
     json.dumps(good.standing.criteria)
-    assert n_resamples_for(200) == (1000, 200)
+    assert n_resamples_for(200) == (1000, 1000)
     assert n_resamples_for(15_625) == (100, 20)
+
+
+@pytest.mark.parametrize("name", ["pearson", "sparse_tau", "top_rho", "partial_tau"])
+@pytest.mark.parametrize("n_values", [0, 3])
+def test_resampled_criteria_of_the_study_are_those_of_the_drawn_networks(name: str, n_values: int) -> None:
+    labels = labels_of(60, n_values=n_values)
+    labels = Labels("task", labels.accuracies * 3, labels.networks, labels.covariates)
+    x = proxy_of(labels, 2.0)
+    if n_values:
+        x = np.round(x)
+    (resamples,) = Resamples.draw(labels, 12, np.random.default_rng(5))
+    found = resamples.values(x, name)
+    covariates = labels.covariates
+    assert covariates is not None
+    for counts, value in zip(resamples.counts.astype(int), found, strict=True):
+        drawn = np.repeat(np.arange(60), counts)
+        sizes = Covariates(covariates.log_parameters[drawn], covariates.log_macs[drawn], covariates.levels[drawn])
+        alone = STANDING[name](x[drawn], Labels("drawn", labels.accuracies[drawn], np.arange(60), sizes))
+        assert value == pytest.approx(alone, nan_ok=True)

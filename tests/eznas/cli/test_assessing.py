@@ -22,17 +22,17 @@ SMALL = ["--quiet", "--set", "report.baseline_batch_size=4"]
 
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
-    """Scores of 300 cells that were made elsewhere: a good one, one that fails at times, one without an order."""
+    """Scores of 100 cells that were made elsewhere: a good one, one that fails at times, one without an order."""
     benchmark = load_nb201()
     rng = np.random.default_rng(0)
-    cells = [benchmark.architectures[place] for place in rng.choice(len(benchmark.architectures), 300, replace=False)]
+    cells = [benchmark.architectures[place] for place in rng.choice(len(benchmark.architectures), 100, replace=False)]
     accuracies = benchmark.accuracies(cells, "cifar10", Split.TEST)
     path = tmp_path / "given.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["network", "good", "flaky", "flat", "failed", "seconds"])
         for place, (cell, accuracy) in enumerate(zip(cells, accuracies, strict=True)):
-            lost = place % 10 == 0
+            lost = place % 20 == 0
             flaky = "" if lost else rng.normal()
             writer.writerow([cell.spec, accuracy + 3 * rng.normal(), flaky, 1, "flaky: singular" if lost else "", 0.1])
     return path
@@ -41,10 +41,10 @@ def given(tmp_path: Path) -> Path:
 def test_scores_of_others_stand_beside_the_baselines_in_tables_that_fit(given: Path, capsys: Capsys) -> None:
     text = printed(capsys, "assess", str(given), "--benchmark", "nb201", "--quiet")
     assert max(map(len, text.splitlines())) <= 80
-    for expected in ("good", "flaky", "(params)", "(MACs)", "(layers)", "(random)", "30 singular"):
+    for expected in ("good", "flaky", "(params)", "(MACs)", "(layers)", "(random)", "5 singular"):
         assert expected in text
     said = " ".join(text.split())
-    for part in ("nb201, 300 of 15,625 networks", "cifar10 test accuracy", "200 epochs", "failures rank last", "ties"):
+    for part in ("nb201, 100 of 15,625 networks", "cifar10 test accuracy", "epochs not", "failures rank last", "ties"):
         assert part in said, part
     assert "1,000 resamples" in said
 
@@ -67,7 +67,7 @@ def test_numbers_are_the_definitions_in_every_form(given: Path, capsys: Capsys) 
     assert gap["from"] == best["name"]
     assert gap["value"] == pytest.approx(tau - best["measurement"]["tau"]["value"])
     assert gap["low"] < gap["value"] < gap["high"]
-    assert list(good["picks"]["precision_top"]) == ["0.005", "0.01", "0.05", "0.1", "0.5", "1"]
+    assert list(good["picks"]["precision_top"]) == ["0.01", "0.05", "0.1", "0.5", "1"]
     assert good["picks"]["precision_top"]["1"] == 1
     assert len(good["bias"]["by_size"]) == 5
     assert (
@@ -76,12 +76,12 @@ def test_numbers_are_the_definitions_in_every_form(given: Path, capsys: Capsys) 
     table = list(csv.DictReader(io.StringIO(printed(capsys, *command, "csv"))))
     (row,) = [row for row in table if (row["proxy"], row["criterion"]) == ("good", "tau")]
     assert float(row["value"]) == good["measurement"]["tau"]["value"]
-    assert (row["n"], row["failed"]) == ("300", "0")
+    assert (row["n"], row["failed"]) == ("100", "0")
 
 
 def test_proxies_are_scored_and_drawn_again_for_their_stability(capsys: Capsys) -> None:
-    command = ["assess", "naswot,grad_norm+naswot", "--benchmark", "nb201", "--n", "12", *SMALL]
-    found = json.loads(printed(capsys, *command, "--seeds", "2", "--batches", "3", "--format", "json"))
+    command = ["assess", "naswot,grad_norm+naswot", "--benchmark", "nb201", "--n", "8", *SMALL, "--format", "json"]
+    found = json.loads(printed(capsys, *command, "--seeds", "2", "--batches", "3"))
     naswot, both, *_ = found["proxies"]
     assert both["name"] == "grad_norm+naswot"
     seeds, batches = naswot["stability"]
@@ -89,40 +89,26 @@ def test_proxies_are_scored_and_drawn_again_for_their_stability(capsys: Capsys) 
     assert seeds["taus"][0] == batches["taus"][0] == pytest.approx(naswot["measurement"]["tau"]["value"])
     assert len(set(batches["taus"])) > 1 or batches["retest"] < 1
     assert list(batches["averaged"]) == ["1", "3"]
-    again = json.loads(printed(capsys, *command, "--format", "json"))
+    again = json.loads(printed(capsys, *command))
     assert again["proxies"][0]["measurement"] == naswot["measurement"]
-    other = json.loads(printed(capsys, *command, "--seed", "1", "--format", "json"))
-    assert other["proxies"][1]["measurement"] != both["measurement"]
 
 
-def test_the_page_stands_alone(given: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_the_page_stands_alone_and_a_name_from_a_file_is_text_on_it(given: Path, tmp_path: Path, capsys: Capsys) -> None:
+    given.write_text(given.read_text().replace("good", "<b>$x^2$</b>", 1))
     path = tmp_path / "new" / "page.html"
     assert main(["assess", str(given), "--benchmark", "nb201", "--quiet", "-o", str(path)]) == 0
     assert str(path) in capsys.readouterr().err
     page = path.read_text()
     assert page.count("<svg") == page.count("</svg>") == 4
-    for heading in (
-        "How scores rank",
-        "Rank against rank",
-        "First and last picks",
-        "Bias by size",
-        "Bias by operation",
-    ):
+    for heading in ("How scores rank", "Rank against rank", "First and last picks", "by size", "by operation"):
         assert heading in page
     assert "ranks no networks because" in page
     assert "<script" not in page
+    assert "<b>$x" not in page
+    assert "&lt;b&gt;$x" in page
     assert not re.findall(r"(?:src|href)=\"(?!#)[^\"]*", page.replace("xlink:href", "href"))
     assert "default-src 'none'" in page
     assert "nan" not in re.sub(r"<[^>]*>", " ", page).lower().split()
-
-
-def test_a_name_from_a_file_is_text_on_the_page(given: Path, tmp_path: Path, capsys: Capsys) -> None:
-    given.write_text(given.read_text().replace("good", "<b>$x^2$</b>", 1))
-    path = tmp_path / "page.html"
-    assert main(["assess", str(given), "--benchmark", "nb201", "--quiet", "-o", str(path)]) == 0
-    capsys.readouterr()
-    assert "<b>$x" not in path.read_text()
-    assert "&lt;b&gt;$x" in path.read_text()
 
 
 def test_own_networks_with_accuracies_of_their_own(
@@ -131,18 +117,18 @@ def test_own_networks_with_accuracies_of_their_own(
     (tmp_path / "assessed_zoo.py").write_text(
         "import torch\n"
         "def networks():\n"
-        "    for n in range(1, 9):\n"
+        "    for n in range(1, 11):\n"
         "        layers = [torch.nn.Conv2d(3, 4 * n, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1)]\n"
         "        yield f'net{n}', torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(4 * n, 10))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     accuracies = tmp_path / "zoo.csv"
-    accuracies.write_text("network,accuracy\n" + "".join(f"net{n},{50 + 3 * n}\n" for n in range(1, 9)))
+    accuracies.write_text("network,accuracy\n" + "".join(f"net{n},{50 + 2 * n}\n" for n in range(1, 11)))
     command = ["assess", "naswot", "--benchmark", str(accuracies), "--networks", "python:assessed_zoo:networks"]
     found = json.loads(printed(capsys, *command, *SMALL, "--format", "json"))
     by_name = {one["name"]: one for one in found["proxies"]}
     assert by_name["parameters"]["measurement"]["tau"]["value"] == 1
-    assert found["n"] == 8
+    assert found["n"] == 10
     assert by_name["layers"]["measurement"]["reason"]
 
 
