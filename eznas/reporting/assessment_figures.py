@@ -141,17 +141,18 @@ def edits_figure(assessment: Assessment) -> str:
     if not shown:
         return ""
     edits = shown[0][0].edits[:MOST_EDITS]
-    figure = _figure(0.9 + 0.33 * len(edits))
+    figure = _figure(0.9 + 0.4 * len(edits))
     ax = figure.subplots()
     for place, edit in enumerate(edits):
         y = len(edits) - 1 - place
         values = [100 * edit.truth]
-        for one, colour, _, marker in shown:
+        for row, (one, colour, _, marker) in enumerate(shown):
             same = next((o for o in one.edits if (o.before, o.after) == (edit.before, edit.after)), None)
             if same is not None:
                 values.append(100 * same.estimate)
                 ax.plot(
-                    100 * same.estimate, y, marker or "o", color=colour, markersize=6, markeredgewidth=0, alpha=0.9,
+                    100 * same.estimate, y + 0.5 * ((len(shown) - 1 - row) / max(len(shown) - 1, 1) - 0.5),
+                    marker or "o", color=colour, markersize=5.5, markeredgewidth=0, alpha=0.9,
                     label=_plain(_title(one), 20) if place == 0 else None, zorder=3,
                 )  # fmt: skip
         ax.plot([min(values), max(values)], [y, y], color=INKS["grid"], linewidth=2, zorder=1)

@@ -136,7 +136,7 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
         dataset=dataset,
         split=sample.stated_split if sample.stated_split != "unstated" else "(split not stated)",
         epochs="epochs not stated" if epochs is None else f"{epochs} epochs",
-        conditions=str(request.conditions) if asked else "no network was run",
+        conditions=_in_words(request.conditions) if asked else "no network was run",
         n_benchmark=len(benchmark.architectures),
         architectures=tuple(arch.spec for arch in architectures),
         accuracies=accuracies,
@@ -149,6 +149,12 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
         ),
         notes=tuple(notes),
     )
+
+
+def _in_words(conditions: Conditions) -> str:
+    """Conditions of scores, for a caption."""
+    n = conditions.estimator_batch_size
+    return str(conditions) if n == conditions.batch_size else f"{conditions}, {n} images for estimators"
 
 
 # --- networks and scores ------------------------------------------------------------------------------------------
