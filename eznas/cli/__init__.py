@@ -3,8 +3,8 @@
 Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
 
 * `running`: evolve, resume, extend; `looking`: front, show, report, export.
-* `scoring`: score, aggregate, estimators, gallery; `assessing`: assess; `searching`: nas; `building`: benchmark;
-  `bank`: bank; `machine`: data, doctor.
+* `scoring`: score, aggregate, estimators, badges, gallery; `assessing`: assess; `searching`: nas;
+  `building`: benchmark; `bank`: bank; `machine`: data, doctor.
 * `options`: what they share.
 """
 

@@ -93,7 +93,7 @@ def test_proxies_are_scored_and_drawn_again_for_their_stability(capsys: Capsys) 
     assert again["proxies"][0]["measurement"] == naswot["measurement"]
 
 
-def test_the_page_stands_alone_and_a_name_from_a_file_is_text_on_it(given: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_the_page_stands_alone_and_names_are_text_on_it(given: Path, tmp_path: Path, capsys: Capsys) -> None:
     given.write_text(given.read_text().replace("good", "<b>$x^2$</b>", 1))
     path = tmp_path / "new" / "page.html"
     assert main(["assess", str(given), "--benchmark", "nb201", "--quiet", "-o", str(path)]) == 0
