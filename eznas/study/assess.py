@@ -50,6 +50,9 @@ N_SCORED: Final = 200
 """Networks that are scored where nobody says how many; scores of files are of all."""
 TRAINED_SIZE: Final = 32
 """Height and width of the images for which networks as trained are counted."""
+_AS_TRAINED: Final = (
+    f"Parameters and MACs are those of networks as trained, on images of {TRAINED_SIZE} x {TRAINED_SIZE}."
+)
 WIDTH: Final = 80
 """Columns of the tables of a terminal."""
 
@@ -270,7 +273,7 @@ def _sizes(architectures: Sequence[Architecture], conditions: Conditions) -> tup
     space = conditions.search_space
     if space.counts is not None and space.full is not None:
         found = [space.counts(arch, space.full, TRAINED_SIZE) for arch in architectures]
-        return [(one.parameters, one.macs) for one in found], "Parameters and MACs are those of networks as trained."
+        return [(one.parameters, one.macs) for one in found], _AS_TRAINED
     sizes = [counted(arch, conditions) for arch in architectures]
     return sizes, "Parameters and MACs are those of networks as they are built here."
 
@@ -290,7 +293,7 @@ def _baselines(
         notes.append("Layers are the convolutions and linear layers of a network.")
     else:
         layers = [level or 0 for level in levels]
-        notes.append("Layers are the convolutions of a cell, the space's own level of complexity.")
+        notes.append("Layers are the space's own level of complexity; of cells, their convolutions.")
     values: dict[str, npt.ArrayLike] = {
         "parameters": [n for n, _ in sizes],
         "MACs": [n for _, n in sizes],

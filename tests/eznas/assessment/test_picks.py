@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,3 +111,17 @@ def test_parameters_of_nas_bench_201_have_the_known_picks() -> None:
     assert [of("precision_bottom", k) for k in (0.01, 0.05, 0.1)] == pytest.approx([0.043, 0.465, 0.483], abs=0.005)
     assert [of("best_rank", k) for k in (0.001, 0.01)] == pytest.approx([0.0013, 0.0001], abs=0.0006)
     assert [of("worst_rank", k) for k in (0.001, 0.01, 0.05)] == pytest.approx([0.151, 0.415, 0.661], abs=0.025)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "top", "bottom", "tau"),
+    [("cifar100", 0.388, 0.433, 0.553), ("imagenet16", 0.274, 0.466, 0.520)],
+)
+def test_parameters_on_the_other_data_sets(data_dir: Path, dataset: str, top: float, bottom: float, tau: float) -> None:
+    benchmark = load_nb201(data_dir)
+    x = np.array([nb201.parameter_count(arch, nb201.FULL) for arch in benchmark.architectures], dtype=float)
+    y = benchmark.accuracies(benchmark.architectures, dataset, Split.TEST)
+    k = n_of_share(0.05, len(x))
+    assert PICKS["precision_top"](x, y, k) == pytest.approx(top, abs=0.005)
+    assert PICKS["precision_bottom"](x, y, k) == pytest.approx(bottom, abs=0.005)
+    assert kendall_tau_b(x, y) == pytest.approx(tau, abs=0.0006)
