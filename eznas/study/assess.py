@@ -333,6 +333,8 @@ def assessment_text(assessment: Assessment, form: str) -> str:
     if any(one.stability for one in assessment.proxies):
         parts.append(("Stability over seeds and batches", _stable(assessment)))
     text = "".join(f"{title}\n{render_table(rows, 'table', width=WIDTH)}\n" for title, rows in parts)
+    reasons = [(one, one.measurement.reason) for one in assessment.proxies if one.measurement.reason is not None]
+    text += "".join(_wrapped(f"{_name(one)} ranks no networks because {reason}") for one, reason in reasons)
     return text + _wrapped(assessment.caption)
 
 

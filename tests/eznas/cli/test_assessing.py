@@ -47,6 +47,7 @@ def test_scores_of_others_stand_beside_the_baselines_in_tables_that_fit(given: P
     for part in ("nb201, 100 of 15,625 networks", "cifar10 test accuracy", "epochs not", "failures rank last", "ties"):
         assert part in said, part
     assert "1,000 resamples" in said
+    assert "flat ranks no networks because" in said
 
 
 def test_numbers_are_the_definitions_in_every_form(given: Path, capsys: Capsys) -> None:
