@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,19 @@ UNSTATED: Final = "unstated"
 
 Failures = Sequence[str | None]
 """Per network, how the proxy failed on it; None where it did not, or where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much a proxy is better than a reference.
+
+    Attributes:
+        reference: its place among the proxies.
+        criterion: the difference, with its 95 % interval over the same resamples for both.
+    """
+
+    reference: int
+    criterion: Criterion
 
 
 def measure(
@@ -94,6 +108,34 @@ def measure_many(
     Raises:
         ValueError: as `measure`.
     """
+    return compare_many(
+        scores, labels, references=(), directions=directions, rng=rng, n_resamples=n_resamples, failures=failures
+    )[0]
+
+
+def compare_many(
+    scores: npt.ArrayLike,
+    labels: Labels,
+    *,
+    references: Sequence[int],
+    directions: Sequence[int],
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    failures: Sequence[Failures | None] | None = None,
+) -> tuple[tuple[Measurement, ...], tuple[dict[str, Difference], ...]]:
+    """`measure_many`, and by how much every proxy is better than the best of some references, on the same resamples.
+
+    Args:
+        references: places of the references among the proxies.
+        scores, labels, directions, rng, n_resamples, failures: as `measure_many` takes them.
+
+    Returns:
+        The measurements, and for each proxy by criterion its value less that of the reference that is best by this
+        criterion; nothing where one of the two has no value, and 0 for that reference itself.
+
+    Raises:
+        ValueError: as `measure`.
+    """
     matrix = _checked(scores, labels, directions, n_resamples)
     kinds = [None] * len(matrix) if failures is None else list(failures)
     if len(kinds) != len(matrix):
@@ -103,6 +145,7 @@ def measure_many(
     x = np.stack([_last(row, labels, direction) for row, direction in zip(matrix, directions, strict=True)])
     ranked = [index for index, reason in enumerate(reasons) if reason is None]
     criteria: dict[int, dict[str, Criterion]] = {index: {} for index in range(len(matrix))}
+    differences: tuple[dict[str, Difference], ...] = tuple({} for _ in matrix)
     if ranked:
         names = [name for name in CRITERIA if not (OBJECTIVES[name].needs_covariates and labels.covariates is None)]
         values = {name: _estimates(name, x[ranked], labels) for name in names}
@@ -113,9 +156,19 @@ def measure_many(
                 for name in names
                 if np.isfinite(values[name][row])
             }
+        for name in names:
+            known = [row for row, index in enumerate(ranked) if index in references and name in criteria[index]]
+            if not known:
+                continue
+            best = max(known, key=lambda row, of=values[name]: of[row])  # type: ignore[misc]
+            for row, index in enumerate(ranked):
+                if name in criteria[index]:
+                    gap = float(values[name][row] - values[name][best])
+                    apart = _criterion(gap, spread[name][row] - spread[name][best])
+                    differences[index][name] = Difference(reference=ranked[best], criterion=apart)
     n = labels.networks.size
     n_untied = Order.of(x).n_untied
-    return tuple(
+    measurements = tuple(
         Measurement(
             n=n,
             n_failed=int(failed[index, labels.networks].sum()),
@@ -126,6 +179,7 @@ def measure_many(
         )
         for index in range(len(matrix))
     )
+    return measurements, differences
 
 
 def paired_difference(

@@ -22,7 +22,13 @@ from eznas.fitness.criteria import (
     top_threshold,
 )
 from eznas.fitness.labels import FloatArray
-from eznas.fitness.ranks import correlation, group_counts, kendall_resampled, ranks_resampled
+from eznas.fitness.ranks import (
+    correlation,
+    group_counts,
+    kendall_resampled,
+    ranks_resampled,
+    spearman_resampled,
+)
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -73,6 +79,16 @@ class Resamples:
                 return self._partial_rho(x)
             case "ndcg":
                 return np.where(self._is_constant(x), np.nan, self._gain(x) / self._ideal)
+            case "sparse_tau":
+                return kendall_resampled(x, np.round(self.labels.accuracies), self.counts)
+            case "pearson":
+                return self._pearson(x)
+            case "top_rho":
+                columns, counts = self._top
+                found = spearman_resampled(x[columns], self.labels.accuracies[columns], counts)
+                return np.where(counts.sum(axis=1) >= MIN_NETWORKS, found, np.nan)
+            case "partial_tau":
+                return self._partial_tau(x)
             case _:
                 raise ValueError(f"There is no criterion {name!r} to resample.")
 
@@ -95,6 +111,21 @@ class Resamples:
         ranks = ranks_resampled(x, self.counts)
         xz = np.stack([correlation(ranks, size, self.counts) for size in sizes], axis=-1)
         return partial(correlation(ranks, self._ranks, self.counts), xz, yz, zz)
+
+    def _partial_tau(self, x: FloatArray) -> FloatArray:
+        sizes, yz, zz = self._given_tau
+        xz = np.stack([kendall_resampled(x, size, self.counts) for size in sizes], axis=-1)
+        return partial(kendall_resampled(x, self.labels.accuracies, self.counts), xz, yz, zz)
+
+    def _pearson(self, x: FloatArray) -> FloatArray:
+        """Failures count with the lowest finite score of all networks, drawn or not."""
+        finite = np.isfinite(x)
+        if not finite.any():
+            return np.full(len(self.counts), np.nan)
+        filled = np.where(finite, x, x[finite].min())
+        scaled = filled / max(np.abs(filled).max(), np.finfo(np.float64).tiny)
+        found = correlation(scaled[None, :], self.labels.accuracies[None, :], self.counts)
+        return np.where(self._is_constant(filled), np.nan, found)
 
     def _is_constant(self, x: FloatArray) -> BoolArray:
         """(n_resamples,) whether all networks drawn have one score."""
@@ -152,4 +183,13 @@ class Resamples:
         sizes = [ranks_resampled(v, self.counts) for v in (covariates.log_parameters, covariates.log_macs)]
         yz = np.stack([correlation(self._ranks, size, self.counts) for size in sizes], axis=-1)
         rows = [np.stack([correlation(a, b, self.counts) for b in sizes], axis=-1) for a in sizes]
+        return sizes, yz, np.stack(rows, axis=-2)
+
+    @cached_property
+    def _given_tau(self) -> tuple[list[FloatArray], FloatArray, FloatArray]:
+        """Log parameters and log MACs, their tau-b with accuracy, and those among them."""
+        covariates = covariates_of(self.labels)
+        sizes = [covariates.log_parameters, covariates.log_macs]
+        yz = np.stack([kendall_resampled(self.labels.accuracies, size, self.counts) for size in sizes], axis=-1)
+        rows = [np.stack([kendall_resampled(a, b, self.counts) for b in sizes], axis=-1) for a in sizes]
         return sizes, yz, np.stack(rows, axis=-2)

@@ -1,9 +1,10 @@
-"""What a run found, for people: the front as a table, figures, one HTML page.
+"""What a run found, for people: the front as a table, figures, one HTML page; and the page of an assessment.
 
 * `front`: the front as a table, JSON and CSV.
 * `entry`: one proxy of it.
 * `gallery`: the shipped proxies and their model cards.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
+* `assessment`: proxies judged on a benchmark, on a page of the same kind, with `assessment_figures`.
 * `words`: what the numbers say, for all of these.
 
 Names are loaded when they are first used; matplotlib, jinja2 and rich only by the functions that draw with them.
@@ -15,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eznas.reporting.assessment import render_assessment_page, write_assessment_page
     from eznas.reporting.entry import entry_json, entry_text
     from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
+    "assessment": ("render_assessment_page", "write_assessment_page"),
     "entry": ("entry_json", "entry_text"),
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
@@ -33,8 +36,9 @@ _HOMES = {
 
 __all__ = [
     "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
-    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure", "render_report",
-    "scatter_figure", "write_figures", "write_front_figure", "write_report",
+    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
+    "render_assessment_page", "render_report", "scatter_figure", "write_assessment_page", "write_figures",
+    "write_front_figure", "write_report",
 ]  # fmt: skip
 
 

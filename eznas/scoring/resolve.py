@@ -187,8 +187,14 @@ def covariates_of(architectures: Sequence[Architecture], conditions: Conditions)
     Raises:
         CaptureError: if a network must be built for it and cannot be run.
     """
-    space = conditions.search_space
     sizes = [counted(arch, conditions) for arch in architectures]
+    return covariates_from(architectures, sizes, conditions.search_space)
+
+
+def covariates_from(
+    architectures: Sequence[Architecture], sizes: Sequence[tuple[int, int]], space: SearchSpace[Any]
+) -> Covariates:
+    """`covariates_of` networks whose parameters and multiply-accumulates are known."""
     macs = np.array([max(n, 1) for _, n in sizes], dtype=np.float64)
     levels = [space.level(arch) for arch in architectures]
     known = [level for level in levels if level is not None]

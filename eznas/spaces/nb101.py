@@ -588,6 +588,17 @@ def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Count
     return Counts(parameter_count(arch, settings), mac_count(arch, settings, input_size))
 
 
+def places(arch: Architecture) -> tuple[str, ...]:
+    """The operation of each inner vertex, then each entry above the diagonal of the matrix, as ``edge`` or ``none``.
+
+    Raises:
+        ArchitectureError: if `arch` is not a cell of this space.
+    """
+    cell = graph(arch)
+    n = len(cell.matrix)
+    return (*cell.operations, *("edge" if cell.matrix[i][j] else "none" for i in range(n) for j in range(i + 1, n)))
+
+
 SPACE: Final = SearchSpace(
     name=NAME,
     title="NAS-Bench-101",
@@ -602,5 +613,6 @@ SPACE: Final = SearchSpace(
     digest=text_digest,
     counts=counts,
     level=level,
+    places=places,
     begins=("ModelSpec(", "api.ModelSpec("),
 )

@@ -521,5 +521,6 @@ SPACE: Final = SearchSpace(
     counts=counts,
     level=level,
     index_of=index_of,
+    places=operations,
     begins=("|", "Structure(", "CellStructure("),
 )

@@ -60,6 +60,8 @@ class SearchSpace(Generic[S]):
         counts: (arch, settings, input_size) -> closed-form sizes; None if networks must be built to be counted.
         level: level of complexity, a small integer; None without a natural one.
         index_of: position in the official list; None without such a list.
+        places: what stands in each place of an architecture that an edit changes, as texts; two architectures that
+            differ in one place are one edit apart. None of a space whose edits are not told apart.
         begins: how a text of an architecture may begin that stands without the name of its space.
     """
 
@@ -77,6 +79,7 @@ class SearchSpace(Generic[S]):
     counts: Callable[[Architecture, S, int], Counts] | None = None
     level: Callable[[Architecture], int | None] = no_level
     index_of: Callable[[Architecture], int] | None = None
+    places: Callable[[Architecture], tuple[str, ...]] | None = None
     begins: tuple[str, ...] = ()
 
     def build(

@@ -241,6 +241,15 @@ def allocate(arch: Architecture, settings: Settings) -> nn.Module:
     return Network(widths(arch), settings.n_classes)
 
 
+def places(arch: Architecture) -> tuple[str, ...]:
+    """The width of each layer, as text.
+
+    Raises:
+        ArchitectureError: if `arch` is not of this space.
+    """
+    return tuple(map(str, widths(arch)))
+
+
 SPACE: Final = SearchSpace(
     name=NAME,
     title="NATS-Bench size space",
@@ -255,5 +264,6 @@ SPACE: Final = SearchSpace(
     digest=text_digest,
     counts=counts,
     index_of=index_of,
+    places=places,
     begins=tuple(f"{width}:" for width in WIDTHS),
 )
