@@ -1,0 +1,145 @@
+"""The settings of a supernet: its networks, images, training, sampling, checkpoints and how it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from eznas.errors import ConfigError
+from eznas.forms import Form, sentence
+from eznas.runs.config import table_in
+from eznas.spaces import nb201
+
+N_FAIR: Final = len(nb201.OPERATIONS)
+"""Architectures of a round of fair sampling, in which every edge has each operation once."""
+Positive = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ImageSettings(Form):
+    """The images to train on, and those held out to evaluate on.
+
+    Attributes:
+        source: as `eznas.conditions.images_named` takes it.
+        input_size: height and width in pixels, a multiple of 4.
+        n_train: images to train on, of each class its share; the others are held out. 0 means two thirds.
+    """
+
+    source: Annotated[str, Field(min_length=1, max_length=4_000)] = "cifar10"
+    input_size: Annotated[int, Field(strict=True, ge=4, le=1_024, multiple_of=4)] = 16
+    n_train: Count = 4_000
+
+
+class TrainingSettings(Form):
+    """How shared weights are trained: SGD with momentum, shifts and flips. Biases and normalisation do not decay.
+
+    Attributes:
+        epochs: over the images to train on.
+        batch_size: images of a step.
+        learning_rate: the first one.
+        schedule: ``"cosine"`` to zero, ``"constant"``, or ``"plateau"``: times `factor` after more than `patience`
+            epochs without a lower training loss.
+        patience, factor: of ``"plateau"``.
+        momentum, weight_decay: of the optimiser.
+        clip: largest norm of the gradient of a step.
+        dropout: share of the features before the classifier that are left out.
+        shift: most pixels by which an image is shifted.
+        flip: whether every other image is mirrored.
+        affine: whether normalisation inside cells scales and shifts; without, it stays at 1 and 0.
+    """
+
+    epochs: Positive = 60
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
+    schedule: Literal["cosine", "constant", "plateau"] = "cosine"
+    patience: Positive = 30
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    momentum: Fraction = 0.9
+    weight_decay: Fraction = 5e-4
+    clip: Annotated[float, Field(gt=0)] = 5.0
+    dropout: Fraction = 0.0
+    shift: Annotated[int, Field(ge=0, le=64)] = 2
+    flip: bool = True
+    affine: bool = False
+
+
+class SamplingSettings(Form):
+    """Which architectures a step trains.
+
+    Attributes:
+        method: see `eznas.oneshot.sampling`.
+        per_step: architectures whose mean gradient is one step; with ``"fair"`` a multiple of five.
+    """
+
+    method: Literal["uniform", "fair", "isomorphic"] = "uniform"
+    per_step: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 1
+
+
+class CheckpointSettings(Form):
+    """Which epochs are kept.
+
+    Attributes:
+        every: epochs between two that are kept; the last is kept too. Where to go on is written after every epoch.
+    """
+
+    every: Positive = 10
+
+
+class EvaluationSettings(Form):
+    """How an architecture is evaluated with the weights that it inherits.
+
+    Attributes:
+        n_images: of the held-out images, the first; 0 means all.
+        recalibration: training images on which normalisation measures its statistics anew for every architecture; 0
+            takes those that architectures left behind in training.
+        ensemble: checkpoints whose weights are averaged, the last ones.
+        members: most cells of the same function whose estimates are averaged.
+    """
+
+    n_images: Count = 0
+    recalibration: Count = 512
+    ensemble: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
+    members: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
+
+
+class OneShotConfig(Form):
+    """All settings of a supernet; the same give the same weights on the same kind of machine."""
+
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    networks: nb201.Settings = Field(default_factory=nb201.Settings)
+    images: ImageSettings = Field(default_factory=ImageSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    checkpoints: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+    @model_validator(mode="after")
+    def _fair_in_rounds(self) -> OneShotConfig:
+        if self.sampling.method == "fair" and self.sampling.per_step % N_FAIR:
+            raise ValueError(
+                f"fair sampling trains every operation of an edge once, so that sampling.per_step is a multiple of "
+                f"{N_FAIR}, got {self.sampling.per_step}; use {N_FAIR}"
+            )
+        return self
+
+
+def load_oneshot_config(path: Path | None = None, overrides: Sequence[str] = ()) -> OneShotConfig:
+    """The settings in a TOML file (or the defaults), with overrides of the form ``section.key=value``.
+
+    Raises:
+        ConfigError: unreadable file, invalid TOML, unknown or ill-typed key.
+    """
+    try:
+        return OneShotConfig.model_validate(table_in(path, overrides))
+    except ValidationError as error:
+        raise ConfigError(sentence(error, str(path) if path else "the settings", OneShotConfig)) from None
+
+
+def to_toml(config: OneShotConfig) -> str:
+    """The resolved settings as TOML that `load_oneshot_config` reads back."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))

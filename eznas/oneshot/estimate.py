@@ -1,0 +1,238 @@
+"""Estimates of a supernet: the held-out accuracy or loss of a cell with the weights that it inherits, as a proxy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eznas.conditions import TrainingImages, training_images
+from eznas.digests import content_digest
+from eznas.errors import ConfigError, RunError, ScoreError
+from eznas.names import shown, unknown
+from eznas.oneshot.checkpoint import WEIGHTS, averaged, read_checkpoint, read_state
+from eznas.oneshot.config import EvaluationSettings, OneShotConfig
+from eznas.oneshot.folder import OneShotFolder
+from eznas.oneshot.sampling import Operations, group_of
+from eznas.oneshot.supernet import Supernet
+from eznas.programs import FailureKind, Invalid
+from eznas.spaces import nb201
+
+PREFIX: Final = "oneshot:"
+KINDS: Final = ("accuracy", "loss", "ensemble", "isomorphic")
+EVALUATION_BATCH: Final = 500
+_BATCH: Final = 32
+"""Images of a forward pass, in which costs are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a cell comes to with inherited weights.
+
+    Attributes:
+        accuracy: percent of the held-out images.
+        loss: mean cross-entropy of them, in nats.
+    """
+
+    accuracy: float
+    loss: float
+
+
+class Evaluator:
+    """Weights of a supernet with the images to evaluate on; remembers what it found.
+
+    Args:
+        supernet: with its weights.
+        config: of the run.
+        images: those it was trained on and those held out, on the device of the supernet.
+    """
+
+    def __init__(self, supernet: Supernet, config: OneShotConfig, images: TrainingImages) -> None:
+        self._supernet, self._config = supernet, config
+        settings = config.evaluation
+        n = settings.n_images or len(images.validation)
+        self._images = images.validation[:n].contiguous(memory_format=torch.channels_last)
+        self._labels = images.validation_labels[:n]
+        self._recalibration = images.train[: settings.recalibration].contiguous(memory_format=torch.channels_last)
+        self._found: dict[Operations, Estimate] = {}
+
+    @classmethod
+    def of_run(cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu") -> Evaluator:
+        """With the mean weights of some checkpoints.
+
+        Raises:
+            BenchmarkError: if the images are not at hand.
+            RunError: if a checkpoint cannot be read, or was trained with other settings or images.
+        """
+        config = folder.config()
+        wanted = config.images
+        images = training_images(wanted.source, input_size=wanted.input_size, n_train=wanted.n_train, seed=config.seed)
+        supernet = Supernet(config.networks, affine=config.training.affine, seed=config.seed)
+        settings_digest, parts = content_digest(config.model_dump(mode="json")), []
+        for epoch in epochs:
+            path = folder.kept(epoch)
+            state, tensors = read_checkpoint(path, supernet.state_dict())
+            if (state.settings_digest, state.images_digest) != (settings_digest, images.digest):
+                raise RunError(f"{path} was trained with other settings or images than {folder.path} has now")
+            parts.append(tensors)
+        supernet.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in averaged(parts).items()})
+        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a core
+        return cls(supernet.to(device), config, images.to(device))
+
+    def estimate(self, operations: Operations) -> Estimate:
+        """Of a cell; of the first cell of its function if the supernet was trained on these alone."""
+        if self._config.sampling.method == "isomorphic":
+            operations = group_of(operations)[0]
+        if operations not in self._found:
+            self._found[operations] = self._measured(operations)
+        return self._found[operations]
+
+    def of_group(self, operations: Operations) -> Estimate:
+        """The mean over the cells of the same function, at most `EvaluationSettings.members` of them, the first."""
+        members = group_of(operations)[: self._config.evaluation.members]
+        found = [self.estimate(member) for member in members]
+        return Estimate(*(sum(values) / len(found) for values in zip(*((e.accuracy, e.loss) for e in found), strict=True)))
+
+    @torch.no_grad()
+    def _measured(self, operations: Operations) -> Estimate:
+        network = self._supernet.inherited(operations)
+        if len(self._recalibration):
+            recalibrate(network, self._recalibration)
+        network.eval()
+        n_right, loss, n = 0, 0.0, len(self._labels)
+        for first in range(0, n, EVALUATION_BATCH):
+            labels = self._labels[first : first + EVALUATION_BATCH]
+            logits = network(self._images[first : first + EVALUATION_BATCH])
+            n_right += int((logits.argmax(1) == labels).sum())
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        return Estimate(100.0 * n_right / n, loss / n)
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, images: Tensor) -> None:
+    """Measure the statistics of every batch normalisation anew: the mean over batches of one network alone."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the mean of all batches, each alike
+    network.train()
+    for batch in images.chunk(math.ceil(len(images) / EVALUATION_BATCH)):
+        network(batch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneShotProxy:
+    """An estimate of a trained supernet as a proxy: it looks at the cell of a network and not at its weights.
+
+    Attributes:
+        name: how users and tables call it.
+        folder: of the run, absolute.
+        epochs: checkpoints whose mean weights are inherited.
+        is_loss: whether the score is minus the loss, else the accuracy.
+        is_of_group: whether it is the mean over cells of the same function.
+        digest: of the checkpoints.
+        cost: in forward passes of a batch, an estimate.
+    """
+
+    name: str
+    folder: str
+    epochs: tuple[int, ...]
+    is_loss: bool
+    is_of_group: bool
+    digest: str
+    cost: float
+
+    @property
+    def direction(self) -> int:
+        """A lower loss predicts a higher accuracy."""
+        return -1 if self.is_loss else 1
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Nothing: a supernet brings its images."""
+        return frozenset()
+
+    def outcome(self, network: nn.Module, inputs: object = None, targets: object = None) -> float | Invalid:
+        """See `Proxy.outcome`; images are those of the supernet.
+
+        Raises:
+            RunError: if the run cannot be read any more.
+        """
+        del inputs, targets
+        if not isinstance(network, nb201.Network):
+            return Invalid(
+                FailureKind.UNFIT,
+                f"{self.name} knows the cells of NAS-Bench-201 and this is a {type(network).__name__}",
+            )
+        evaluator = _evaluator(self.folder, self.epochs, self.digest, str(next(network.parameters()).device))
+        found = (evaluator.of_group if self.is_of_group else evaluator.estimate)(network.operations)
+        value = found.loss if self.is_loss else found.accuracy
+        if not math.isfinite(value):
+            return Invalid(FailureKind.NON_FINITE, f"{self.name} is {value:g}")
+        return self.direction * value
+
+    def score(self, network: nn.Module, inputs: object = None, targets: object = None) -> float:
+        """As `outcome`, for those who want a number.
+
+        Raises:
+            RunError: if the run cannot be read any more.
+            ScoreError: if there is no score; says why.
+        """
+        outcome = self.outcome(network)
+        if isinstance(outcome, Invalid):
+            raise ScoreError(f"{type(network).__name__} has no score: {outcome.detail}")
+        return outcome
+
+
+@lru_cache(maxsize=4)
+def _evaluator(folder: str, epochs: tuple[int, ...], digest: str, device: str) -> Evaluator:
+    """Shared by the proxies of a process that inherit the same weights; `digest` tells runs of the same folder apart."""
+    del digest
+    return Evaluator.of_run(OneShotFolder(Path(folder)), epochs, device)
+
+
+def oneshot_proxy(text: str) -> OneShotProxy:
+    """The proxy that ``oneshot:RUN`` or ``oneshot:RUN:KIND`` names, with the last checkpoint that the run has kept.
+
+    Args:
+        text: the kind is of `KINDS`, or several joined by hyphens, such as ``ensemble-loss``; it is the accuracy with
+            the weights of the last checkpoint unless it says otherwise.
+
+    Raises:
+        ConfigError: if the kind is unknown.
+        RunError: if there is no such run, or it has no checkpoint yet.
+    """
+    where = text.removeprefix(PREFIX)
+    folder, colon, kind = where.rpartition(":")
+    if not colon or OneShotFolder(Path(where)).settings_path.is_file():
+        folder, kind = where, "accuracy"
+    kinds = kind.split("-")
+    for word in kinds:
+        if word not in KINDS:
+            raise ConfigError(f"{unknown('estimate of a supernet', word, KINDS)} (in {shown(text)})")
+    if {"accuracy", "loss"} <= set(kinds):
+        raise ConfigError(f"{shown(text)} asks for accuracy and loss in one; score them apart")
+    run = OneShotFolder(Path(folder))
+    config = run.config()
+    if not run.epochs:
+        raise RunError(
+            f"{run.path} has no checkpoint yet; the first comes after epoch "
+            f"{min(config.checkpoints.every, config.training.epochs)}"
+        )
+    epochs = run.epochs[-config.evaluation.ensemble :] if "ensemble" in kinds else run.epochs[-1:]
+    return OneShotProxy(
+        name=text, folder=str(run.path.resolve()), epochs=epochs, is_loss="loss" in kinds,
+        is_of_group="isomorphic" in kinds, digest=content_digest([read_state(run.kept(e)).digest for e in epochs]),
+        cost=_cost(config.evaluation),
+    )  # fmt: skip
+
+
+def _cost(evaluation: EvaluationSettings) -> float:
+    return max(1.0, ((evaluation.n_images or 1_000) + evaluation.recalibration) / _BATCH)
