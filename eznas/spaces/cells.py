@@ -380,7 +380,12 @@ def _stem_convolutions(skeleton: Skeleton) -> tuple[tuple[int, int, int], ...]:
 
 
 class CellModule(nn.Module):
-    """One cell: two inputs -> (batch, outputs x width, height', width')."""
+    """One cell: two inputs -> (batch, outputs x width, height', width').
+
+    Attributes:
+        operations: of its edges, by name.
+        sources: the nodes that its edges read.
+    """
 
     def __init__(self, place: _Place, *, affine: bool) -> None:
         super().__init__()
@@ -389,6 +394,7 @@ class CellModule(nn.Module):
             FactorizedReduce(place.first, width) if place.after_reduction else relu_conv_norm(place.first, width, 1)
         )
         self.second = relu_conv_norm(place.second, width, 1)
+        self.operations = [name for name, _ in edges]
         self.sources = [source for _, source in edges]
         self.outputs = place.cell.outputs
         self.edges = nn.ModuleList(
