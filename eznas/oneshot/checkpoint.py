@@ -7,7 +7,7 @@ tensors says whether they are those that were written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -50,7 +50,7 @@ class TrainingState(Form):
 
     Attributes:
         format, version: of the file.
-        settings_digest: of all settings of the run.
+        settings_digest: `OneShotConfig.digest`.
         images_digest: of the images.
         epoch: last finished.
         records: of the epochs so far.
@@ -86,13 +86,20 @@ def write_checkpoint(path: Path, state: TrainingState, tensors: Mapping[str, Ten
     return sealed
 
 
-def read_state(path: Path) -> TrainingState:
-    """Where the training stood, from the head of a checkpoint; the tensors are not looked at.
+def read_state(path: Path, *, verify: bool = False) -> TrainingState:
+    """Where the training stood, from the head of a checkpoint.
+
+    Args:
+        path: of the file.
+        verify: whether its tensors must have the digest that it names; without, they are not looked at.
 
     Raises:
-        RunError: if it cannot be read or is no such file.
+        RunError: if it cannot be read, is no such file or is damaged.
     """
-    return _read(path, with_tensors=False)[0]
+    state, tensors = _read(path, with_tensors=verify)
+    if verify:
+        _verify(path, state, tensors)
+    return state
 
 
 def read_checkpoint(path: Path, expected: Mapping[str, Tensor]) -> tuple[TrainingState, dict[str, Tensor]]:
@@ -117,9 +124,13 @@ def read_checkpoint(path: Path, expected: Mapping[str, Tensor]) -> tuple[Trainin
     unknown = {n for n in tensors if n.startswith(WEIGHTS)} - {f"{WEIGHTS}{name}" for name in expected}
     if unknown:
         raise RunError(f"{path} is of another supernet: it holds {len(unknown)} tensors that this has not; {REMEDY}")
+    _verify(path, state, tensors)
+    return state, tensors
+
+
+def _verify(path: Path, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     if _digest(tensors) != state.digest:
         raise RunError(f"{path} is damaged: its tensors do not have the digest that it names; {REMEDY}")
-    return state, tensors
 
 
 def _read(path: Path, *, with_tensors: bool) -> tuple[TrainingState, dict[str, Tensor]]:
@@ -145,11 +156,11 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
-def averaged(parts: list[Mapping[str, Tensor]]) -> dict[str, Any]:
+def averaged(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Any]:
     """The mean of each floating-point tensor of several checkpoints, the largest of each count: a temporal ensemble.
 
     Source: `Ning et al. 2021 <https://arxiv.org/abs/2008.03064>`_.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from eznas.digests import content_digest
 from eznas.errors import ConfigError
 from eznas.forms import Form, sentence
 from eznas.runs.config import table_in
@@ -108,7 +109,7 @@ class EvaluationSettings(Form):
 
 
 class OneShotConfig(Form):
-    """All settings of a supernet; the same give the same weights on the same kind of machine."""
+    """All settings of a supernet; all but those of evaluation determine its weights, on the same kind of machine."""
 
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     networks: nb201.Settings = Field(default_factory=nb201.Settings)
@@ -126,6 +127,16 @@ class OneShotConfig(Form):
                 f"{N_FAIR}, got {self.sampling.per_step}; use {N_FAIR}"
             )
         return self
+
+    @property
+    def of_weights(self) -> dict[str, Any]:
+        """What determines the weights, as JSON has it: evaluation may be changed after a training."""
+        return self.model_dump(mode="json", exclude={"evaluation"})
+
+    @property
+    def digest(self) -> str:
+        """Of `of_weights`."""
+        return content_digest(self.of_weights)
 
 
 def load_oneshot_config(path: Path | None = None, overrides: Sequence[str] = ()) -> OneShotConfig:

@@ -27,7 +27,7 @@ from eznas.spaces import nb201
 
 PREFIX: Final = "oneshot:"
 KINDS: Final = ("accuracy", "loss", "ensemble", "isomorphic")
-EVALUATION_BATCH: Final = 500
+EVALUATION_BATCH: Final = 250
 _BATCH: Final = 32
 """Images of a forward pass, in which costs are told."""
 
@@ -75,11 +75,11 @@ class Evaluator:
         wanted = config.images
         images = training_images(wanted.source, input_size=wanted.input_size, n_train=wanted.n_train, seed=config.seed)
         supernet = Supernet(config.networks, affine=config.training.affine, seed=config.seed)
-        settings_digest, parts = content_digest(config.model_dump(mode="json")), []
+        parts = []
         for epoch in epochs:
             path = folder.kept(epoch)
             state, tensors = read_checkpoint(path, supernet.state_dict())
-            if (state.settings_digest, state.images_digest) != (settings_digest, images.digest):
+            if (state.settings_digest, state.images_digest) != (config.digest, images.digest):
                 raise RunError(f"{path} was trained with other settings or images than {folder.path} has now")
             parts.append(tensors)
         supernet.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in averaged(parts).items()})
@@ -98,7 +98,9 @@ class Evaluator:
         """The mean over the cells of the same function, at most `EvaluationSettings.members` of them, the first."""
         members = group_of(operations)[: self._config.evaluation.members]
         found = [self.estimate(member) for member in members]
-        return Estimate(*(sum(values) / len(found) for values in zip(*((e.accuracy, e.loss) for e in found), strict=True)))
+        return Estimate(
+            *(sum(values) / len(found) for values in zip(*((e.accuracy, e.loss) for e in found), strict=True))
+        )
 
     @torch.no_grad()
     def _measured(self, operations: Operations) -> Estimate:
@@ -137,8 +139,8 @@ class OneShotProxy:
         epochs: checkpoints whose mean weights are inherited.
         is_loss: whether the score is minus the loss, else the accuracy.
         is_of_group: whether it is the mean over cells of the same function.
-        digest: of the checkpoints.
-        cost: in forward passes of a batch, an estimate.
+        digest: of the checkpoints and settings.
+        cost: in forward passes of a batch, an estimate; the images are those of the supernet.
     """
 
     name: str
@@ -193,7 +195,7 @@ class OneShotProxy:
 
 @lru_cache(maxsize=4)
 def _evaluator(folder: str, epochs: tuple[int, ...], digest: str, device: str) -> Evaluator:
-    """Shared by the proxies of a process that inherit the same weights; `digest` tells runs of the same folder apart."""
+    """Shared by the proxies of a process that inherit the same weights; `digest` tells runs of one folder apart."""
     del digest
     return Evaluator.of_run(OneShotFolder(Path(folder)), epochs, device)
 
@@ -207,7 +209,7 @@ def oneshot_proxy(text: str) -> OneShotProxy:
 
     Raises:
         ConfigError: if the kind is unknown.
-        RunError: if there is no such run, or it has no checkpoint yet.
+        RunError: if there is no such run, it has no checkpoint yet, or one is damaged.
     """
     where = text.removeprefix(PREFIX)
     folder, colon, kind = where.rpartition(":")
@@ -227,10 +229,11 @@ def oneshot_proxy(text: str) -> OneShotProxy:
             f"{min(config.checkpoints.every, config.training.epochs)}"
         )
     epochs = run.epochs[-config.evaluation.ensemble :] if "ensemble" in kinds else run.epochs[-1:]
+    digests = [read_state(run.kept(epoch), verify=True).digest for epoch in epochs]
+    digest = content_digest([*digests, config.model_dump(mode="json")])
     return OneShotProxy(
         name=text, folder=str(run.path.resolve()), epochs=epochs, is_loss="loss" in kinds,
-        is_of_group="isomorphic" in kinds, digest=content_digest([read_state(run.kept(e)).digest for e in epochs]),
-        cost=_cost(config.evaluation),
+        is_of_group="isomorphic" in kinds, digest=digest, cost=_cost(config.evaluation),
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class Supernet(nn.Module):
     Attributes:
         settings: what surrounds a cell.
         frame: a network whose cells are empty; the others use its stem, reductions, head and classifier.
-        cells: for every cell of the network, for every edge in the order of `nb201.EDGES`, the module of each operation.
+        cells: for every cell of the network, for every edge in the order of `nb201.EDGES`, a module of each operation.
 
     Args:
         settings: of the networks; their scheme draws the parameters.

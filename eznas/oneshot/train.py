@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.conditions import TrainingImages, augmented, training_images
-from eznas.digests import content_digest, difference
+from eznas.digests import difference
 from eznas.errors import ConfigError, OutputError, RunError
 from eznas.files import replace_file, why_not_written
 from eznas.oneshot.checkpoint import (
@@ -84,14 +84,13 @@ def train_supernet(
 
 
 def _begin(folder: OneShotFolder, config: OneShotConfig) -> None:
-    """Write the settings, or find that they are those the folder was begun with."""
-    if not folder.settings_path.exists():
-        replace_file(folder.settings_path, to_toml(config))
-        return
-    recorded = folder.config()
-    if recorded != config:
-        changed = difference(recorded.model_dump(mode="json"), config.model_dump(mode="json"))
+    """Write the settings, or find that the weights of the folder are those of these settings."""
+    recorded = folder.config() if folder.settings_path.exists() else None
+    changed = difference(recorded.of_weights, config.of_weights) if recorded is not None else ""
+    if changed:
         raise ConfigError(f"{folder.path} was begun with other settings ({changed}); choose another --run-dir")
+    if recorded != config:
+        replace_file(folder.settings_path, to_toml(config))
 
 
 class _Training:
@@ -103,9 +102,7 @@ class _Training:
         self._supernet = made.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._trained = {name: p for name, p in self._supernet.named_parameters() if p.requires_grad}
         self._optimiser = _optimiser(config, list(self._trained.values()))
-        self._state = TrainingState(
-            settings_digest=content_digest(config.model_dump(mode="json")), images_digest=images.digest
-        )
+        self._state = TrainingState(settings_digest=config.digest, images_digest=images.digest)
         if folder.latest.exists():
             self._load(folder.latest)
 

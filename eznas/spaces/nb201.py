@@ -502,7 +502,7 @@ _OPERATION_BUILDERS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType
 
 
 def operation_module(operation: str, channels: int) -> nn.Module:
-    """The module of one of `OPERATIONS`, (batch, channels, height, width) -> the same shape, parameters not yet drawn."""
+    """The module of one of `OPERATIONS`: (batch, channels, height, width) -> the same shape; parameters not drawn."""
     return _OPERATION_BUILDERS[operation](channels)
 
 

@@ -1,4 +1,4 @@
-"""Training networks for real, to make benchmarks: one training (`train`), many (`campaign`), their worth (`summary`)."""
+"""Training networks for real, to make benchmarks: one (`train`), many (`campaign`), their worth (`summary`)."""
 
 from __future__ import annotations
 

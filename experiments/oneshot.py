@@ -1,0 +1,189 @@
+"""One-shot estimates beside zero-shot proxies: a supernet is trained, and its estimates rank cells.
+
+Trains the reduced supernet of ``oneshot.toml`` (or goes on), draws NAS-Bench-201 cells uniformly, and measures tau with
+the test accuracies on CIFAR-10 after 200 epochs: of accuracy and loss with inherited weights, of an ensemble over the
+last checkpoints, of parameters, MACs and NASWOT. Then how accuracy and loss rank after fewer epochs.
+
+    python experiments/oneshot.py [--config FILE] [--run-dir RUN] [--n N] [--curve N] [--into FILE] [--device DEVICE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from eznas.assessment import measure_many, paired_difference
+from eznas.benchmarks import Split, load_nb201
+from eznas.errors import EznasError
+from eznas.files import write_output
+from eznas.fitness import Labels, kendall_tau_b
+from eznas.oneshot import Evaluator, OneShotFolder, load_oneshot_config, read_state, train_supernet
+from eznas.progress import duration, make_observer
+from eznas.randomness import stream
+from eznas.spaces import nb201
+from eznas.study import Machine
+from eznas.study.machine import single_threaded
+from eznas.study.score import score
+from eznas.tables import render_table
+
+SEED: Final = 1
+"""Of the draw of cells, and of the bootstrap."""
+BASELINES: Final = ("parameter_count", "mac_count", "naswot")
+KINDS: Final = {
+    "": "one-shot accuracy", ":loss": "one-shot loss", ":ensemble": "one-shot accuracy, ensemble",
+    ":ensemble-loss": "one-shot loss, ensemble",
+}  # fmt: skip
+Scores = npt.NDArray[np.float64]
+
+
+def assessed(titles: Sequence[str], scores: Scores, accuracies: Scores) -> list[dict[str, Any]]:
+    """A row for each proxy; tau's difference from the baseline of the largest tau is paired."""
+    labels = Labels("cifar10", accuracies, np.arange(len(accuracies)))
+    found = measure_many(scores, labels, directions=[1] * len(scores), rng=stream(SEED, "bootstrap"))
+    taus = {title: m.tau.value for title, m in zip(titles, found, strict=True) if m.tau is not None}
+    best = max((title for title in BASELINES if title in taus), key=lambda title: taus[title])
+    rows = []
+    for title, row, one in zip(titles, scores, found, strict=True):
+        difference = None
+        if title not in BASELINES and one.tau is not None:
+            against = scores[titles.index(best)]
+            difference = paired_difference(row, against, labels, rng=stream(SEED, "bootstrap")).model_dump()
+        rows.append({
+            "proxy": title, "tau": one.tau and one.tau.model_dump(), "rho": one.rho and one.rho.model_dump(),
+            "failed": one.n_failed, "against": best, "difference": difference,
+        })  # fmt: skip
+    return rows
+
+
+def curve(folder: OneShotFolder, epochs: Sequence[int], cells: Sequence[tuple[str, ...]], accuracies: Scores,
+          device: str) -> list[dict[str, Any]]:  # fmt: skip
+    """tau of accuracy and loss after some epochs, and between the losses of two of them in a row."""
+    rows, before = [], None
+    losses = {record.epoch: record.loss for record in read_state(folder.latest).records}
+    for epoch in epochs:
+        evaluator = Evaluator.of_run(folder, [epoch], device)
+        found = [evaluator.estimate(cell) for cell in cells]
+        loss = np.array([-one.loss for one in found])
+        accuracy = np.array([one.accuracy for one in found])
+        rows.append({
+            "epoch": epoch, "training loss": losses[epoch], "mean accuracy": float(accuracy.mean()),
+            "tau of accuracy": kendall_tau_b(accuracy, accuracies),
+            "tau of loss": kendall_tau_b(loss, accuracies),
+            "tau with the one before": None if before is None else kendall_tau_b(loss, before),
+        })  # fmt: skip
+        before = loss
+    return rows
+
+
+def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str, Any]:
+    """Everything that is told of a trained supernet."""
+    config, networks = folder.config(), f"nb201:random:{n}:{SEED}"
+    names = [*(f"oneshot:{folder.path}{kind}" for kind in KINDS), *BASELINES]
+    with make_observer(quiet=False) as observer, single_threaded():
+        scored = score(names, networks, machine=Machine(device=device), observer=observer)
+        accuracies = load_nb201().accuracies(scored.architectures, "cifar10", Split.TEST)
+        titles = [KINDS.get(name.removeprefix(f"oneshot:{folder.path}"), name) for name in scored.columns]
+        rows = assessed(titles, scored.scores.scores, accuracies)
+        kept = folder.epochs
+        places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
+        observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places)} epochs")
+        cells = [nb201.operations(arch) for arch in scored.architectures]
+        found = curve(folder, [kept[place] for place in places], cells, accuracies, device)
+    records = read_state(folder.latest).records
+    seconds = dict(zip(titles, scored.scores.seconds.tolist(), strict=True))
+    return {
+        "n": n, "seed": SEED, "epochs": len(records), "training seconds": round(sum(r.seconds for r in records)),
+        "seconds a cell": {title: round(value, 4) for title, value in seconds.items()},
+        "settings": config.model_dump(mode="json"), "proxies": rows, "curve": found,
+    }  # fmt: skip
+
+
+# Told -----------------------------------------------------------------------------------------------------------------
+
+
+def _interval(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
+    """The two tables as Markdown."""
+    settings = result["settings"]
+    images, sampling = settings["images"], settings["sampling"]
+    against = result["proxies"][0]["against"]
+    return [
+        f"{result['n']} cells drawn uniformly (seed {result['seed']}), CIFAR-10 test accuracy after 200 epochs, 95 % "
+        "bootstrap intervals",
+        f"over cells. The supernet: {result['epochs']} epochs of {images['n_train']:,} images of "
+        f"{images['input_size']} x {images['input_size']}, {sampling['method']} sampling of",
+        f"{sampling['per_step']} cells a step, trained in {result['training seconds'] / 60:.0f} minutes.",
+        "",
+        f"| proxy | tau | rho | tau less that of {against} |",
+        "|---|---|---|---|",
+        *(
+            f"| {row['proxy']} | {_interval(row['tau'])} | {_interval(row['rho'])} | {_interval(row['difference'])} |"
+            for row in sorted(result["proxies"], key=lambda row: -row["tau"]["value"])
+        ),
+        "",
+        "| epochs | training loss | mean accuracy | tau of accuracy | tau of loss | tau of loss with the row before |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {row['epoch']} | {row['training loss']:.3f} | {row['mean accuracy']:.1f} | "
+            f"{_number(row['tau of accuracy'])} | {_number(row['tau of loss'])} | "
+            f"{_number(row['tau with the one before'])} |"
+            for row in result["curve"]
+        ),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, assess, print; the exit status is 1 if the data or the arguments do not do."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("oneshot.toml"))
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.key=value")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/oneshot"))
+    parser.add_argument("--n", type=int, default=200, help="cells")
+    parser.add_argument("--curve", type=int, default=5, help="checkpoints of the curve")
+    parser.add_argument("--into", type=Path, help="JSON file to write")
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args(arguments)
+    try:
+        config = load_oneshot_config(given.config, given.overrides)
+        with make_observer(quiet=False) as observer, single_threaded():
+            folder = train_supernet(
+                config, given.run_dir, device=given.device,
+                told=lambda record, left: observer.note(
+                    f"epoch {record.epoch}/{config.training.epochs}  loss {record.loss:.4f}  {duration(left)} left"
+                ),
+            )  # fmt: skip
+        result = assess(folder, given.n, given.curve, given.device)
+        if given.into is not None:
+            write_output(given.into, json.dumps(result, indent=1) + "\n")
+    except EznasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    rows = [
+        {"proxy": row["proxy"], "tau": _interval(row["tau"]), "rho": _interval(row["rho"]),
+         f"tau less {row['against']}": _interval(row["difference"]), "failed": row["failed"]}
+        for row in result["proxies"]
+    ]  # fmt: skip
+    print(render_table(rows, "table", width=160), end="")
+    print(render_table(result["curve"], "table", width=160), end="")
+    print(f"{result['n']} cells, CIFAR-10, test, 200 epochs; 95 % intervals over cells.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
