@@ -37,12 +37,15 @@ class EpochRecord(Form):
         loss: mean over its steps, in nats.
         learning_rate: of its last step.
         seconds: that it took.
+        forgetting: mean, over some of its architectures, of the held-out accuracy at its end less that right after
+            their own step, in percent; None where it was not measured.
     """
 
     epoch: NonNegativeInt
     loss: float
     learning_rate: float
     seconds: float
+    forgetting: float | None = None
 
 
 class TrainingState(Form):

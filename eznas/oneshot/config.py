@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from eznas.digests import content_digest
 from eznas.errors import ConfigError
 from eznas.forms import Form, sentence
+from eznas.names import shown
+from eznas.oneshot.sharing import SHARINGS, Sharing
 from eznas.runs.config import table_in
-from eznas.spaces import nb201
+from eznas.spaces import SpaceSettings, nb201, space_named
 
-N_FAIR: Final = len(nb201.OPERATIONS)
-"""Architectures of a round of fair sampling, in which every edge has each operation once."""
 Positive = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _settings_of_space(data: Any) -> Any:
+    """The settings of networks of the space that ``space`` names, NAS-Bench-201 without it, by its own model."""
+    if not isinstance(data, Mapping):
+        return data
+    name = str(data.get("space", nb201.NAME))
+    if name not in SHARINGS:
+        raise ValueError(f"a supernet is of {', '.join(SHARINGS)}, got {shown(name)}")
+    space = space_named(name)
+    try:
+        return space.settings.model_validate(dict(data))
+    except ValidationError as error:
+        raise ValueError(sentence(error, f"the settings of {space.name} networks", space.settings)) from None
 
 
 class ImageSettings(Form):
@@ -74,7 +88,8 @@ class SamplingSettings(Form):
 
     Attributes:
         method: see `eznas.oneshot.sampling`.
-        per_step: architectures whose mean gradient is one step; with ``"fair"`` a multiple of five.
+        per_step: architectures whose mean gradient is one step; a multiple of the operations of an edge with
+            ``"fair"``.
     """
 
     method: Literal["uniform", "fair", "isomorphic"] = "uniform"
@@ -100,19 +115,22 @@ class EvaluationSettings(Form):
             takes those that architectures left behind in training.
         ensemble: checkpoints whose weights are averaged, the last ones.
         members: most cells of the same function whose estimates are averaged.
+        forgetting: architectures of each epoch that is kept which are evaluated right after their step and again at the
+            end of the epoch, evenly spaced; 0 measures none. It changes no weight.
     """
 
     n_images: Count = 0
     recalibration: Count = 512
     ensemble: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 3
     members: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
+    forgetting: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 0
 
 
 class OneShotConfig(Form):
     """All settings of a supernet; all but those of evaluation determine its weights, on the same kind of machine."""
 
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
-    networks: nb201.Settings = Field(default_factory=nb201.Settings)
+    networks: Annotated[SpaceSettings, SerializeAsAny(), BeforeValidator(_settings_of_space)] = nb201.Settings()
     images: ImageSettings = Field(default_factory=ImageSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
@@ -120,13 +138,31 @@ class OneShotConfig(Form):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
     @model_validator(mode="after")
-    def _fair_in_rounds(self) -> OneShotConfig:
-        if self.sampling.method == "fair" and self.sampling.per_step % N_FAIR:
+    def _sampling_fits(self) -> OneShotConfig:
+        method, sharing = self.sampling.method, self.sharing
+        if method not in sharing.methods:
+            raise ValueError(
+                f"sampling.method of {sharing.title} is {' or '.join(sharing.methods)}, got {method!r}; use "
+                "one of these"
+            )
+        n_fair = sharing.n_fair
+        if method == "fair" and n_fair is not None and self.sampling.per_step % n_fair:
             raise ValueError(
                 f"fair sampling trains every operation of an edge once, so that sampling.per_step is a multiple of "
-                f"{N_FAIR}, got {self.sampling.per_step}; use {N_FAIR}"
+                f"{n_fair}, got {self.sampling.per_step}; use {n_fair}"
             )
         return self
+
+    @property
+    def sharing(self) -> Sharing:
+        """How the weights of its space are shared."""
+        return SHARINGS[self.networks.space]
+
+    @property
+    def n_classes(self) -> int:
+        """Logits of its networks."""
+        found: Any = self.networks
+        return int(found.n_classes)
 
     @property
     def of_weights(self) -> dict[str, Any]:

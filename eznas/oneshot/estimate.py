@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +15,13 @@ from torch import Tensor, nn
 
 from eznas.conditions import TrainingImages, training_images
 from eznas.digests import content_digest
-from eznas.errors import ConfigError, RunError, ScoreError
+from eznas.errors import ArchitectureError, ConfigError, RunError, ScoreError
 from eznas.names import shown, unknown
 from eznas.oneshot.checkpoint import WEIGHTS, averaged, read_checkpoint, read_state
 from eznas.oneshot.config import EvaluationSettings, OneShotConfig
 from eznas.oneshot.folder import OneShotFolder
-from eznas.oneshot.sampling import Operations, group_of
-from eznas.oneshot.supernet import Supernet
+from eznas.oneshot.sharing import SHARINGS, SharedWeights
 from eznas.programs import FailureKind, Invalid
-from eznas.spaces import nb201
 
 PREFIX: Final = "oneshot:"
 KINDS: Final = ("accuracy", "loss", "ensemble", "isomorphic")
@@ -54,14 +52,10 @@ class Evaluator:
         images: those it was trained on and those held out, on the device of the supernet.
     """
 
-    def __init__(self, supernet: Supernet, config: OneShotConfig, images: TrainingImages) -> None:
-        self._supernet, self._config = supernet, config
-        settings = config.evaluation
-        n = settings.n_images or len(images.validation)
-        self._images = images.validation[:n].contiguous(memory_format=torch.channels_last)
-        self._labels = images.validation_labels[:n]
-        self._recalibration = images.train[: settings.recalibration].contiguous(memory_format=torch.channels_last)
-        self._found: dict[Operations, Estimate] = {}
+    def __init__(self, supernet: SharedWeights, config: OneShotConfig, images: TrainingImages) -> None:
+        self._supernet, self._config, self._sharing = supernet, config, config.sharing
+        self._measure = measuring(config, images)
+        self._found: dict[Any, Estimate] = {}
 
     @classmethod
     def of_run(cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu") -> Evaluator:
@@ -74,7 +68,7 @@ class Evaluator:
         config = folder.config()
         wanted = config.images
         images = training_images(wanted.source, input_size=wanted.input_size, n_train=wanted.n_train, seed=config.seed)
-        supernet = Supernet(config.networks, affine=config.training.affine, seed=config.seed)
+        supernet = config.sharing.make(config.networks, affine=config.training.affine, seed=config.seed)
         parts = []
         for epoch in epochs:
             path = folder.kept(epoch)
@@ -83,38 +77,63 @@ class Evaluator:
                 raise RunError(f"{path} was trained with other settings or images than {folder.path} has now")
             parts.append(tensors)
         supernet.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in averaged(parts).items()})
-        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a core
+        supernet.to(memory_format=torch.channels_last)  # faster on a core
         return cls(supernet.to(device), config, images.to(device))
 
-    def estimate(self, operations: Operations) -> Estimate:
-        """Of a cell; of the first cell of its function if the supernet was trained on these alone."""
-        if self._config.sampling.method == "isomorphic":
-            operations = group_of(operations)[0]
-        if operations not in self._found:
-            self._found[operations] = self._measured(operations)
-        return self._found[operations]
+    def estimate(self, point: Any) -> Estimate:
+        """Of an architecture; of the first of its function if the supernet was trained on these alone.
 
-    def of_group(self, operations: Operations) -> Estimate:
-        """The mean over the cells of the same function, at most `EvaluationSettings.members` of them, the first."""
-        members = group_of(operations)[: self._config.evaluation.members]
+        Raises:
+            ArchitectureError: if the supernet lacks a part of it.
+        """
+        group_of = self._sharing.group_of
+        if self._config.sampling.method == "isomorphic" and group_of is not None:
+            point = group_of(point)[0]
+        if point not in self._found:
+            self._found[point] = self._measure(self._supernet.inherited(point))
+        return self._found[point]
+
+    def of_group(self, point: Any) -> Estimate:
+        """The mean over architectures of the same function, the first `EvaluationSettings.members` of them.
+
+        Raises:
+            ArchitectureError: as `estimate`.
+        """
+        group_of = self._sharing.group_of
+        members = (point,) if group_of is None else group_of(point)[: self._config.evaluation.members]
         found = [self.estimate(member) for member in members]
         return Estimate(
             *(sum(values) / len(found) for values in zip(*((e.accuracy, e.loss) for e in found), strict=True))
         )
 
+
+def measuring(config: OneShotConfig, images: TrainingImages) -> Callable[[nn.Module], Estimate]:
+    """A function that evaluates a stand-alone network, whose statistics it may measure anew, on held-out images.
+
+    Args:
+        config: of the run.
+        images: those it is trained on and those held out, on the device of the networks.
+    """
+    settings = config.evaluation
+    n = settings.n_images or len(images.validation)
+    inputs = images.validation[:n].contiguous(memory_format=torch.channels_last)
+    classes = images.validation_labels[:n]
+    recalibration = images.train[: settings.recalibration].contiguous(memory_format=torch.channels_last)
+
     @torch.no_grad()
-    def _measured(self, operations: Operations) -> Estimate:
-        network = self._supernet.inherited(operations)
-        if len(self._recalibration):
-            recalibrate(network, self._recalibration)
+    def measure(network: nn.Module) -> Estimate:
+        if len(recalibration):
+            recalibrate(network, recalibration)
         network.eval()
-        n_right, loss, n = 0, 0.0, len(self._labels)
-        for first in range(0, n, EVALUATION_BATCH):
-            labels = self._labels[first : first + EVALUATION_BATCH]
-            logits = network(self._images[first : first + EVALUATION_BATCH])
+        n_right, loss = 0, 0.0
+        for first in range(0, len(classes), EVALUATION_BATCH):
+            labels = classes[first : first + EVALUATION_BATCH]
+            logits = network(inputs[first : first + EVALUATION_BATCH])
             n_right += int((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-        return Estimate(100.0 * n_right / n, loss / n)
+        return Estimate(100.0 * n_right / len(classes), loss / len(classes))
+
+    return measure
 
 
 @torch.no_grad()
@@ -135,6 +154,7 @@ class OneShotProxy:
 
     Attributes:
         name: how users and tables call it.
+        space: of its supernet.
         folder: of the run, absolute.
         epochs: checkpoints whose mean weights are inherited.
         is_loss: whether the score is minus the loss, else the accuracy.
@@ -144,6 +164,7 @@ class OneShotProxy:
     """
 
     name: str
+    space: str
     folder: str
     epochs: tuple[int, ...]
     is_loss: bool
@@ -168,13 +189,15 @@ class OneShotProxy:
             RunError: if the run cannot be read any more.
         """
         del inputs, targets
-        if not isinstance(network, nb201.Network):
-            return Invalid(
-                FailureKind.UNFIT,
-                f"{self.name} knows the cells of NAS-Bench-201 and this is a {type(network).__name__}",
-            )
+        sharing = SHARINGS[self.space]
+        point = sharing.point_of(network)
+        if point is None:
+            return Invalid(FailureKind.UNFIT, f"{self.name} knows the {sharing.title}, and the network is none of them")
         evaluator = _evaluator(self.folder, self.epochs, self.digest, str(next(network.parameters()).device))
-        found = (evaluator.of_group if self.is_of_group else evaluator.estimate)(network.operations)
+        try:
+            found = (evaluator.of_group if self.is_of_group else evaluator.estimate)(point)
+        except ArchitectureError as error:
+            return Invalid(FailureKind.UNFIT, f"{self.name}: {error}")
         value = found.loss if self.is_loss else found.accuracy
         if not math.isfinite(value):
             return Invalid(FailureKind.NON_FINITE, f"{self.name} is {value:g}")
@@ -223,6 +246,11 @@ def oneshot_proxy(text: str) -> OneShotProxy:
         raise ConfigError(f"{shown(text)} asks for accuracy and loss in one; score them apart")
     run = OneShotFolder(Path(folder))
     config = run.config()
+    if "isomorphic" in kinds and config.sharing.group_of is None:
+        raise ConfigError(
+            f"{shown(text)} asks for means over equal functions, which are not listed for {config.sharing.title}; "
+            "leave out isomorphic"
+        )
     if not run.epochs:
         raise RunError(
             f"{run.path} has no checkpoint yet; the first comes after epoch "
@@ -232,7 +260,7 @@ def oneshot_proxy(text: str) -> OneShotProxy:
     digests = [read_state(run.kept(epoch), verify=True).digest for epoch in epochs]
     digest = content_digest([*digests, config.model_dump(mode="json")])
     return OneShotProxy(
-        name=text, folder=str(run.path.resolve()), epochs=epochs, is_loss="loss" in kinds,
+        name=text, space=config.networks.space, folder=str(run.path.resolve()), epochs=epochs, is_loss="loss" in kinds,
         is_of_group="isomorphic" in kinds, digest=digest, cost=_cost(config.evaluation),
     )  # fmt: skip
 

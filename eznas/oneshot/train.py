@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -27,9 +28,8 @@ from eznas.oneshot.checkpoint import (
     write_checkpoint,
 )
 from eznas.oneshot.config import OneShotConfig, to_toml
+from eznas.oneshot.estimate import measuring
 from eznas.oneshot.folder import OneShotFolder
-from eznas.oneshot.sampling import drawn_cells
-from eznas.oneshot.supernet import Supernet
 from eznas.randomness import stream
 
 Told = Callable[[EpochRecord, float], None]
@@ -65,9 +65,9 @@ def train_supernet(
     """
     wanted = config.images
     images = training_images(wanted.source, input_size=wanted.input_size, n_train=wanted.n_train, seed=config.seed)
-    if images.n_classes > config.networks.n_classes:
+    if images.n_classes > config.n_classes:
         raise ConfigError(
-            f"{wanted.source} has {images.n_classes} classes, but the networks have {config.networks.n_classes} "
+            f"{wanted.source} has {images.n_classes} classes, but the networks have {config.n_classes} "
             "logits; set networks.n_classes"
         )
     folder = OneShotFolder(run_dir)
@@ -98,8 +98,9 @@ class _Training:
 
     def __init__(self, config: OneShotConfig, images: TrainingImages, folder: OneShotFolder, device: str) -> None:
         self._config, self._images, self._folder = config, images, folder
-        made = Supernet(config.networks, affine=config.training.affine, seed=config.seed)
-        self._supernet = made.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._sharing = config.sharing
+        made = self._sharing.make(config.networks, affine=config.training.affine, seed=config.seed)
+        self._supernet = made.to(device).to(memory_format=torch.channels_last)
         self._trained = {name: p for name, p in self._supernet.named_parameters() if p.requires_grad}
         self._optimiser = _optimiser(config, list(self._trained.values()))
         self._state = TrainingState(settings_digest=config.digest, images_digest=images.digest)
@@ -127,30 +128,41 @@ class _Training:
         n_steps = math.ceil(n / training.batch_size)
         places = order.permutation(n)
         rate, losses = training.learning_rate, []
+        forgetting = _Forgetting(self._supernet, config, images, self._looked_at(epoch, n_steps))
         for step in range(n_steps):
             batch = torch.as_tensor(places[step * training.batch_size :][: training.batch_size]).to(images.train.device)
             inputs = augmented(images.train[batch], changes, shift=training.shift, flip=training.flip)
             rate = self._rate(((epoch - 1) * n_steps + step) / (training.epochs * n_steps))
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
-            losses.append(self._step(inputs, images.train_labels[batch], cells, dropped))
+            points = self._sharing.drawn(config.sampling.method, config.sampling.per_step, cells)
+            losses.append(self._step(inputs, images.train_labels[batch], points, dropped))
             if not math.isfinite(losses[-1]):
                 raise RunError(
                     f"The loss of epoch {epoch} of {self._folder.path} is not finite after {step} steps; train anew "
                     f"with a smaller training.learning_rate than {training.learning_rate:g}"
                 )
+            forgetting.after(step, points[0])
         seconds = time.perf_counter() - start
-        return EpochRecord(epoch=epoch, loss=float(np.mean(losses)), learning_rate=rate, seconds=round(seconds, 3))
+        return EpochRecord(
+            epoch=epoch, loss=float(np.mean(losses)), learning_rate=rate, seconds=round(seconds, 3),
+            forgetting=forgetting.value(),
+        )  # fmt: skip
 
-    def _step(self, inputs: Tensor, labels: Tensor, cells: np.random.Generator, dropped: np.random.Generator) -> float:
+    def _looked_at(self, epoch: int, n_steps: int) -> frozenset[int]:
+        """Steps of an epoch whose first architecture is evaluated right after them and at its end."""
+        n = self._config.evaluation.forgetting if self._is_kept(epoch) else 0
+        return frozenset(np.linspace(0, n_steps, min(n, n_steps), endpoint=False).astype(int).tolist())
+
+    def _step(self, inputs: Tensor, labels: Tensor, points: Sequence[Any], dropped: np.random.Generator) -> float:
         """One step along the mean gradient of some architectures; their mean loss."""
         sampling, training = self._config.sampling, self._config.training
         self._optimiser.zero_grad(set_to_none=True)  # what no architecture uses neither moves nor decays
         total = 0.0
-        for operations in drawn_cells(sampling.method, sampling.per_step, cells):
-            network = self._supernet.network(operations).train()
-            features = network.head(network.blocks(network.stem(inputs)))
-            loss = F.cross_entropy(network.classifier(_dropped(features, training.dropout, dropped)), labels)
+        for point in points:
+            network = self._supernet.network(point).train()
+            with _dropping(network.classifier, training.dropout, dropped):
+                loss = F.cross_entropy(network(inputs), labels)
             (loss / sampling.per_step).backward()
             total += loss.item() / sampling.per_step
         used = [parameter for parameter in self._trained.values() if parameter.grad is not None]
@@ -179,9 +191,13 @@ class _Training:
             }
         )  # fmt: skip
 
+    def _is_kept(self, epoch: int) -> bool:
+        """Whether the weights after an epoch are kept."""
+        return epoch % self._config.checkpoints.every == 0 or epoch == self._config.training.epochs
+
     def _save(self, epoch: int) -> None:
         weights = {f"{WEIGHTS}{name}": tensor for name, tensor in self._supernet.state_dict().items()}
-        if epoch % self._config.checkpoints.every == 0 or epoch == self._config.training.epochs:
+        if self._is_kept(epoch):
             write_checkpoint(self._folder.kept(epoch), self._state, weights)
         momenta = {
             f"{MOMENTUM}{name}": self._optimiser.state[parameter]["momentum_buffer"]
@@ -217,12 +233,47 @@ def _optimiser(config: OneShotConfig, parameters: list[nn.Parameter]) -> torch.o
     return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum)
 
 
-def _dropped(features: Tensor, share: float, rng: np.random.Generator) -> Tensor:
-    """(n, channels) features of which a share is 0 and the others are larger, so that their mean stays."""
+class _Forgetting:
+    """What architectures lose by the steps of an epoch that follow their own.
+
+    Source: `Ning et al. 2021 <https://arxiv.org/abs/2008.03064>`_ (forgetting value).
+    """
+
+    def __init__(self, supernet: Any, config: OneShotConfig, images: TrainingImages, steps: frozenset[int]) -> None:
+        self._supernet, self._steps = supernet, steps
+        self._measure = measuring(config, images) if steps else None
+        self._found: list[tuple[Any, float]] = []
+
+    def after(self, step: int, point: Any) -> None:
+        """A step has trained an architecture."""
+        if self._measure is not None and step in self._steps:
+            self._found.append((point, self._measure(self._supernet.inherited(point)).accuracy))
+
+    def value(self) -> float | None:
+        """Mean accuracy now less that right after the step, in percent; None if nothing was looked at."""
+        if self._measure is None:
+            return None
+        changes = [self._measure(self._supernet.inherited(point)).accuracy - then for point, then in self._found]
+        return float(np.mean(changes))
+
+
+@contextmanager
+def _dropping(classifier: nn.Module, share: float, rng: np.random.Generator) -> Iterator[None]:
+    """Of the (n, channels) features a classifier reads a share is 0 and the others are larger: their mean stays."""
     if not share:
-        return features
-    kept = torch.as_tensor(rng.random(tuple(features.shape)) >= share, device=features.device)
-    return features * kept / (1 - share)
+        yield
+        return
+
+    def dropped(module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        (features,) = inputs
+        kept = torch.as_tensor(rng.random(tuple(features.shape)) >= share, device=features.device)
+        return features * kept / (1 - share)
+
+    handle = classifier.register_forward_pre_hook(dropped)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

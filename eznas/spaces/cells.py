@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from eznas.spaces.architecture import Architecture
 from eznas.spaces.layers import (
     BatchNorm2d,
     Conv2d,
@@ -415,7 +416,12 @@ class Network(nn.Module):
     """A network of cells without auxiliary head: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
     Its parameters are allocated but not drawn; `SearchSpace.build` draws them.
+
+    Attributes:
+        architecture: that it is of, if its space says so.
     """
+
+    architecture: Architecture | None = None
 
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()

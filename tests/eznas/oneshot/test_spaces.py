@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eznas.errors import ArchitectureError
+from eznas.errors import ArchitectureError, ConfigError
+from eznas.oneshot import EpochRecord, Evaluator, OneShotConfig, load_oneshot_config, read_state, train_supernet
 from eznas.oneshot.darts import DartsSupernet, covering, drawn
 from eznas.oneshot.residual import ResidualSupernet
+from eznas.programs import Invalid
+from eznas.proxies import proxy_named
 from eznas.randomness import stream
-from eznas.spaces import Architecture, darts, space_of
+from eznas.spaces import Architecture, darts, nb201, space_of
 from eznas.spaces.nds_resnets import ResnetSettings, ResnextSettings
 
 DARTS = darts.Settings(channels=4)
@@ -129,3 +133,68 @@ def test_what_a_supernet_lacks_is_one_sentence(supernets: dict[str, Any]) -> Non
         supernets["nds_resnet"].network(Architecture("nds_resnet", "30x16-1x16-1x16"))
     with pytest.raises(ArchitectureError, match="wider than the widest"):
         supernets["nds_resnet"].network(Architecture("nds_resnet", "1x512-1x16-1x16"))
+
+
+# Training and estimates -----------------------------------------------------------------------------------------------
+
+SMALL = {
+    "darts": ["networks.channels=2", "images.n_train=32", "sampling.method=fair", "sampling.per_step=7"],
+    "nds_resnet": ["networks.width_divisor=16", "sampling.per_step=2"],
+    "nds_resnext_a": ["networks.width_divisor=32", "networks.n_classes=10"],
+}
+
+
+def config(space: str, *more: str) -> OneShotConfig:
+    few = [
+        f"networks.space={space}", "images.source=digits", "images.input_size=8", "images.n_train=64",
+        "training.epochs=2", "training.batch_size=32", "checkpoints.every=1", "evaluation.n_images=50",
+        "evaluation.recalibration=32",
+    ]  # fmt: skip
+    return load_oneshot_config(None, [*few, *SMALL[space], *more])
+
+
+@pytest.mark.parametrize("space", ["nds_resnet", "nds_resnext_a", "darts"])
+def test_a_supernet_of_every_space_trains_goes_on_and_scores(space: str, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        """In place of a kill."""
+
+    def told(record: EpochRecord, left: float) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train_supernet(config(space), tmp_path / "stopped", told=told)
+    folders = [train_supernet(config(space), tmp_path / name) for name in ("stopped", "whole")]
+    one, other = (read_state(folder.latest) for folder in folders)
+    assert one.digest == other.digest
+    name = f"oneshot:{folders[0].path}"
+    (arch,) = space_of(Architecture(space, "")).sample(stream(1, "scored"), 1)
+    network = space_of(arch).build(arch, config(space).networks, seed=0)
+    accuracy, loss = (proxy_named(f"{name}{kind}").proxy.score(network, torch.zeros(1)) for kind in ("", ":loss"))
+    found = Evaluator.of_run(folders[0], [2]).estimate(arch)
+    assert (accuracy, -loss) == (found.accuracy, found.loss)
+    with pytest.raises(ConfigError, match="asks for means over equal functions, which are not listed for"):
+        proxy_named(f"{name}:isomorphic")
+    cell = nb201.SPACE.build(nb201.from_index(0), nb201.Settings(channels=4), 0)
+    outcome = proxy_named(name).proxy.outcome(cell, torch.zeros(1))
+    assert isinstance(outcome, Invalid)
+    assert outcome.detail.endswith("and the network is none of them")
+
+
+def test_forgetting_is_measured_where_weights_are_kept_and_changes_none(tmp_path: Path) -> None:
+    plain = train_supernet(config("nds_resnet"), tmp_path / "plain")
+    watched = train_supernet(config("nds_resnet", "evaluation.forgetting=2", "checkpoints.every=1"), tmp_path / "other")
+    one, other = (read_state(folder.latest) for folder in (plain, watched))
+    assert one.digest == other.digest
+    assert [record.forgetting for record in one.records] == [None, None]
+    assert all(isinstance(record.forgetting, float) for record in other.records)
+
+
+def test_samplings_that_a_space_lacks_are_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"sampling\.method of ResNets of NDS is uniform, got 'fair'"):
+        config("nds_resnet", "sampling.method=fair")
+    with pytest.raises(ConfigError, match=r"sampling\.method of DARTS cells is uniform or fair, got 'isomorphic'"):
+        config("darts", "sampling.method=isomorphic")
+    with pytest.raises(ConfigError, match="a multiple of 7, got 5; use 7"):
+        config("darts", "sampling.per_step=5")
+    with pytest.raises(ConfigError, match="a supernet is of nb201, darts, nds_resnet, nds_resnext_a, got 'sss'"):
+        load_oneshot_config(None, ["networks.space=sss"])
