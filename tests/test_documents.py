@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import math
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from experiments import blocks
@@ -36,7 +38,7 @@ from eznas.spaces import SPACES, networks_named
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-README_BYTES = 12_000
+README_BYTES = 14_500
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
@@ -404,6 +406,24 @@ def readme_command(*beginning: str) -> list[str]:
         line.arguments
     ]  # fmt: skip
     return list(found)
+
+
+def test_the_first_example_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The narrowest and flattest of its networks scores lowest."""
+    first, *_ = fenced(ROOT / "README.md", "python")
+    assert first.startswith("# first.py\n")
+    (tmp_path / "first_of_readme.py").write_text(first)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        importlib.import_module("first_of_readme")
+    lines = capsys.readouterr().out.splitlines()
+    scores = [float(line.rpartition(") ")[2]) for line in lines]
+    assert len(scores) == 3
+    assert scores[0] < min(scores[1:])
+    assert all(map(math.isfinite, scores))
 
 
 def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:
