@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality campaign pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates oneshot blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality campaign cards pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates oneshot blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -98,6 +98,9 @@ campaign: setup  ## discovery: three data sets, every space, each space left out
 	  done; \
 	done
 	$(BIN)/python experiments/campaign/leave_one_out.py --workers $(WORKERS) $(OPTIONS)
+
+cards: setup  ## model cards of the gallery and docs/gallery.md, with EZNAS_DATA; banks make it minutes (OPTIONS="NAME ...")
+	$(BIN)/python -m experiments.cards --workers $(WORKERS) $(OPTIONS)
 
 pytorchcv: setup  ## own networks: those of the package pytorchcv with its errors, cross-fitted (an hour)
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import math
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from experiments import blocks
@@ -27,6 +29,7 @@ from eznas.conditions import IMAGE_SETS
 from eznas.errors import EznasError
 from eznas.estimators import PUBLISHED
 from eznas.fitness import OBJECTIVES
+from eznas.oneshot import OneShotConfig, load_oneshot_config
 from eznas.programs import parse
 from eznas.proxies import KNOWN_PROGRAMS, RECIPES
 from eznas.runs.config import RunConfig, config_from, load_config
@@ -35,7 +38,7 @@ from eznas.spaces import SPACES, networks_named
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-README_BYTES = 12_000
+README_BYTES = 14_500
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
@@ -298,7 +301,14 @@ def test_targets_of_make_exist(path: Path) -> None:
 
 # Settings -------------------------------------------------------------------------------------------------------------
 
-SECTIONS = "|".join(name for name, field in RunConfig.model_fields.items() if hasattr(field.annotation, "model_fields"))
+CONFIGS: dict[str, Any] = {"oneshot.md": OneShotConfig}
+"""Pages about settings other than those of a run."""
+SECTIONS = "|".join(
+    name
+    for config in (RunConfig, *CONFIGS.values())
+    for name, field in config.model_fields.items()
+    if hasattr(field.annotation, "model_fields")
+)
 FILES = (".html", ".py", ".toml")
 """Ends of names that look like a setting and are a file."""
 SETTING = re.compile(rf"((?:{SECTIONS})\.\w+)(?: ?= ?(.+))?")
@@ -311,11 +321,12 @@ def test_settings_in_sentences_exist(path: Path) -> None:
         if found is None or Path(span).suffix in FILES:
             continue
         key, value = found.groups()
+        config = CONFIGS.get(path.name, RunConfig)
         if value is not None:
-            load_config(None, [f"{key}={value}"])
+            (load_config if config is RunConfig else load_oneshot_config)(None, [f"{key}={value}"])
         else:
             section, name = key.split(".")
-            assert name in type(getattr(RunConfig(), section)).model_fields, span
+            assert name in type(getattr(config(), section)).model_fields, span
 
 
 def test_a_setting_that_is_gone_is_noticed() -> None:
@@ -395,6 +406,24 @@ def readme_command(*beginning: str) -> list[str]:
         line.arguments
     ]  # fmt: skip
     return list(found)
+
+
+def test_the_first_example_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The narrowest and flattest of its networks scores lowest."""
+    first, *_ = fenced(ROOT / "README.md", "python")
+    assert first.startswith("# first.py\n")
+    (tmp_path / "first_of_readme.py").write_text(first)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        importlib.import_module("first_of_readme")
+    lines = capsys.readouterr().out.splitlines()
+    scores = [float(line.rpartition(") ")[2]) for line in lines]
+    assert len(scores) == 3
+    assert scores[0] < min(scores[1:])
+    assert all(map(math.isfinite, scores))
 
 
 def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:

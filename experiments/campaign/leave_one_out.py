@@ -166,6 +166,11 @@ def smallest_of(found: Mapping[str, Any]) -> str:
     return min(found["sizes"], key=lambda name: (found["sizes"][name], -(found["select"][name] or 0.0), name))
 
 
+def best_of(found: Mapping[str, Any]) -> str:
+    """The program of a front that ranks the selection networks best."""
+    return max(found["sizes"], key=lambda name: (found["select"][name] or -1.0, -found["sizes"][name], name))
+
+
 def shown(seed: int, group: str, found: Mapping[str, Any]) -> str:
     """A line for each space of a group."""
     lines = []
@@ -175,8 +180,8 @@ def shown(seed: int, group: str, found: Mapping[str, Any]) -> str:
         free = ", ".join(f"{name} {taus[name]:.3f}" for name in FREE)
         lines.append(
             f"seed {seed}, without {group}: on {space} pick {taus[found['pick']]:.3f} "
-            f"(size {found['sizes'][found['pick']]}), smallest {taus[smallest]:.3f} "
-            f"(size {found['sizes'][smallest]}), {free}"
+            f"(size {found['sizes'][found['pick']]}), best on selection {taus[best_of(found)]:.3f}, smallest "
+            f"{taus[smallest]:.3f} (size {found['sizes'][smallest]}), {free}"
         )
     return "\n".join(lines)
 
@@ -192,9 +197,10 @@ def means(found: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float]]:
 
     rows: dict[str, list[float]] = {}
     for one_group in found:
-        smallest = smallest_of(one_group)
+        smallest, best = smallest_of(one_group), best_of(one_group)
         for of in one_group["spaces"].values():
             rows.setdefault("pick", []).append(tau(of, one_group["pick"]))
+            rows.setdefault("best on selection", []).append(tau(of, best))
             rows.setdefault("smallest", []).append(tau(of, smallest))
             for name in FREE:
                 rows.setdefault(name, []).append(tau(of, name))

@@ -3,7 +3,7 @@
 Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
 
 * `running`: evolve, resume, extend; `looking`: front, show, report, export.
-* `scoring`: score, aggregate, estimators, gallery; `searching`: nas; `building`: benchmark; `oneshot`: oneshot;
+* `scoring`: score, aggregate, estimators, badges, gallery; `searching`: nas; `building`: benchmark; `oneshot`: oneshot;
   `bank`: bank; `machine`: data, doctor.
 * `options`: what they share.
 """

@@ -23,6 +23,16 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class GalleryFormat(StrEnum):
+    """Of the gallery and of one proxy of it."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    LATEX = "latex"
+    PYTHON = "python"
+
+
 class Repeats(StrEnum):
     """Label of a network that was trained several times."""
 

@@ -1,4 +1,4 @@
-"""Commands about proxies and networks: score, aggregate, estimators, gallery."""
+"""Commands about proxies and networks: score, aggregate, estimators, badges, gallery."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from eznas.cli.options import (
     Combination,
     Device,
     Format,
+    GalleryFormat,
     Initialisation,
     Output,
     Quiet,
@@ -25,7 +26,7 @@ from eznas.cli.options import (
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (score, aggregate, estimators, gallery):
+    for command in (score, aggregate, estimators, badges, gallery):
         app.command()(command)
 
 
@@ -149,9 +150,46 @@ def estimators(form: TableFormat = Format.TABLE) -> None:
     typer.echo(render_table(estimators_table(), form.value, width=width()), nl=False)
 
 
-def gallery(form: TableFormat = Format.TABLE) -> None:
-    """The discovered proxies that are shipped, for eznas score gallery:NAME."""
-    from eznas.proxies import gallery_table
+def gallery(
+    name: Annotated[str | None, typer.Argument(help="A proxy of the gallery; prints its model card.")] = None,
+    form: Annotated[
+        GalleryFormat, typer.Option("--format", "-f", help="table, json or csv of all; of one also latex or python.")
+    ] = GalleryFormat.TABLE,
+    output: Output = None,
+) -> None:
+    """The discovered proxies that are shipped, for eznas score gallery:NAME; with a name its model card.
+
+    Example: eznas gallery general --format python -o general.py
+    """
+    from eznas.files import write_output
+    from eznas.study.gallery import gallery_in
+
+    text = gallery_in(name, form.value, width=min(width(), 100))
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    write_output(output, text)
+    announce(output, err=True)
+
+
+def badges(
+    proxies: Annotated[list[str], typer.Argument(help="As of eznas score; sums left out.")],
+    networks: Annotated[
+        str, typer.Option("--networks", help="Five or more networks, as of eznas score.")
+    ] = "nb201:random:24:7",
+    form: TableFormat = Format.TABLE,
+    overrides: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
+
+    Example: eznas badges naswot gallery:dimensionality --networks nb201:random:24
+    """
+    from eznas.progress import make_observer
+    from eznas.scoring import split_names
+    from eznas.study.gallery import badges_of
     from eznas.tables import render_table
 
-    typer.echo(render_table(gallery_table(), form.value, width=width()), nl=False)
+    with make_observer(quiet=quiet) as observer:
+        rows = badges_of(split_names(proxies), networks, overrides=overrides or (), observer=observer)
+    typer.echo(render_table(rows, form.value, width=width()), nl=False)

@@ -218,9 +218,21 @@ class OneShotProxy:
 
 @lru_cache(maxsize=4)
 def _evaluator(folder: str, epochs: tuple[int, ...], digest: str, device: str) -> Evaluator:
-    """Shared by the proxies of a process that inherit the same weights; `digest` tells runs of one folder apart."""
-    del digest
-    return Evaluator.of_run(OneShotFolder(Path(folder)), epochs, device)
+    """Shared by the proxies of a process that inherit the same weights.
+
+    Raises:
+        RunError: if the run is not the one that was named, or a checkpoint cannot be read.
+    """
+    run = OneShotFolder(Path(folder))
+    if _digest(run, run.config(), epochs) != digest:
+        raise RunError(f"{folder} has changed since a proxy of it was named; name it anew")
+    return Evaluator.of_run(run, epochs, device)
+
+
+def _digest(run: OneShotFolder, config: OneShotConfig, epochs: Sequence[int]) -> str:
+    """Of all that determines estimates: weights, settings and images."""
+    states = [read_state(run.kept(epoch), verify=True) for epoch in epochs]
+    return content_digest([[s.digest, s.images_digest] for s in states] + [config.model_dump(mode="json")])
 
 
 def oneshot_proxy(text: str) -> OneShotProxy:
@@ -257,11 +269,9 @@ def oneshot_proxy(text: str) -> OneShotProxy:
             f"{min(config.checkpoints.every, config.training.epochs)}"
         )
     epochs = run.epochs[-config.evaluation.ensemble :] if "ensemble" in kinds else run.epochs[-1:]
-    digests = [read_state(run.kept(epoch), verify=True).digest for epoch in epochs]
-    digest = content_digest([*digests, config.model_dump(mode="json")])
     return OneShotProxy(
         name=text, space=config.networks.space, folder=str(run.path.resolve()), epochs=epochs, is_loss="loss" in kinds,
-        is_of_group="isomorphic" in kinds, digest=digest, cost=_cost(config.evaluation),
+        is_of_group="isomorphic" in kinds, digest=_digest(run, config, epochs), cost=_cost(config.evaluation),
     )  # fmt: skip
 
 

@@ -63,18 +63,19 @@ def train_supernet(
         RunError: if the checkpoint to go on from is damaged, the loss is not finite, or another process trains there.
         OutputError: if the folder cannot be written.
     """
-    wanted = config.images
+    folder, wanted = OneShotFolder(run_dir), config.images
+    _check_weights(folder, config)
     images = training_images(wanted.source, input_size=wanted.input_size, n_train=wanted.n_train, seed=config.seed)
     if images.n_classes > config.n_classes:
         raise ConfigError(
             f"{wanted.source} has {images.n_classes} classes, but the networks have {config.n_classes} "
             "logits; set networks.n_classes"
         )
-    folder = OneShotFolder(run_dir)
     try:
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(run_dir / ".lock", timeout=0), _repeatable():
-            _begin(folder, config)
+            _check_weights(folder, config)
+            replace_file(folder.settings_path, to_toml(config))
             _Training(config, images.to(device), folder, device).run(told)
     except filelock.Timeout:
         raise RunError(f"{run_dir} is being trained by another process; wait for it to end") from None
@@ -83,14 +84,12 @@ def train_supernet(
     return folder
 
 
-def _begin(folder: OneShotFolder, config: OneShotConfig) -> None:
-    """Write the settings, or find that the weights of the folder are those of these settings."""
-    recorded = folder.config() if folder.settings_path.exists() else None
-    changed = difference(recorded.of_weights, config.of_weights) if recorded is not None else ""
-    if changed:
-        raise ConfigError(f"{folder.path} was begun with other settings ({changed}); choose another --run-dir")
-    if recorded != config:
-        replace_file(folder.settings_path, to_toml(config))
+def _check_weights(folder: OneShotFolder, config: OneShotConfig) -> None:
+    """Refuse settings that determine other weights than those that a folder was begun with."""
+    if folder.settings_path.exists():
+        changed = difference(folder.config().of_weights, config.of_weights)
+        if changed:
+            raise ConfigError(f"{folder.path} was begun with other settings ({changed}); choose another --run-dir")
 
 
 class _Training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sympy
 
 from eznas.programs.program import Constant, Program, fold
@@ -24,6 +26,34 @@ def to_sympy(program: Program) -> sympy.Expr:
         leaf=lambda n: sympy.Float(n.value) if isinstance(n, Constant) else symbol(n.name),
         branch=lambda op, args: op.to_symbolic(*args),
     )
+
+
+_SIGNS: Final = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+
+
+def to_infix(program: Program) -> str:
+    """One line as people write formulas: ``0.5 * sum_layers(norm(weight)) + log(mac_count)``.
+
+    Division and logarithm are those of the language, which have a value everywhere.
+    """
+    return fold(program, leaf=_infix_leaf, branch=_infix_branch)[0]
+
+
+def _infix_leaf(node: Statistic | Constant) -> tuple[str, int]:
+    if isinstance(node, Statistic):
+        return node.name, _ATOM
+    return f"{node.value:.6g}", (_ATOM if node.value >= 0 else 15)
+
+
+def _infix_branch(operator: Primitive, arguments: tuple[tuple[str, int], ...]) -> tuple[str, int]:
+    sign = _SIGNS.get(operator.name)
+    if sign is None:
+        return f"{operator.name}({', '.join(text for text, _ in arguments)})", _ATOM
+    strength = 10 if sign in "+-" else 20
+    (left, binds_left), (right, binds_right) = arguments
+    left = left if binds_left >= strength else f"({left})"
+    may_follow = binds_right > strength or (binds_right == strength and sign in "+*")
+    return f"{left} {sign} {right if may_follow else f'({right})'}", strength
 
 
 def to_latex(program: Program) -> str:

@@ -8,7 +8,8 @@ layers it reads and the seed of its noise, and how the networks were built and e
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
 
 from eznas.conditions import Conditions, Units
+from eznas.digests import content_digest
 from eznas.errors import ConfigError, EznasError, ProgramError
 from eznas.estimators import Estimator, by_name
 from eznas.fitness.aggregation import MAX_TERMS, Floats, Mode
@@ -106,6 +108,12 @@ class ProxyFile(Form):
     conditions: Conditions | None = None
     card: Annotated[dict[_Line, _Line], Field(max_length=100)] = Field(default_factory=dict)
     """For people: where it was found, and how well it ranks what."""
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Of proxy, conditions and card; a file that has one is refused once it was changed by hand."""
+
+    def own_digest(self) -> str:
+        """What the digest is if nothing was changed."""
+        return content_digest(self.model_dump(mode="json", exclude={"digest"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +124,30 @@ class StoredProxy:
         proxy: ready to score.
         conditions: of the networks its scores can be compared with; several if it was found on several samples; none
             if that is not known.
+        card: what its file tells people.
+        digest: of its file, if that has one.
     """
 
     proxy: Proxy
     conditions: tuple[Conditions, ...] = ()
+    card: Mapping[str, str] = field(default_factory=dict, compare=False)
+    digest: str | None = None
 
 
-def proxy_to_json(proxy: Proxy, conditions: Conditions | None = None, card: dict[str, str] | None = None) -> str:
+def proxy_to_json(
+    proxy: Proxy,
+    conditions: Conditions | None = None,
+    card: Mapping[str, str] | None = None,
+    *,
+    is_sealed: bool = False,
+) -> str:
     """The stored form as text; numbers in full precision.
+
+    Args:
+        proxy: to store.
+        conditions: of the networks its scores can be compared with.
+        card: for people, a label with a text each.
+        is_sealed: whether the file has a digest of itself, by which a change by hand is noticed.
 
     Raises:
         ConfigError: if a proxy is neither a program, nor a published estimator, nor an aggregate of these; or if a name
@@ -136,11 +160,12 @@ def proxy_to_json(proxy: Proxy, conditions: Conditions | None = None, card: dict
             form = _aggregate_form(proxy)
         else:
             form = _form(proxy)
-        file = ProxyFile(proxy=form, conditions=conditions, card=card or {})
+        file = ProxyFile(proxy=form, conditions=conditions, card=dict(card or {}))
     except ValidationError as error:
         problem = sentence(error, f"what is to be stored of {shown(proxy.name)}", ProxyFile)
         raise ConfigError(f"{problem}; give it another name") from None
-    return json.dumps(file.model_dump(mode="json"), indent=1) + "\n"
+    data = file.model_dump(mode="json", exclude={"digest"})
+    return json.dumps({**data, "digest": file.own_digest()} if is_sealed else data, indent=1) + "\n"
 
 
 def proxy_from_json(text: str, *, where: str = "The proxy file", name: str | None = None) -> StoredProxy:
@@ -164,13 +189,18 @@ def proxy_from_json(text: str, *, where: str = "The proxy file", name: str | Non
             raise ProgramError(f"{where}: {error}") from None
         return StoredProxy(_program_proxy(name or program.digest, program, direction))
     file = form_of(ProxyFile, text, where=where, error=ProgramError, remedy=_REMEDY)
+    if file.digest is not None and file.digest != file.own_digest():
+        raise ProgramError(
+            f"{where} was changed after it was written: its digest is of another formula, other conditions or another "
+            "card; put it back, or take the digest out to have it as a proxy of your own"
+        )
     try:
         conditions = (file.conditions,) if file.conditions is not None else ()
         if isinstance(file.proxy, AggregateForm):
             if file.conditions is None:
                 raise ProgramError("an aggregate ranks among networks under some conditions, and the file has none")
             return StoredProxy(_aggregate(file.proxy, file.conditions, name), conditions)
-        return StoredProxy(_proxy(file.proxy, name), conditions)
+        return StoredProxy(_proxy(file.proxy, name), conditions, dict(file.card), file.digest)
     except (EznasError, ValueError) as error:
         raise ProgramError(f"{where} is damaged: {str(error)[:300]}; {_REMEDY}") from None
 

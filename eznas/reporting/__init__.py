@@ -2,6 +2,7 @@
 
 * `front`: the front as a table, JSON and CSV.
 * `entry`: one proxy of it.
+* `gallery`: the shipped proxies and their model cards.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
 * `words`: what the numbers say, for all of these.
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_json, front_table
+    from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
@@ -25,13 +27,14 @@ _HOMES = {
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_json", "front_table"),
+    "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
 }  # fmt: skip
 
 __all__ = [
-    "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
-    "history_figure", "latex_svg", "parts_figure", "render_report", "scatter_figure", "write_figures",
-    "write_front_figure", "write_report",
+    "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
+    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure", "render_report",
+    "scatter_figure", "write_figures", "write_front_figure", "write_report",
 ]  # fmt: skip
 
 

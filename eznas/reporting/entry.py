@@ -35,7 +35,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.evolved is not None and entry.formula is not None:
         yield "program", entry.evolved.text
         if entry.simplified is not None:
-            yield "simplified", entry.formula.text
+            on_data = " (equal on data: branches that say nothing there are left out)" if entry.is_settled else ""
+            yield "simplified", f"{entry.formula.text}{on_data}"
         yield "formula", to_latex(entry.formula)
     yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
     if entry.units is not None:

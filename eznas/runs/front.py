@@ -94,6 +94,8 @@ class Entry(Form):
     """As it evolved; None for an estimator that is not a program."""
     simplified: _Formula | None = None
     """An equal, smaller program, certified; None if there is none."""
+    is_settled: bool = False
+    """Whether it is equal on data alone: branches that say nothing on the networks evolved on were taken out."""
     direction: Literal[1, -1]
     units: Units | None = None
     """The layers that the program reads."""

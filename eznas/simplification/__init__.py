@@ -1,6 +1,10 @@
-"""Simplification: a smaller program of equal value, found within a deadline, certified on real scores."""
+"""Simplification: a smaller program of equal value, found within a deadline, certified on real scores.
+
+`simplify` finds it by algebra, `settle` by values on networks; `certify` has the last word on both.
+"""
 
 from eznas.simplification.certify import certify
+from eznas.simplification.settle import settle
 from eznas.simplification.simplification import Outcome, Simplification, simplify
 
-__all__ = ["Outcome", "Simplification", "certify", "simplify"]
+__all__ = ["Outcome", "Simplification", "certify", "settle", "simplify"]

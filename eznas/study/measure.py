@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
 from eznas.runs.front import FILE, CoverageCard
 from eznas.scoring import Scores, score_networks
-from eznas.simplification import certify, simplify
+from eznas.simplification import certify, settle, simplify
 from eznas.statistics import Coverage
 from eznas.study.choose import choose_front, contenders, fitness_on_selection
 from eznas.study.evaluate import StoreScores, bank_evaluator
@@ -66,6 +66,7 @@ def measure(
     observer: Observer,
     *,
     machine: Machine,
+    learnt: Callable[[], StoreScores] | None = None,
     stored: StoreScores | None = None,
     found_by_folds: Sequence[FoldResult] = (),
 ) -> None:
@@ -78,6 +79,8 @@ def measure(
         pool: where to work.
         observer: told how it goes on.
         machine: its device, and its banks.
+        learnt: has the workers hold the networks that were evolved on, which say what branches of a formula say
+            nothing; without it none is looked for.
         stored: scores from the store, of a cross-fitted run, whose networks are all in it.
         found_by_folds: the searches of a cross-fitted report.
     """
@@ -103,11 +106,12 @@ def measure(
 
     observer.stage(f"Simplifying {len(front)} formulas")
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
-    proposals = [s.candidate for s in simplified]
+    on_learnt = learnt() if learnt is not None else None
+    proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
 
     observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]
-    extra = [_proxy_of(c, proposal) for c, proposal in zip(front, proposals, strict=True) if proposal is not None]
+    extra = [_proxy_of(c, one.program) for c, ones in zip(front, proposals, strict=True) for one in ones]
     asked: list[Proxy] = [*(_proxy_of(c) for c in front), *extra, *published]
     if config.evolution.regime == "two-level":
         scores = _banked(problem, asked, pool, observer, machine)
@@ -288,18 +292,41 @@ def _of_bank(proxy: Proxy, evaluator: BankEvaluator) -> tuple[npt.NDArray[np.flo
     return np.where(np.isfinite(values), proxy.direction * values, np.nan), reasons
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A smaller program that may stand for one that evolved.
+
+    Attributes:
+        program: the smaller one.
+        is_settled: whether branches that say nothing on the networks evolved on were taken out of it.
+    """
+
+    program: Program
+    is_settled: bool
+
+
+def _proposals(program: Program, candidate: Program | None, learnt: StoreScores | None) -> tuple[Proposal, ...]:
+    """What may stand for a program, the smallest first: found by algebra, by values, by both."""
+    by_algebra = [Proposal(candidate, is_settled=False)] if candidate is not None else []
+    settled = [settle(one, learnt.raw) for one in (candidate, program) if one is not None and learnt is not None]
+    by_values = [Proposal(one, is_settled=True) for one in settled if one is not None]
+    distinct = {one.program: one for one in (*by_values, *by_algebra)}
+    return tuple(sorted(distinct.values(), key=lambda one: one.program.size))
+
+
 def _certified(
-    front: Sequence[Candidate], proposals: Sequence[Program | None], scores: npt.NDArray[np.float64]
-) -> dict[str, Program]:
-    """The simplified programs that score the held-out networks as the originals do, by id of these."""
-    accepted: dict[str, Program] = {}
+    front: Sequence[Candidate], proposals: Sequence[Sequence[Proposal]], scores: npt.NDArray[np.float64]
+) -> dict[str, Proposal]:
+    """The smallest programs that score the held-out networks as the originals do, by id of these."""
+    accepted: dict[str, Proposal] = {}
     of_proposals = iter(scores[len(front) :])
-    for candidate, proposal, original in zip(front, proposals, scores, strict=False):
-        if proposal is None:
-            continue
-        by_text = {candidate.program.text: original, proposal.text: next(of_proposals)}
-        if certify(candidate.program, proposal, lambda p, table=by_text: table[p.text]):  # type: ignore[misc]
-            accepted[candidate.id] = proposal
+    for candidate, ones, original in zip(front, proposals, scores, strict=False):
+        for one in ones:
+            by_text = {candidate.program.text: original, one.program.text: next(of_proposals)}
+            if candidate.id not in accepted and certify(
+                candidate.program, one.program, lambda p, table=by_text: table[p.text]  # type: ignore[misc]
+            ):
+                accepted[candidate.id] = one
     return accepted
 
 
@@ -314,7 +341,7 @@ def _entries(
     kinds: Sequence[list[str | None]],
     seconds: npt.NDArray[np.float64],
     selected: Mapping[str, Fitness | Unrankable],
-    simplified: Mapping[str, Program],
+    simplified: Mapping[str, Proposal],
     pick: str,
     found_by_folds: Sequence[FoldResult],
 ) -> list[Entry]:
@@ -335,7 +362,8 @@ def _entries(
                 id=candidate.id,
                 kind="discovered",
                 program=candidate.program.text,
-                simplified=simplified[candidate.id].text if candidate.id in simplified else None,
+                simplified=simplified[candidate.id].program.text if candidate.id in simplified else None,
+                is_settled=candidate.id in simplified and simplified[candidate.id].is_settled,
                 **_bound(_proxy_of(candidate), problem.learnt[0]),
                 seconds=float(seconds[row]),
                 generation=candidate.generation,

@@ -259,6 +259,7 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
                 pool,
                 observer,
                 machine=machine,
+                learnt=job.stored,
                 stored=job.stored() if problem.folds else None,
                 found_by_folds=results,
             )

@@ -372,6 +372,30 @@ def test_aggregates_are_ranked_beside_their_members(
     assert "error: " in capsys.readouterr().err
 
 
+def test_a_supernet_is_trained_and_ranked_beside_zero_shot_proxies(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    oneshot = script("oneshot")
+    small = [
+        "images.source=digits", "images.input_size=8", "images.n_train=100", "networks.channels=4", "training.epochs=2",
+        "checkpoints.every=1", "evaluation.n_images=100", "evaluation.recalibration=50",
+    ]  # fmt: skip
+    command = ["--run-dir", "run", "--n", "8", "--curve", "2", "--into", "found.json"]
+    assert oneshot.main([*command, *(word for one in small for word in ("--set", one))]) == 0
+    shown = capsys.readouterr()
+    assert "8 cells, CIFAR-10, test, 200 epochs" in shown.out
+    found = json.loads((elsewhere / "found.json").read_text())
+    assert [row["epoch"] for row in found["curve"]] == [1, 2]
+    rows = {row["proxy"]: row for row in found["proxies"]}
+    assert rows.keys() == {*oneshot.BASELINES, *oneshot.KINDS.values()}
+    assert found["curve"][-1]["tau of loss"] == pytest.approx(rows["one-shot loss"]["tau"]["value"])
+    assert all((row["difference"] is None) == (name in oneshot.BASELINES) for name, row in rows.items())
+    assert any(f"of {row['against']} |" in line for row in rows.values() for line in oneshot.oneshot_lines(found))
+    assert oneshot.main([*command, "--set", "seed=5"]) == 1
+    assert "was begun with other settings" in capsys.readouterr().err
+
+
 def correlate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
     """All reports of the correlations, and what is printed."""
     assert script("correlations").main(arguments) == 0

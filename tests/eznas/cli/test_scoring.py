@@ -11,8 +11,10 @@ from typing import Any
 import filelock
 import pytest
 
+from eznas.assessment import BADGES
 from eznas.cli import main
 from eznas.programs import parse, to_json
+from eznas.proxies import gallery_proxy
 from tests.eznas.cli.commands import Capsys, complaint, printed
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -172,3 +174,33 @@ def test_the_gallery_is_listed_in_three_forms(capsys: Capsys) -> None:
     assert [row["name"] for row in csv.DictReader(io.StringIO(printed(capsys, "gallery", "-f", "csv")))] == names
     assert all(name in printed(capsys, "gallery") for name in names)
     assert "proxy of the gallery" in complaint(capsys, 2, "score", "gallery:none", "--networks", "nb201:0", "--quiet")
+
+
+def test_a_proxy_of_the_gallery_in_every_form(tmp_path: Path, capsys: Capsys) -> None:
+    name = "gradient_rank"
+    assert printed(capsys, "gallery", name).startswith(f"gallery:{name}\n")
+    found = json.loads(printed(capsys, "gallery", name, "--format", "json"))
+    assert found["card"]["proxy"] == gallery_proxy(name).digest
+    assert found["about"]["Kind"]
+    assert printed(capsys, "gallery", name, "-f", "latex").startswith("\\sum_")
+    path = tmp_path / "proxy.py"
+    assert main(["gallery", name, "--format", "python", "-o", str(path)]) == 0
+    assert f"{path}" in capsys.readouterr().err
+    assert "def score(network" in path.read_text()
+    assert "no latex form" in complaint(capsys, 2, "gallery", "-f", "latex")
+    assert "got --format csv" in complaint(capsys, 2, "gallery", name, "-f", "csv")
+    assert "did you mean 'gradient_rank'" in complaint(capsys, 2, "gallery", "gradients_rank")
+
+
+def test_badges_of_any_proxy(capsys: Capsys) -> None:
+    few = ["--networks", "nb201:random:5:1", "--quiet", "--set", "probe.input_size=8", "--set", "networks.channels=4"]
+    rows = json.loads(printed(capsys, "badges", "parameter_count,gallery:dimensionality", *few, "-f", "json"))
+    assert [(row["proxy"], row["changed"]) for row in rows] == [
+        (name, badge.title) for name in ("parameter_count", "dimensionality") for badge in BADGES.values()
+    ]
+    known = {(row["proxy"], row["changed"]): row for row in rows}
+    assert known["parameter_count", "another seed of everything"]["at most"] == 0
+    assert known["dimensionality", "other images"]["at most"] == 0  # it looks at noise alone
+    assert known["dimensionality", "another initialisation"]["at most"] > 0
+    assert "5 networks or more, got 2" in complaint(capsys, 2, "badges", "naswot", "--networks", "nb201:0-1", "-q")
+    assert "among each other" in complaint(capsys, 2, "badges", "az_nas", "--networks", "nb201:0-9", "-q")

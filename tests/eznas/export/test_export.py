@@ -23,13 +23,14 @@ from eznas.errors import ConfigError, ProgramError
 from eznas.estimators import by_name
 from eznas.export import TARGETS, export_entry, export_proxy, export_python, proxy_card
 from eznas.export import python as export
-from eznas.programs import Invalid, Program, parse
-from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy, published_proxy
+from eznas.programs import Invalid, Program, parse, to_latex
+from eznas.proxies import KNOWN_PROGRAMS, ProgramProxy, gallery_names, gallery_proxy, published_proxy
 from eznas.proxies.file import proxy_from_json
 from eznas.runs.front import criterion_text, load_front
-from eznas.spaces import nb201
+from eznas.spaces import nb201, networks_named
 from eznas.statistics import ALL_STATISTICS, capture, counts
 from eznas.statistics.graph import GRAPH_LAYER_STATISTICS, GRAPH_QUANTITIES
+from eznas.study.gallery import WITHOUT_ANY, gallery_in
 from primitives import EXTENDED, GENERAL, LABELLED, PAPER, PRIMITIVES
 from tests.eznas.reporting.conftest import make_run
 from tests.strategies import random_programs
@@ -426,3 +427,21 @@ def test_a_file_that_reads_layers_scores_attention_in_windows_as_the_proxy_does(
     module = load_module(path)
     assert "each convolution and linear layer and the activation that feeds it" in (module.__doc__ or "")
     assert module.score(network, batch()) == pytest.approx(proxy.score(network, batch()), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", gallery_names())
+def test_what_the_gallery_exports_scores_as_the_gallery_does(name: str, tmp_path: Path) -> None:
+    stored = gallery_proxy(name)
+    path = tmp_path / f"gallery_{name}.py"
+    path.write_text(gallery_in(name, "python", width=80), encoding="utf-8")
+    module = load_module(path)
+    conditions = WITHOUT_ANY.model_copy(update={"input_size": 8})
+    inputs, _ = conditions.batch(4)
+    assert isinstance(stored.proxy, ProgramProxy)
+    for arch in networks_named("nb201:random:3:2"):
+        network = conditions.network(arch)
+        expected = stored.proxy.bound(conditions).score(network, inputs)
+        assert math.isfinite(expected)
+        assert module.score(network, inputs) == pytest.approx(expected, rel=1e-6)
+    latex = gallery_in(name, "latex", width=80)
+    assert latex.strip() == to_latex(stored.proxy.program)

@@ -211,15 +211,16 @@ def test_train_status_and_score_by_command(tmp_path: Path, capsys: pytest.Captur
 
 def test_evaluation_may_be_changed_after_training_and_is_another_proxy(run: OneShotFolder, tmp_path: Path) -> None:
     folder = copied(run, tmp_path)
-    before = oneshot_proxy(f"oneshot:{folder.path}")
     network = nb201.SPACE.build(nb201.architecture(ONE_CONVOLUTION), nb201.Settings(), 0)
-    score = before.score(network)
+    before, unused = (oneshot_proxy(f"oneshot:{folder.path}{kind}") for kind in (":loss", ":ensemble"))
+    scored = before.score(network)
     train_supernet(config("evaluation.n_images=50"), folder.path)
-    after = oneshot_proxy(f"oneshot:{folder.path}")
+    after = oneshot_proxy(f"oneshot:{folder.path}:loss")
     assert after.name == before.name
     assert after != before
-    assert after.score(network) % 2 == 0, "a fiftieth is two percent"
-    assert after.score(network) != score
+    assert after.score(network) != scored == before.score(network)
+    with pytest.raises(RunError, match=r"has changed since a proxy of it was named"):
+        unused.score(network)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from eznas.simplification import Outcome, Simplification
 from eznas.statistics import capture
 from eznas.study import Given, Problem, Silent, prepare, single_threaded
 from eznas.study.machine import Machine
-from eznas.study.measure import _score, measure
+from eznas.study.measure import Proposal, _proposals, _score, measure
 from eznas.workers import open_pool
 from tests.eznas.small_zoo import networks
 
@@ -150,6 +150,16 @@ def proposing(programs: list[Program], *, seconds_per_program: float) -> list[Si
     ]
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """Values on the networks to evolve on."""
+
+    problem: Problem
+
+    def raw(self, programs: Sequence[Program]) -> FloatArray:
+        return scores_of_all(self.problem, programs, "evolve")
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     with pytest.MonkeyPatch.context() as patch, single_threaded():
@@ -160,7 +170,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         state = searched(problem)
         folder = RunFolder.create(tmp_path_factory.mktemp("measure") / "run")
         pool = open_pool(0)
-        measure(folder, problem, state, pool, Silent(), machine=Machine())
+        learnt: Any = Learnt(problem)
+        measure(folder, problem, state, pool, Silent(), machine=Machine(), learnt=lambda: learnt)
         pool.close()
         return Case(problem, state, load_front(folder.path), folder.path)
 
@@ -193,8 +204,18 @@ def test_directions_are_those_of_the_search(case: Case) -> None:
     }  # fmt: skip
 
 
+def test_branches_that_say_nothing_are_proposed_to_be_left_out(case: Case) -> None:
+    learnt: Any = Learnt(case.problem)
+    silent = parse(f"(add {BEST} (multiply (heaviside parameter_count) 0.25))")
+    smaller = parse(f"(add {BEST} 0.25)")
+    assert _proposals(silent, None, learnt) == (Proposal(smaller, is_settled=True),)
+    assert _proposals(silent, smaller, learnt) == (Proposal(smaller, is_settled=False),)
+    assert _proposals(parse(BEST), None, learnt) == ()
+
+
 def test_only_a_certified_simplification_is_shown(case: Case) -> None:
     assert case.entry("long").simplified == parse(ACTIVE).text
+    assert not case.entry("long").is_settled
     assert case.entry("failing").simplified is None
     assert case.entry("low").simplified is None
 
