@@ -2,7 +2,10 @@
 
 Trains the reduced supernet of ``oneshot.toml`` (or goes on), draws NAS-Bench-201 cells uniformly, and measures tau with
 the test accuracies on CIFAR-10 after 200 epochs: of accuracy and loss with inherited weights, of an ensemble over the
-last checkpoints, of parameters, MACs and NASWOT. Then how accuracy and loss rank after fewer epochs.
+last checkpoints, of parameters, MACs and NASWOT. Then how accuracy and loss rank after fewer epochs, how much two
+checkpoints in a row agree, and what architectures lose between their step and the end of its epoch.
+
+With the settings of ``oneshot_darts.toml`` it does so for DARTS cells, with accuracies that a surrogate predicts.
 
     python experiments/oneshot.py [--config FILE] [--run-dir RUN] [--n N] [--curve N] [--into FILE] [--device DEVICE]
 """
@@ -13,6 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.assessment import measure_many, paired_difference
-from eznas.benchmarks import Split, load_nb201
-from eznas.errors import EznasError
+from eznas.benchmarks import Split, load_benchmark
+from eznas.errors import ConfigError, EznasError
 from eznas.files import write_output
 from eznas.fitness import Labels, kendall_tau_b
 from eznas.oneshot import Evaluator, OneShotFolder, load_oneshot_config, read_state, train_supernet
 from eznas.progress import duration, make_observer
 from eznas.randomness import stream
-from eznas.spaces import nb201
+from eznas.spaces import Architecture, darts, nb201
 from eznas.study import Machine
 from eznas.study.machine import single_threaded
 from eznas.study.score import score
@@ -40,7 +44,61 @@ KINDS: Final = {
     "": "one-shot accuracy", ":loss": "one-shot loss", ":ensemble": "one-shot accuracy, ensemble",
     ":ensemble-loss": "one-shot loss, ensemble",
 }  # fmt: skip
+TOP: Final = 0.05
+"""Share of the networks of P@top."""
 Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What networks of a space are ranked by.
+
+    Attributes:
+        benchmark: with their accuracies on CIFAR-10.
+        split: of these.
+        networks: what they are called.
+        labels: said in a sentence.
+        short: said in a caption.
+    """
+
+    benchmark: str
+    split: Split
+    networks: str
+    labels: str
+    short: str
+
+
+TASKS: Final[Mapping[str, Task]] = {
+    nb201.NAME: Task(
+        "nb201", Split.TEST, "cells", "CIFAR-10 test accuracy after 200 epochs", "CIFAR-10, test, 200 epochs"
+    ),
+    darts.NAME: Task(
+        "nb301", Split.VALIDATION, "pairs of DARTS cells",
+        "CIFAR-10 validation accuracy as the surrogate of NAS-Bench-301 predicts it (about 100 epochs)",
+        "CIFAR-10, validation, predicted by NAS-Bench-301",
+    ),
+}  # fmt: skip
+"""By search space."""
+
+
+def top_shared(one: Scores, other: Scores, share: float = TOP) -> float:
+    """P@top: of the best k = share * n by one list the part that is among the best k by the other.
+
+    Ties are broken at random, and this is the expectation: a network is among the best k of a list with some
+    probability, 1 or 0 but for those that tie over the k-th place.
+
+    Args:
+        one, other: (n,) finite scores, higher is better.
+        share: of the networks; k is at least 1.
+    """
+    k = max(1, int(share * len(one)))
+
+    def probabilities(scores: Scores) -> Scores:
+        limit = np.sort(scores)[-k]
+        above, tied = scores > limit, scores == limit
+        return above + tied * (k - above.sum()) / tied.sum()
+
+    return float(probabilities(one) @ probabilities(other) / k)
 
 
 def assessed(titles: Sequence[str], scores: Scores, accuracies: Scores) -> list[dict[str, Any]]:
@@ -62,40 +120,56 @@ def assessed(titles: Sequence[str], scores: Scores, accuracies: Scores) -> list[
     return rows
 
 
-def curve(folder: OneShotFolder, epochs: Sequence[int], cells: Sequence[tuple[str, ...]], accuracies: Scores,
+def curve(folder: OneShotFolder, epochs: Sequence[int], architectures: Sequence[Architecture], accuracies: Scores,
           device: str) -> list[dict[str, Any]]:  # fmt: skip
-    """tau of accuracy and loss after some epochs, and between the losses of two of them in a row."""
+    """tau of accuracy and loss after some epochs, P@top of the loss, both between two of them in a row, forgetting."""
     rows, before = [], None
-    losses = {record.epoch: record.loss for record in read_state(folder.latest).records}
+    records = {record.epoch: record for record in read_state(folder.latest).records}
+    points = [folder.config().sharing.point(arch) for arch in architectures]
     for epoch in epochs:
         evaluator = Evaluator.of_run(folder, [epoch], device)
-        found = [evaluator.estimate(cell) for cell in cells]
+        found = [evaluator.estimate(point) for point in points]
         loss = np.array([-one.loss for one in found])
         accuracy = np.array([one.accuracy for one in found])
         rows.append({
-            "epoch": epoch, "training loss": losses[epoch], "mean accuracy": float(accuracy.mean()),
+            "epoch": epoch, "training loss": records[epoch].loss, "mean accuracy": float(accuracy.mean()),
             "tau of accuracy": kendall_tau_b(accuracy, accuracies),
             "tau of loss": kendall_tau_b(loss, accuracies),
+            "P@top of loss": top_shared(loss, accuracies),
             "tau with the one before": None if before is None else kendall_tau_b(loss, before),
+            "P@top with the one before": None if before is None else top_shared(loss, before),
+            "forgetting": records[epoch].forgetting,
         })  # fmt: skip
         before = loss
     return rows
 
 
+def task_of(space: str) -> Task:
+    """What networks of a space are ranked by.
+
+    Raises:
+        ConfigError: if nothing is recorded of them.
+    """
+    if space not in TASKS:
+        raise ConfigError(f"No accuracies on CIFAR-10 are recorded for {space} networks; use {' or '.join(TASKS)}")
+    return TASKS[space]
+
+
 def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str, Any]:
     """Everything that is told of a trained supernet."""
-    config, networks = folder.config(), f"nb201:random:{n}:{SEED}"
+    config = folder.config()
+    task = task_of(config.networks.space)
+    networks = f"{task.benchmark}:random:{n}:{SEED}"
     names = [*(f"oneshot:{folder.path}{kind}" for kind in KINDS), *BASELINES]
     with make_observer(quiet=False) as observer, single_threaded():
         scored = score(names, networks, machine=Machine(device=device), observer=observer)
-        accuracies = load_nb201().accuracies(scored.architectures, "cifar10", Split.TEST)
+        accuracies = load_benchmark(task.benchmark).accuracies(scored.architectures, "cifar10", task.split)
         titles = [KINDS.get(name.removeprefix(f"oneshot:{folder.path}"), name) for name in scored.columns]
         rows = assessed(titles, scored.scores.scores, accuracies)
         kept = folder.epochs
         places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
         observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places)} epochs")
-        cells = [nb201.operations(arch) for arch in scored.architectures]
-        found = curve(folder, [kept[place] for place in places], cells, accuracies, device)
+        found = curve(folder, [kept[place] for place in places], scored.architectures, accuracies, device)
     records = read_state(folder.latest).records
     seconds = dict(zip(titles, scored.scores.seconds.tolist(), strict=True))
     return {
@@ -122,13 +196,12 @@ def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
     """The two tables as Markdown."""
     settings = result["settings"]
     images, sampling = settings["images"], settings["sampling"]
-    against = result["proxies"][0]["against"]
+    against, task = result["proxies"][0]["against"], task_of(settings["networks"]["space"])
     return [
-        f"{result['n']} cells drawn uniformly (seed {result['seed']}), CIFAR-10 test accuracy after 200 epochs, 95 % "
-        "bootstrap intervals",
-        f"over cells. The supernet: {result['epochs']} epochs of {images['n_train']:,} images of "
+        f"{result['n']} {task.networks} drawn uniformly (seed {result['seed']}), {task.labels}, 95 % bootstrap",
+        f"intervals over them. The supernet: {result['epochs']} epochs of {images['n_train']:,} images of "
         f"{images['input_size']} x {images['input_size']}, {sampling['method']} sampling of",
-        f"{sampling['per_step']} cells a step, trained in {result['training seconds'] / 60:.0f} minutes.",
+        f"{sampling['per_step']} a step, trained in {result['training seconds'] / 60:.0f} minutes.",
         "",
         f"| proxy | tau | rho | tau less that of {against} |",
         "|---|---|---|---|",
@@ -137,12 +210,14 @@ def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
             for row in sorted(result["proxies"], key=lambda row: -row["tau"]["value"])
         ),
         "",
-        "| epochs | training loss | mean accuracy | tau of accuracy | tau of loss | tau of loss with the row before |",
-        "|---|---|---|---|---|---|",
+        "| epochs | training loss | mean accuracy | tau of accuracy | tau of loss | P@top 5 % of loss | "
+        "tau of loss with the row before | P@top 5 % with it | forgetting |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {row['epoch']} | {row['training loss']:.3f} | {row['mean accuracy']:.1f} | "
             f"{_number(row['tau of accuracy'])} | {_number(row['tau of loss'])} | "
-            f"{_number(row['tau with the one before'])} |"
+            f"{_number(row['P@top of loss'])} | {_number(row['tau with the one before'])} | "
+            f"{_number(row['P@top with the one before'])} | {_number(row['forgetting'])} |"
             for row in result["curve"]
         ),
     ]
@@ -181,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]  # fmt: skip
     print(render_table(rows, "table", width=160), end="")
     print(render_table(result["curve"], "table", width=160), end="")
-    print(f"{result['n']} cells, CIFAR-10, test, 200 epochs; 95 % intervals over cells.")
+    task = task_of(config.networks.space)
+    print(f"{result['n']} {task.networks}, {task.short}; 95 % intervals over them.")
     return 0
 
 

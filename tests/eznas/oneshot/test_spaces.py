@@ -21,6 +21,7 @@ from eznas.randomness import stream
 from eznas.spaces import Architecture, darts, nb201, space_of
 from eznas.spaces.nds_resnets import ResnetSettings, ResnextSettings
 
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 DARTS = darts.Settings(channels=4)
 RESNET, RESNEXT = ResnetSettings(width_divisor=16), ResnextSettings(width_divisor=16)
 RESNETS = ("1x16-2x24-1x256", "3x256-1x32-2x16", "24x48-1x16-1x160")
@@ -198,3 +199,10 @@ def test_samplings_that_a_space_lacks_are_one_sentence() -> None:
         config("darts", "sampling.per_step=5")
     with pytest.raises(ConfigError, match="a supernet is of nb201, darts, nds_resnet, nds_resnext_a, got 'sss'"):
         load_oneshot_config(None, ["networks.space=sss"])
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("oneshot*.toml")), ids=lambda path: path.stem)
+def test_settings_of_experiments_load(path: Path) -> None:
+    found = load_oneshot_config(path)
+    assert load_oneshot_config(path, ["seed=1"]) != found
+    assert found.networks.space in path.read_text()
