@@ -62,24 +62,30 @@ def assessed(titles: Sequence[str], scores: Scores, accuracies: Scores) -> list[
     return rows
 
 
-def curve(folder: OneShotFolder, epochs: Sequence[int], cells: Sequence[tuple[str, ...]], accuracies: Scores,
-          device: str) -> list[dict[str, Any]]:  # fmt: skip
-    """tau of accuracy and loss after some epochs, and between the losses of two of them in a row."""
+def curve(accuracies: Scores, estimates: Mapping[int, Scores], training_losses: Mapping[int, float]) -> list[Any]:
+    """How accuracy and loss rank after some epochs, and how far the losses of two of them in a row agree.
+
+    Args:
+        accuracies: (n,) true ones.
+        estimates: (2, n) accuracies and minus losses, by epoch.
+        training_losses: by epoch.
+    """
     rows, before = [], None
-    losses = {record.epoch: record.loss for record in read_state(folder.latest).records}
-    for epoch in epochs:
-        evaluator = Evaluator.of_run(folder, [epoch], device)
-        found = [evaluator.estimate(cell) for cell in cells]
-        loss = np.array([-one.loss for one in found])
-        accuracy = np.array([one.accuracy for one in found])
+    for epoch, (accuracy, loss) in estimates.items():
         rows.append({
-            "epoch": epoch, "training loss": losses[epoch], "mean accuracy": float(accuracy.mean()),
-            "tau of accuracy": kendall_tau_b(accuracy, accuracies),
-            "tau of loss": kendall_tau_b(loss, accuracies),
+            "epoch": epoch, "training loss": training_losses[epoch], "mean accuracy": float(accuracy.mean()),
+            "tau of accuracy": kendall_tau_b(accuracy, accuracies), "tau of loss": kendall_tau_b(loss, accuracies),
             "tau with the one before": None if before is None else kendall_tau_b(loss, before),
         })  # fmt: skip
         before = loss
     return rows
+
+
+def estimated(folder: OneShotFolder, epoch: int, cells: Sequence[tuple[str, ...]], device: str) -> Scores:
+    """(2, n) accuracies and minus losses with the weights of an epoch."""
+    evaluator = Evaluator.of_run(folder, [epoch], device)
+    found = [evaluator.estimate(cell) for cell in cells]
+    return np.array([[one.accuracy for one in found], [-one.loss for one in found]])
 
 
 def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str, Any]:
@@ -93,14 +99,14 @@ def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str
         rows = assessed(titles, scored.scores.scores, accuracies)
         kept = folder.epochs
         places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
-        observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places)} epochs")
+        observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places[:-1])} epochs")
         cells = [nb201.operations(arch) for arch in scored.architectures]
-        found = curve(folder, [kept[place] for place in places], cells, accuracies, device)
+        estimates = {kept[place]: estimated(folder, kept[place], cells, device) for place in places[:-1]}
+        estimates[kept[-1]] = scored.scores.scores[:2]  # of the last checkpoint, as scored
     records = read_state(folder.latest).records
-    seconds = dict(zip(titles, scored.scores.seconds.tolist(), strict=True))
+    found = curve(accuracies, estimates, {record.epoch: record.loss for record in records})
     return {
         "n": n, "seed": SEED, "epochs": len(records), "training seconds": round(sum(r.seconds for r in records)),
-        "seconds a cell": {title: round(value, 4) for title, value in seconds.items()},
         "settings": config.model_dump(mode="json"), "proxies": rows, "curve": found,
     }  # fmt: skip
 
@@ -155,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.key=value")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/oneshot"))
     parser.add_argument("--n", type=int, default=200, help="cells")
-    parser.add_argument("--curve", type=int, default=5, help="checkpoints of the curve")
+    parser.add_argument("--curve", type=int, default=4, help="checkpoints of the curve")
     parser.add_argument("--into", type=Path, help="JSON file to write")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)

@@ -170,8 +170,7 @@ class OneShotProxy:
         del inputs, targets
         if not isinstance(network, nb201.Network):
             return Invalid(
-                FailureKind.UNFIT,
-                f"{self.name} knows the cells of NAS-Bench-201 and this is a {type(network).__name__}",
+                FailureKind.UNFIT, f"{self.name} knows the cells of NAS-Bench-201, and this network is made of none"
             )
         evaluator = _evaluator(self.folder, self.epochs, self.digest, str(next(network.parameters()).device))
         found = (evaluator.of_group if self.is_of_group else evaluator.estimate)(network.operations)
