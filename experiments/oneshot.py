@@ -28,7 +28,7 @@ from eznas.benchmarks import Split, load_benchmark
 from eznas.errors import ConfigError, EznasError
 from eznas.files import write_output
 from eznas.fitness import Labels, kendall_tau_b
-from eznas.oneshot import Evaluator, OneShotFolder, load_oneshot_config, read_state, train_supernet
+from eznas.oneshot import EpochRecord, Evaluator, OneShotFolder, load_oneshot_config, read_state, train_supernet
 from eznas.progress import duration, make_observer
 from eznas.randomness import stream
 from eznas.spaces import Architecture, darts, nb201
@@ -120,21 +120,21 @@ def assessed(titles: Sequence[str], scores: Scores, accuracies: Scores) -> list[
     return rows
 
 
-def curve(folder: OneShotFolder, epochs: Sequence[int], architectures: Sequence[Architecture], accuracies: Scores,
-          device: str) -> list[dict[str, Any]]:  # fmt: skip
-    """tau of accuracy and loss after some epochs, P@top of the loss, both between two of them in a row, forgetting."""
+def curve(
+    accuracies: Scores, estimates: Mapping[int, Scores], records: Mapping[int, EpochRecord]
+) -> list[dict[str, Any]]:
+    """How accuracy and loss rank after some epochs, how far the losses of two of them in a row agree, and forgetting.
+
+    Args:
+        accuracies: (n,) true ones.
+        estimates: (2, n) accuracies and minus losses, by epoch.
+        records: of the epochs.
+    """
     rows, before = [], None
-    records = {record.epoch: record for record in read_state(folder.latest).records}
-    points = [folder.config().sharing.point(arch) for arch in architectures]
-    for epoch in epochs:
-        evaluator = Evaluator.of_run(folder, [epoch], device)
-        found = [evaluator.estimate(point) for point in points]
-        loss = np.array([-one.loss for one in found])
-        accuracy = np.array([one.accuracy for one in found])
+    for epoch, (accuracy, loss) in estimates.items():
         rows.append({
             "epoch": epoch, "training loss": records[epoch].loss, "mean accuracy": float(accuracy.mean()),
-            "tau of accuracy": kendall_tau_b(accuracy, accuracies),
-            "tau of loss": kendall_tau_b(loss, accuracies),
+            "tau of accuracy": kendall_tau_b(accuracy, accuracies), "tau of loss": kendall_tau_b(loss, accuracies),
             "P@top of loss": top_shared(loss, accuracies),
             "tau with the one before": None if before is None else kendall_tau_b(loss, before),
             "P@top with the one before": None if before is None else top_shared(loss, before),
@@ -155,6 +155,13 @@ def task_of(space: str) -> Task:
     return TASKS[space]
 
 
+def estimated(folder: OneShotFolder, epoch: int, architectures: Sequence[Architecture], device: str) -> Scores:
+    """(2, n) accuracies and minus losses with the weights of an epoch."""
+    evaluator, point = Evaluator.of_run(folder, [epoch], device), folder.config().sharing.point
+    found = [evaluator.estimate(point(arch)) for arch in architectures]
+    return np.array([[one.accuracy for one in found], [-one.loss for one in found]])
+
+
 def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str, Any]:
     """Everything that is told of a trained supernet."""
     config = folder.config()
@@ -168,13 +175,15 @@ def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str
         rows = assessed(titles, scored.scores.scores, accuracies)
         kept = folder.epochs
         places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
-        observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places)} epochs")
-        found = curve(folder, [kept[place] for place in places], scored.architectures, accuracies, device)
+        observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places[:-1])} epochs")
+        estimates = {
+            kept[place]: estimated(folder, kept[place], scored.architectures, device) for place in places[:-1]
+        }
+        estimates[kept[-1]] = scored.scores.scores[:2]  # of the last checkpoint, as scored
     records = read_state(folder.latest).records
-    seconds = dict(zip(titles, scored.scores.seconds.tolist(), strict=True))
+    found = curve(accuracies, estimates, {record.epoch: record for record in records})
     return {
         "n": n, "seed": SEED, "epochs": len(records), "training seconds": round(sum(r.seconds for r in records)),
-        "seconds a cell": {title: round(value, 4) for title, value in seconds.items()},
         "settings": config.model_dump(mode="json"), "proxies": rows, "curve": found,
     }  # fmt: skip
 
@@ -230,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="section.key=value")
     parser.add_argument("--run-dir", type=Path, default=Path("runs/oneshot"))
     parser.add_argument("--n", type=int, default=200, help="cells")
-    parser.add_argument("--curve", type=int, default=5, help="checkpoints of the curve")
+    parser.add_argument("--curve", type=int, default=4, help="checkpoints of the curve")
     parser.add_argument("--into", type=Path, help="JSON file to write")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)

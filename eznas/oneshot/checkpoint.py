@@ -118,17 +118,24 @@ def read_checkpoint(path: Path, expected: Mapping[str, Tensor]) -> tuple[Trainin
     state, tensors = _read(path, with_tensors=True)
     for name, tensor in expected.items():
         found = tensors.get(f"{WEIGHTS}{name}")
-        if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+        if not _fits(found, tensor):
             has = "none" if found is None else f"one of {tuple(found.shape)}"
             raise RunError(
                 f"{path} is of another supernet: it needs a tensor {name!r} of {tuple(tensor.shape)} and holds {has}; "
                 f"{REMEDY}"
             )
-    unknown = {n for n in tensors if n.startswith(WEIGHTS)} - {f"{WEIGHTS}{name}" for name in expected}
-    if unknown:
-        raise RunError(f"{path} is of another supernet: it holds {len(unknown)} tensors that this has not; {REMEDY}")
+    fitting = {f"{WEIGHTS}{name}" for name in expected} | {
+        f"{MOMENTUM}{name}" for name, tensor in expected.items() if _fits(tensors.get(f"{MOMENTUM}{name}"), tensor)
+    }
+    if not tensors.keys() <= fitting:
+        n = len(tensors.keys() - fitting)
+        raise RunError(f"{path} is of another supernet: it holds {n} tensors that this has not; {REMEDY}")
     _verify(path, state, tensors)
     return state, tensors
+
+
+def _fits(found: Tensor | None, expected: Tensor) -> bool:
+    return found is not None and found.shape == expected.shape and found.dtype == expected.dtype
 
 
 def _verify(path: Path, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:

@@ -142,7 +142,7 @@ class OneShotConfig(Form):
         method, sharing = self.sampling.method, self.sharing
         if method not in sharing.methods:
             raise ValueError(
-                f"sampling.method of {sharing.title} is {' or '.join(sharing.methods)}, got {method!r}; use "
+                f"sampling.method for {sharing.title} is {' or '.join(sharing.methods)}, got {method!r}; use "
                 "one of these"
             )
         n_fair = sharing.n_fair

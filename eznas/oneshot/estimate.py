@@ -192,7 +192,7 @@ class OneShotProxy:
         sharing = SHARINGS[self.space]
         point = sharing.point_of(network)
         if point is None:
-            return Invalid(FailureKind.UNFIT, f"{self.name} knows the {sharing.title}, and the network is none of them")
+            return Invalid(FailureKind.UNFIT, f"{self.name} knows {sharing.title}, and this network is made of none")
         evaluator = _evaluator(self.folder, self.epochs, self.digest, str(next(network.parameters()).device))
         try:
             found = (evaluator.of_group if self.is_of_group else evaluator.estimate)(point)

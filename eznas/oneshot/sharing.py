@@ -79,7 +79,7 @@ def _same(arch: Architecture) -> Architecture:
 
 def _residual(space: ResidualSpace) -> Sharing:
     return Sharing(
-        title=space.title,
+        title=f"the {space.title}",
         make=of_residual.ResidualSupernet,
         drawn=lambda method, n, rng: of_residual.drawn(space, n, rng),
         point_of=partial(_architecture_of, space.name),
@@ -90,7 +90,7 @@ def _residual(space: ResidualSpace) -> Sharing:
 SHARINGS: Final[Mapping[str, Sharing]] = MappingProxyType(
     {
         nb201.NAME: Sharing(
-            title="cells of NAS-Bench-201",
+            title="the cells of NAS-Bench-201",
             make=Supernet,
             drawn=drawn_cells,
             point_of=_cell_of,

@@ -178,7 +178,7 @@ def test_a_supernet_of_every_space_trains_goes_on_and_scores(space: str, tmp_pat
     cell = nb201.SPACE.build(nb201.from_index(0), nb201.Settings(channels=4), 0)
     outcome = proxy_named(name).proxy.outcome(cell, torch.zeros(1))
     assert isinstance(outcome, Invalid)
-    assert outcome.detail.endswith("and the network is none of them")
+    assert outcome.detail.endswith("and this network is made of none")
 
 
 def test_forgetting_is_measured_where_weights_are_kept_and_changes_none(tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ def test_forgetting_is_measured_where_weights_are_kept_and_changes_none(tmp_path
 
 
 def test_samplings_that_a_space_lacks_are_one_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"sampling\.method of ResNets of NDS is uniform, got 'fair'"):
+    with pytest.raises(ConfigError, match=r"sampling\.method for the ResNets of NDS is uniform, got 'fair'"):
         config("nds_resnet", "sampling.method=fair")
-    with pytest.raises(ConfigError, match=r"sampling\.method of DARTS cells is uniform or fair, got 'isomorphic'"):
+    with pytest.raises(ConfigError, match=r"sampling\.method for DARTS cells is uniform or fair, got 'isomorphic'"):
         config("darts", "sampling.method=isomorphic")
     with pytest.raises(ConfigError, match="a multiple of 7, got 5; use 7"):
         config("darts", "sampling.per_step=5")

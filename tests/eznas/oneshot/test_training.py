@@ -29,7 +29,7 @@ from eznas.oneshot import (
     to_toml,
     train_supernet,
 )
-from eznas.oneshot.checkpoint import KEY, WEIGHTS, averaged
+from eznas.oneshot.checkpoint import KEY, MOMENTUM, WEIGHTS, averaged
 from eznas.oneshot.train import _Training
 from eznas.proxies import Proxy, proxy_named
 from eznas.spaces import nb101, nb201
@@ -262,10 +262,11 @@ def test_a_checkpoint_of_another_supernet_is_refused(run: OneShotFolder, tmp_pat
     path, state = tmp_path / "other.safetensors", read_state(run.kept(4))
     with pytest.raises(RunError, match=r"another supernet: it needs a tensor '.*' of \(8, 3, 3, 3\) and holds one of"):
         read_checkpoint(run.kept(4), Supernet(nb201.Settings(channels=8), affine=False, seed=0).state_dict())
-    stored = {f"{WEIGHTS}{name}": value for name, value in {**tensors, "more": torch.zeros(1)}.items()}
-    path.write_bytes(save(stored, metadata={KEY: state.model_dump_json()}))
-    with pytest.raises(RunError, match="it holds 1 tensors that this has not"):
-        read_checkpoint(path, tensors)
+    stored = {f"{WEIGHTS}{name}": value for name, value in tensors.items()}
+    for more in ({f"{WEIGHTS}more": torch.zeros(1)}, {f"{MOMENTUM}frame.stem.0.weight": torch.zeros(1)}):
+        path.write_bytes(save({**stored, **more}, metadata={KEY: state.model_dump_json()}))
+        with pytest.raises(RunError, match="it holds 1 tensors that this has not"):
+            read_checkpoint(path, tensors)
     path.write_bytes(save({"w": torch.zeros(1)}))
     with pytest.raises(RunError, match="no checkpoint of a supernet"):
         read_state(path)
