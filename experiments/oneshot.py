@@ -2,7 +2,8 @@
 
 Trains the reduced supernet of ``oneshot.toml`` (or goes on), draws NAS-Bench-201 cells uniformly, and measures tau with
 the test accuracies on CIFAR-10 after 200 epochs: of accuracy and loss with inherited weights, of an ensemble over the
-last checkpoints, of parameters, MACs and NASWOT. Then how accuracy and loss rank after fewer epochs.
+last checkpoints, of how closely training images are fitted, of parameters, MACs and NASWOT. Then how accuracy and loss
+rank after fewer epochs.
 
     python experiments/oneshot.py [--config FILE] [--run-dir RUN] [--n N] [--curve N] [--into FILE] [--device DEVICE]
 """
@@ -40,6 +41,8 @@ KINDS: Final = {
     "": "one-shot accuracy", ":loss": "one-shot loss", ":ensemble": "one-shot accuracy, ensemble",
     ":ensemble-loss": "one-shot loss, ensemble",
 }  # fmt: skip
+FITTED: Final = ("one-shot accuracy on training images", "one-shot loss on training images")
+"""How closely a cell fits what the supernet was trained on."""
 Scores = npt.NDArray[np.float64]
 
 
@@ -81,9 +84,11 @@ def curve(accuracies: Scores, estimates: Mapping[int, Scores], training_losses: 
     return rows
 
 
-def estimated(folder: OneShotFolder, epoch: int, cells: Sequence[tuple[str, ...]], device: str) -> Scores:
+def estimated(
+    folder: OneShotFolder, epoch: int, cells: Sequence[tuple[str, ...]], device: str, *, on_training: bool = False
+) -> Scores:
     """(2, n) accuracies and minus losses with the weights of an epoch."""
-    evaluator = Evaluator.of_run(folder, [epoch], device)
+    evaluator = Evaluator.of_run(folder, [epoch], device, on_training=on_training)
     found = [evaluator.estimate(cell) for cell in cells]
     return np.array([[one.accuracy for one in found], [-one.loss for one in found]])
 
@@ -96,11 +101,12 @@ def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str
         scored = score(names, networks, machine=Machine(device=device), observer=observer)
         accuracies = load_nb201().accuracies(scored.architectures, "cifar10", Split.TEST)
         titles = [KINDS.get(name.removeprefix(f"oneshot:{folder.path}"), name) for name in scored.columns]
-        rows = assessed(titles, scored.scores.scores, accuracies)
-        kept = folder.epochs
+        kept, cells = folder.epochs, [nb201.operations(arch) for arch in scored.architectures]
+        observer.stage("Estimates on training images")
+        fitted = estimated(folder, kept[-1], cells, device, on_training=True)
+        rows = assessed([*titles, *FITTED], np.concatenate([scored.scores.scores, fitted]), accuracies)
         places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
         observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places[:-1])} epochs")
-        cells = [nb201.operations(arch) for arch in scored.architectures]
         estimates = {kept[place]: estimated(folder, kept[place], cells, device) for place in places[:-1]}
         estimates[kept[-1]] = scored.scores.scores[:2]  # of the last checkpoint, as scored
     records = read_state(folder.latest).records

@@ -52,19 +52,28 @@ class Evaluator:
         supernet: with its weights.
         config: of the run.
         images: those it was trained on and those held out, on the device of the supernet.
+        on_training: whether to evaluate on as many of the images that it was trained on, which tells how closely a cell
+            fits them; those of recalibration are not among them.
     """
 
-    def __init__(self, supernet: Supernet, config: OneShotConfig, images: TrainingImages) -> None:
+    def __init__(
+        self, supernet: Supernet, config: OneShotConfig, images: TrainingImages, *, on_training: bool = False
+    ) -> None:
         self._supernet, self._config = supernet, config
         settings = config.evaluation
         n = settings.n_images or len(images.validation)
-        self._images = images.validation[:n].contiguous(memory_format=torch.channels_last)
-        self._labels = images.validation_labels[:n]
+        evaluated, labels = images.validation[:n], images.validation_labels[:n]
+        if on_training:
+            evaluated = images.train[settings.recalibration :][:n]
+            labels = images.train_labels[settings.recalibration :][:n]
+        self._images, self._labels = evaluated.contiguous(memory_format=torch.channels_last), labels
         self._recalibration = images.train[: settings.recalibration].contiguous(memory_format=torch.channels_last)
         self._found: dict[Operations, Estimate] = {}
 
     @classmethod
-    def of_run(cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu") -> Evaluator:
+    def of_run(
+        cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu", *, on_training: bool = False
+    ) -> Evaluator:
         """With the mean weights of some checkpoints.
 
         Raises:
@@ -84,7 +93,7 @@ class Evaluator:
             parts.append(tensors)
         supernet.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in averaged(parts).items()})
         supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on a core
-        return cls(supernet.to(device), config, images.to(device))
+        return cls(supernet.to(device), config, images.to(device), on_training=on_training)
 
     def estimate(self, operations: Operations) -> Estimate:
         """Of a cell; of the first cell of its function if the supernet was trained on these alone."""
