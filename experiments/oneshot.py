@@ -135,12 +135,14 @@ def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
     settings = result["settings"]
     images, sampling = settings["images"], settings["sampling"]
     against = result["proxies"][0]["against"]
+    failed = [f"{row['proxy']} failed on {row['failed']}" for row in result["proxies"] if row["failed"]]
     return [
         f"{result['n']} cells drawn uniformly (seed {result['seed']}), CIFAR-10 test accuracy after 200 epochs, 95 % "
         "bootstrap intervals",
         f"over cells. The supernet: {result['epochs']} epochs of {images['n_train']:,} images of "
         f"{images['input_size']} x {images['input_size']}, {sampling['method']} sampling of",
-        f"{sampling['per_step']} cells a step, trained in {result['training seconds'] / 60:.0f} minutes.",
+        f"{sampling['per_step']} cells a step, trained in {result['training seconds'] / 60:.0f} minutes. "
+        + (f"Failures rank last: {', '.join(failed)}." if failed else "No proxy failed on a cell."),
         "",
         f"| proxy | tau | rho | tau less that of {against} |",
         "|---|---|---|---|",
