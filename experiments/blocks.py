@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from experiments.coverage import coverage_lines
+from experiments.oneshot import oneshot_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
@@ -475,6 +476,8 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "pytorchcv": samples_lines,
         "two_spaces": samples_lines,
         "generality": generality_lines,
+        "oneshot": oneshot_lines,
+        "oneshot_darts": oneshot_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""

@@ -2,8 +2,9 @@
 
 Trains the reduced supernet of ``oneshot.toml`` (or goes on), draws NAS-Bench-201 cells uniformly, and measures tau with
 the test accuracies on CIFAR-10 after 200 epochs: of accuracy and loss with inherited weights, of an ensemble over the
-last checkpoints, of parameters, MACs and NASWOT. Then how accuracy and loss rank after fewer epochs, how much two
-checkpoints in a row agree, and what architectures lose between their step and the end of its epoch.
+last checkpoints, of how closely training images are fitted, of parameters, MACs and NASWOT. Then how accuracy and loss
+rank after fewer epochs, how much two checkpoints in a row agree, and what architectures lose between their step and the
+end of its epoch.
 
 With the settings of ``oneshot_darts.toml`` it does so for DARTS cells, with accuracies that a surrogate predicts.
 
@@ -44,6 +45,8 @@ KINDS: Final = {
     "": "one-shot accuracy", ":loss": "one-shot loss", ":ensemble": "one-shot accuracy, ensemble",
     ":ensemble-loss": "one-shot loss, ensemble",
 }  # fmt: skip
+FITTED: Final = ("one-shot accuracy on training images", "one-shot loss on training images")
+"""How closely a network fits what the supernet was trained on."""
 TOP: Final = 0.05
 """Share of the networks of P@top."""
 Scores = npt.NDArray[np.float64]
@@ -155,10 +158,12 @@ def task_of(space: str) -> Task:
     return TASKS[space]
 
 
-def estimated(folder: OneShotFolder, epoch: int, architectures: Sequence[Architecture], device: str) -> Scores:
+def estimated(
+    folder: OneShotFolder, epoch: int, architectures: Sequence[Architecture], device: str, *, on_training: bool = False
+) -> Scores:
     """(2, n) accuracies and minus losses with the weights of an epoch."""
-    evaluator, point = Evaluator.of_run(folder, [epoch], device), folder.config().sharing.point
-    found = [evaluator.estimate(point(arch)) for arch in architectures]
+    evaluator = Evaluator.of_run(folder, [epoch], device, on_training=on_training)
+    found = [evaluator.estimate(folder.config().sharing.point(arch)) for arch in architectures]
     return np.array([[one.accuracy for one in found], [-one.loss for one in found]])
 
 
@@ -172,8 +177,10 @@ def assess(folder: OneShotFolder, n: int, n_curve: int, device: str) -> dict[str
         scored = score(names, networks, machine=Machine(device=device), observer=observer)
         accuracies = load_benchmark(task.benchmark).accuracies(scored.architectures, "cifar10", task.split)
         titles = [KINDS.get(name.removeprefix(f"oneshot:{folder.path}"), name) for name in scored.columns]
-        rows = assessed(titles, scored.scores.scores, accuracies)
         kept = folder.epochs
+        observer.stage("Estimates on training images")
+        fitted = estimated(folder, kept[-1], scored.architectures, device, on_training=True)
+        rows = assessed([*titles, *FITTED], np.concatenate([scored.scores.scores, fitted]), accuracies)
         places = np.unique(np.linspace(0, len(kept) - 1, min(n_curve, len(kept))).round().astype(int))
         observer.stage(f"Estimates after {', '.join(str(kept[place]) for place in places[:-1])} epochs")
         estimates = {
@@ -201,16 +208,22 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
 def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
     """The two tables as Markdown."""
     settings = result["settings"]
     images, sampling = settings["images"], settings["sampling"]
     against, task = result["proxies"][0]["against"], task_of(settings["networks"]["space"])
+    failed = [f"{row['proxy']} failed on {row['failed']}" for row in result["proxies"] if row["failed"]]
     return [
         f"{result['n']} {task.networks} drawn uniformly (seed {result['seed']}), {task.labels}, 95 % bootstrap",
         f"intervals over them. The supernet: {result['epochs']} epochs of {images['n_train']:,} images of "
         f"{images['input_size']} x {images['input_size']}, {sampling['method']} sampling of",
-        f"{sampling['per_step']} a step, trained in {result['training seconds'] / 60:.0f} minutes.",
+        f"{sampling['per_step']} a step, trained in {result['training seconds'] / 60:.0f} minutes. "
+        + (f"Failures rank last: {', '.join(failed)}." if failed else "No proxy failed on any."),
         "",
         f"| proxy | tau | rho | tau less that of {against} |",
         "|---|---|---|---|",
@@ -226,7 +239,7 @@ def oneshot_lines(result: Mapping[str, Any]) -> list[str]:
             f"| {row['epoch']} | {row['training loss']:.3f} | {row['mean accuracy']:.1f} | "
             f"{_number(row['tau of accuracy'])} | {_number(row['tau of loss'])} | "
             f"{_number(row['P@top of loss'])} | {_number(row['tau with the one before'])} | "
-            f"{_number(row['P@top with the one before'])} | {_number(row['forgetting'])} |"
+            f"{_number(row['P@top with the one before'])} | {_points(row['forgetting'])} |"
             for row in result["curve"]
         ),
     ]

@@ -50,15 +50,21 @@ class Evaluator:
         supernet: with its weights.
         config: of the run.
         images: those it was trained on and those held out, on the device of the supernet.
+        on_training: whether to evaluate on as many of the images that it was trained on, which tells how closely a cell
+            fits them; those of recalibration are not among them.
     """
 
-    def __init__(self, supernet: SharedWeights, config: OneShotConfig, images: TrainingImages) -> None:
+    def __init__(
+        self, supernet: SharedWeights, config: OneShotConfig, images: TrainingImages, *, on_training: bool = False
+    ) -> None:
         self._supernet, self._config, self._sharing = supernet, config, config.sharing
-        self._measure = measuring(config, images)
+        self._measure = measuring(config, images, on_training=on_training)
         self._found: dict[Any, Estimate] = {}
 
     @classmethod
-    def of_run(cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu") -> Evaluator:
+    def of_run(
+        cls, folder: OneShotFolder, epochs: Sequence[int], device: str = "cpu", *, on_training: bool = False
+    ) -> Evaluator:
         """With the mean weights of some checkpoints.
 
         Raises:
@@ -78,7 +84,7 @@ class Evaluator:
             parts.append(tensors)
         supernet.load_state_dict({name.removeprefix(WEIGHTS): value for name, value in averaged(parts).items()})
         supernet.to(memory_format=torch.channels_last)  # faster on a core
-        return cls(supernet.to(device), config, images.to(device))
+        return cls(supernet.to(device), config, images.to(device), on_training=on_training)
 
     def estimate(self, point: Any) -> Estimate:
         """Of an architecture; of the first of its function if the supernet was trained on these alone.
@@ -107,17 +113,23 @@ class Evaluator:
         )
 
 
-def measuring(config: OneShotConfig, images: TrainingImages) -> Callable[[nn.Module], Estimate]:
+def measuring(
+    config: OneShotConfig, images: TrainingImages, *, on_training: bool = False
+) -> Callable[[nn.Module], Estimate]:
     """A function that evaluates a stand-alone network, whose statistics it may measure anew, on held-out images.
 
     Args:
         config: of the run.
         images: those it is trained on and those held out, on the device of the networks.
+        on_training: as `Evaluator` takes it.
     """
     settings = config.evaluation
     n = settings.n_images or len(images.validation)
-    inputs = images.validation[:n].contiguous(memory_format=torch.channels_last)
-    classes = images.validation_labels[:n]
+    inputs, classes = images.validation[:n], images.validation_labels[:n]
+    if on_training:
+        inputs = images.train[settings.recalibration :][:n]
+        classes = images.train_labels[settings.recalibration :][:n]
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
     recalibration = images.train[: settings.recalibration].contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()

@@ -389,7 +389,7 @@ def test_a_supernet_is_trained_and_ranked_beside_zero_shot_proxies(
     found = json.loads((elsewhere / "found.json").read_text())
     assert [row["epoch"] for row in found["curve"]] == [1, 2]
     rows = {row["proxy"]: row for row in found["proxies"]}
-    assert rows.keys() == {*oneshot.BASELINES, *oneshot.KINDS.values()}
+    assert rows.keys() == {*oneshot.BASELINES, *oneshot.KINDS.values(), *oneshot.FITTED}
     assert found["curve"][-1]["tau of loss"] == pytest.approx(rows["one-shot loss"]["tau"]["value"])
     assert all((row["difference"] is None) == (name in oneshot.BASELINES) for name, row in rows.items())
     assert any(f"of {row['against']} |" in line for row in rows.values() for line in oneshot.oneshot_lines(found))

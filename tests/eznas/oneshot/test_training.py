@@ -179,6 +179,13 @@ def test_estimates_of_a_function_are_means_over_its_cells(run: OneShotFolder) ->
     assert evaluator.of_group(group_of(cell)[-1]) == found
 
 
+def test_images_that_were_trained_on_can_be_evaluated_on(run: OneShotFolder) -> None:
+    fitted = Evaluator.of_run(run, [4], on_training=True)
+    share = fitted.estimate(ONE_CONVOLUTION).accuracy / 100 * (320 - 100)  # all but those of recalibration
+    assert share == pytest.approx(round(share))
+    assert fitted.estimate(ONE_CONVOLUTION) != Evaluator.of_run(run, [4]).estimate(ONE_CONVOLUTION)
+
+
 def test_an_ensemble_is_the_mean_of_weights_and_the_largest_count() -> None:
     values = (([1.0, 3.0], 4), ([3.0, 5.0], 9))
     found = averaged([{"w": torch.tensor(weight), "n": torch.tensor(count)} for weight, count in values])
