@@ -28,6 +28,7 @@ from experiments.campaign_blocks import (
     left_out_of,
 )
 from experiments.coverage import coverage_lines
+from experiments.oneshot import oneshot_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
@@ -486,6 +487,8 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "all_cells": all_cells_lines,
         "kinds": kinds_lines,
         "left_out": left_out_lines,
+        "oneshot": oneshot_lines,
+        "oneshot_darts": oneshot_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""

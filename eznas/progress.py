@@ -42,7 +42,7 @@ class StderrObserver:
         now = time.monotonic()
         elapsed = now - self._stage_start
         left = elapsed / done * (total - done) if done else 0.0
-        text = f"{self._stage}: {done}/{total} networks, {_duration(left)} left"
+        text = f"{self._stage}: {done}/{total} networks, {duration(left)} left"
         if self._is_live:
             self._stream.write(f"\r\033[K{text}" if done < total else "\r\033[K")
             self._stream.flush()
@@ -70,7 +70,7 @@ class StderrObserver:
             f"{state.n_evaluated} programs, {rate:.1f}/s  "
             f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
             f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}  "
-            f"{_duration(left)} left"
+            f"{duration(left)} left"
         )
 
     def _line(self, text: str) -> None:
@@ -84,7 +84,8 @@ def make_observer(*, quiet: bool) -> Iterator[Observer]:
     yield Silent() if quiet else StderrObserver(sys.stderr)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

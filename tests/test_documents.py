@@ -29,6 +29,7 @@ from eznas.conditions import IMAGE_SETS
 from eznas.errors import EznasError
 from eznas.estimators import PUBLISHED
 from eznas.fitness import OBJECTIVES
+from eznas.oneshot import OneShotConfig, load_oneshot_config
 from eznas.programs import parse
 from eznas.proxies import KNOWN_PROGRAMS, RECIPES
 from eznas.runs.config import RunConfig, config_from, load_config
@@ -300,7 +301,14 @@ def test_targets_of_make_exist(path: Path) -> None:
 
 # Settings -------------------------------------------------------------------------------------------------------------
 
-SECTIONS = "|".join(name for name, field in RunConfig.model_fields.items() if hasattr(field.annotation, "model_fields"))
+CONFIGS: dict[str, Any] = {"oneshot.md": OneShotConfig}
+"""Pages about settings other than those of a run."""
+SECTIONS = "|".join(
+    name
+    for config in (RunConfig, *CONFIGS.values())
+    for name, field in config.model_fields.items()
+    if hasattr(field.annotation, "model_fields")
+)
 FILES = (".html", ".py", ".toml")
 """Ends of names that look like a setting and are a file."""
 SETTING = re.compile(rf"((?:{SECTIONS})\.\w+)(?: ?= ?(.+))?")
@@ -313,11 +321,12 @@ def test_settings_in_sentences_exist(path: Path) -> None:
         if found is None or Path(span).suffix in FILES:
             continue
         key, value = found.groups()
+        config = CONFIGS.get(path.name, RunConfig)
         if value is not None:
-            load_config(None, [f"{key}={value}"])
+            (load_config if config is RunConfig else load_oneshot_config)(None, [f"{key}={value}"])
         else:
             section, name = key.split(".")
-            assert name in type(getattr(RunConfig(), section)).model_fields, span
+            assert name in type(getattr(config(), section)).model_fields, span
 
 
 def test_a_setting_that_is_gone_is_noticed() -> None:

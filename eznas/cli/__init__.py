@@ -4,7 +4,7 @@ Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything save
 
 * `running`: evolve, resume, extend; `looking`: front, show, report, export.
 * `scoring`: score, aggregate, estimators, badges, gallery; `assessing`: assess; `searching`: nas;
-  `building`: benchmark; `bank`: bank; `machine`: data, doctor.
+  `building`: benchmark; `oneshot`: oneshot; `bank`: bank; `machine`: data, doctor.
 * `options`: what they share.
 """
 
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli import assessing, bank, building, looking, machine, running, scoring, searching
+from eznas.cli import assessing, bank, building, looking, machine, oneshot, running, scoring, searching
 from eznas.cli.options import INTERRUPTED
 from eznas.errors import ConfigError, EznasError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (running, looking, scoring, assessing, searching, building, bank, machine):
+for commands in (running, looking, scoring, assessing, searching, building, oneshot, bank, machine):
     commands.add_to(app)
 
 

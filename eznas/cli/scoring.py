@@ -39,8 +39,8 @@ def score(
     proxies: Annotated[
         list[str],
         typer.Argument(
-            help="Published name, proxy file (.json), RUN:ID, gallery:NAME, a formula such as '(sum_layers (mean "
-            "weight))', or a sum of names such as jacob_cov+parameter_count; several also with commas."
+            help="Published name, proxy file (.json), RUN:ID, gallery:NAME, oneshot:RUN[:loss], a formula such as "
+            "'(sum_layers (mean weight))', or a sum of names like jacob_cov+parameter_count; several also with commas."
         ),
     ],
     networks: Annotated[

@@ -18,9 +18,10 @@ from eznas.conditions.images import (
     resized,
 )
 from eznas.conditions.inputs import as_inputs, as_targets
+from eznas.conditions.training_images import TrainingImages, augmented, training_images
 
 __all__ = [
     "DEFAULT_UNITS", "DIGITS", "GIVEN", "IMAGE_SETS", "REDUCED", "Batch", "Conditions", "ImageSet", "LabelledImages",
-    "Units", "as_inputs", "as_targets", "default_image_source", "image_batch", "images_digest", "images_named",
-    "resized", "tensor_digest",
+    "TrainingImages", "Units", "as_inputs", "as_targets", "augmented", "default_image_source", "image_batch",
+    "images_digest", "images_named", "resized", "tensor_digest", "training_images",
 ]  # fmt: skip

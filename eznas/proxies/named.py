@@ -1,4 +1,4 @@
-"""Proxies by what people call them: a name, a file, a run and an id, a formula, or a sum of these."""
+"""Proxies by what people call them: a name, a file, a run and an id, a supernet, a formula, or a sum."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from eznas.errors import ConfigError, ProgramError, RunError
 from eznas.estimators import PUBLISHED, by_name
 from eznas.fitness.aggregation import Mode
 from eznas.names import shown, unknown
+from eznas.oneshot import PREFIX, oneshot_proxy
 from eznas.programs import parse
 from eznas.proxies.aggregate import RECIPES, RankAggregate, Recipe, recipe_for
 from eznas.proxies.file import StoredProxy, load_proxy_file
@@ -24,7 +25,7 @@ from primitives import NETWORK_SCALAR, STATISTICS
 GALLERY: Final = "gallery"
 FORMS: Final = (
     "a published name (eznas estimators), a proxy file (.json), a formula as text or in a file, RUN:ID, gallery:NAME, "
-    "or a sum of names such as jacob_cov+parameter_count"
+    "oneshot:RUN, or a sum of names such as jacob_cov+parameter_count"
 )
 
 
@@ -52,8 +53,9 @@ def proxy_named(text: str) -> StoredProxy:
 
     Args:
         text: a published name; the path of a proxy file or of a text file with a formula; ``RUN:ID``, where the id may
-            be its beginning, a published name of that run, or ``best``; ``gallery:NAME``; a formula such as
-            ``(mean_layers (mean weight))``; or a word of the language that is one number per network.
+            be its beginning, a published name of that run, or ``best``; ``gallery:NAME``; ``oneshot:RUN[:KIND]``, see
+            `eznas.oneshot.oneshot_proxy`; a formula such as ``(mean_layers (mean weight))``; or a word of the language
+            that is one number per network.
 
     Raises:
         ConfigError: if there is none.
@@ -63,6 +65,8 @@ def proxy_named(text: str) -> StoredProxy:
     text = text.strip()
     if text.startswith("("):
         return StoredProxy(ProgramProxy(name=" ".join(text.split()), program=parse(text)))
+    if text.startswith(PREFIX):
+        return StoredProxy(oneshot_proxy(text))
     if text.startswith(f"{GALLERY}:"):
         return gallery_proxy(text.removeprefix(f"{GALLERY}:"))
     if is_file(text):

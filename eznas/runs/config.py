@@ -343,6 +343,15 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
     Raises:
         ConfigError: unreadable file, invalid TOML, unknown or ill-typed key.
     """
+    return config_from(table_in(path, overrides), where=str(path) if path else "the settings")
+
+
+def table_in(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a TOML file says (nothing without one), with overrides of the form ``section.key=value``.
+
+    Raises:
+        ConfigError: unreadable file, invalid TOML, or an override of another form.
+    """
     table: dict[str, Any] = {}
     if path is not None:
         try:
@@ -353,7 +362,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> RunC
             raise ConfigError(f"Configuration {path} is not valid TOML: {error}") from None
     for override in overrides:
         _override(table, override)
-    return config_from(table, where=str(path) if path else "the settings")
+    return table
 
 
 def config_with(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:

@@ -60,7 +60,8 @@ def _definition(request: Request, place: int) -> str:
     try:
         return proxy_to_json(request.proxies[place])
     except ConfigError:
-        return f"{type(request.proxies[place]).__name__} {request.proxies[place].name}"
+        proxy = request.proxies[place]
+        return f"{type(proxy).__name__} {proxy.name} {getattr(proxy, 'digest', '')}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
+from eznas.spaces.architecture import Architecture
 from eznas.spaces.layers import (
     BatchNorm2d,
     Conv2d,
@@ -380,7 +381,12 @@ def _stem_convolutions(skeleton: Skeleton) -> tuple[tuple[int, int, int], ...]:
 
 
 class CellModule(nn.Module):
-    """One cell: two inputs -> (batch, outputs x width, height', width')."""
+    """One cell: two inputs -> (batch, outputs x width, height', width').
+
+    Attributes:
+        operations: of its edges, by name.
+        sources: the nodes that its edges read.
+    """
 
     def __init__(self, place: _Place, *, affine: bool) -> None:
         super().__init__()
@@ -389,6 +395,7 @@ class CellModule(nn.Module):
             FactorizedReduce(place.first, width) if place.after_reduction else relu_conv_norm(place.first, width, 1)
         )
         self.second = relu_conv_norm(place.second, width, 1)
+        self.operations = [name for name, _ in edges]
         self.sources = [source for _, source in edges]
         self.outputs = place.cell.outputs
         self.edges = nn.ModuleList(
@@ -409,7 +416,12 @@ class Network(nn.Module):
     """A network of cells without auxiliary head: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
     Its parameters are allocated but not drawn; `SearchSpace.build` draws them.
+
+    Attributes:
+        architecture: that it is of, if its space says so.
     """
+
+    architecture: Architecture | None = None
 
     def __init__(self, skeleton: Skeleton) -> None:
         super().__init__()

@@ -323,7 +323,9 @@ def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
     Raises:
         ArchitectureError: if `arch` is not of this space.
     """
-    return Network(skeleton(arch, settings))
+    network = Network(skeleton(arch, settings))
+    network.architecture = arch
+    return network
 
 
 def counts(arch: Architecture, settings: CellSettings, input_size: int) -> Counts:

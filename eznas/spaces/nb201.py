@@ -427,7 +427,7 @@ class Cell(nn.Module):
 
     def __init__(self, operations: Sequence[str], channels: int) -> None:
         super().__init__()
-        self.edges = nn.ModuleList(_OPERATION_BUILDERS[operation](channels) for operation in operations)
+        self.edges = nn.ModuleList(operation_module(operation, channels) for operation in operations)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sum the operations into each node in turn and return node 3."""
@@ -463,10 +463,14 @@ class Network(nn.Module):
     """A NAS-Bench-201 network: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
     Its parameters are allocated but not drawn; `SPACE.build` draws them.
+
+    Attributes:
+        operations: the six of its cells, in the order of `EDGES`.
     """
 
     def __init__(self, operations: Sequence[str], settings: CellSettings) -> None:
         super().__init__()
+        self.operations = tuple(operations)
         channels = settings.stage_channels
         self.stem = conv_norm(3, channels[0], 3)
         blocks: list[nn.Module] = []
@@ -497,7 +501,12 @@ _OPERATION_BUILDERS: Mapping[str, Callable[[int], nn.Module]] = MappingProxyType
 )
 
 
-def allocate(arch: Architecture, settings: CellSettings) -> nn.Module:
+def operation_module(operation: str, channels: int) -> nn.Module:
+    """The module of one of `OPERATIONS`: (batch, channels, height, width) -> the same shape; parameters not drawn."""
+    return _OPERATION_BUILDERS[operation](channels)
+
+
+def allocate(arch: Architecture, settings: CellSettings) -> Network:
     """The network of a cell, in train mode, its parameters allocated but **not yet drawn**: `initialise_` draws them.
 
     Raises:

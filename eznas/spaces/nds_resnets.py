@@ -370,7 +370,9 @@ class ResidualSpace:
         Raises:
             ArchitectureError: if `arch` is not of this space.
         """
-        return Network([*self.blocks(arch, settings)], settings)
+        network = Network([*self.blocks(arch, settings)], settings)
+        network.architecture = arch
+        return network
 
     def space(self) -> SearchSpace[ResidualSettings]:
         """The declaration that everything else reads."""
@@ -431,7 +433,12 @@ class Network(nn.Module):
     """A residual network: (batch, 3, size, size) images -> (batch, n_classes) logits.
 
     Its parameters are allocated but not drawn; `SearchSpace.build` draws them.
+
+    Attributes:
+        architecture: that it is of.
     """
+
+    architecture: Architecture | None = None
 
     def __init__(self, blocks: Sequence[Block], settings: ResidualSettings) -> None:
         super().__init__()

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 
 from eznas.benchmarks import Card, Recipe, TrainedTable, Training
-from eznas.conditions import DIGITS, Conditions
+from eznas.conditions import DIGITS, Conditions, training_images
 from eznas.errors import BenchmarkError, EznasError, OutputError
 from eznas.files import why_not_written
 from eznas.randomness import stream
 from eznas.scoring import counted
 from eznas.spaces import Architecture, SpaceSettings, networks_named, space_named
 from eznas.spaces.families import family_named
-from eznas.training.images import training_images
 from eznas.training.train import train
 from eznas.workers import Pool
 

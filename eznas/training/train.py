@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eznas.benchmarks import Recipe
+from eznas.conditions import TrainingImages, augmented
 from eznas.randomness import stream
-from eznas.training.images import TrainingImages
 
 EVALUATION_BATCH: Final = 500
 
@@ -69,7 +69,7 @@ def _train(network: nn.Module, images: TrainingImages, recipe: Recipe, rng: np.r
             batch = torch.as_tensor(order[first : first + recipe.batch_size], device=images.train.device)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * _share(step, n_steps, recipe.warm_up)
-            inputs = augmented(images.train[batch], recipe, rng)
+            inputs = augmented(images.train[batch], rng, shift=recipe.shift, flip=recipe.flip)
             loss = F.cross_entropy(network(inputs), images.train_labels[batch], label_smoothing=recipe.smoothing)
             if not math.isfinite(loss.item()):
                 chance = 100.0 / (int(images.train_labels.max()) + 1)
@@ -101,22 +101,6 @@ def _share(step: int, n_steps: int, warm_up: float) -> float:
     if step < n_warm:
         return (step + 1) / (n_warm + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - n_warm) / (n_steps - n_warm)))
-
-
-def augmented(images: Tensor, recipe: Recipe, rng: np.random.Generator) -> Tensor:
-    """(n, channels, height, width) images, each shifted and mirrored by a draw of its own."""
-    n, _, height, width = images.shape
-    if recipe.shift:
-        right, down = (rng.integers(0, 2 * recipe.shift + 1, size=n) for _ in range(2))
-        padded = F.pad(images, (recipe.shift,) * 4)
-        rows = torch.as_tensor(down[:, None] + np.arange(height), device=images.device)
-        columns = torch.as_tensor(right[:, None] + np.arange(width), device=images.device)
-        which = torch.arange(n, device=images.device)[:, None, None]
-        images = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    if recipe.flip:
-        mirrored = torch.as_tensor(rng.random(n) < 0.5, device=images.device)
-        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -370,6 +371,45 @@ def test_aggregates_are_ranked_beside_their_members(
     assert "a reference of 4 other cells" in shown.out
     assert module.main(["many"]) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_supernet_is_trained_and_ranked_beside_zero_shot_proxies(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    oneshot = script("oneshot")
+    small = [
+        "images.source=digits", "images.input_size=8", "images.n_train=100", "networks.channels=4", "training.epochs=2",
+        "checkpoints.every=1", "evaluation.n_images=100", "evaluation.recalibration=50",
+    ]  # fmt: skip
+    command = ["--run-dir", "run", "--n", "8", "--curve", "2", "--into", "found.json"]
+    assert oneshot.main([*command, *(word for one in small for word in ("--set", one))]) == 0
+    shown = capsys.readouterr()
+    assert "8 cells, CIFAR-10, test, 200 epochs" in shown.out
+    found = json.loads((elsewhere / "found.json").read_text())
+    assert [row["epoch"] for row in found["curve"]] == [1, 2]
+    rows = {row["proxy"]: row for row in found["proxies"]}
+    assert rows.keys() == {*oneshot.BASELINES, *oneshot.KINDS.values(), *oneshot.FITTED}
+    assert found["curve"][-1]["tau of loss"] == pytest.approx(rows["one-shot loss"]["tau"]["value"])
+    assert all((row["difference"] is None) == (name in oneshot.BASELINES) for name, row in rows.items())
+    assert any(f"of {row['against']} |" in line for row in rows.values() for line in oneshot.oneshot_lines(found))
+    assert found["curve"][0]["tau with the one before"] is None
+    assert 0 <= found["curve"][1]["P@top with the one before"] <= 1
+    assert oneshot.main([*command, "--set", "seed=5"]) == 1
+    assert "was begun with other settings" in capsys.readouterr().err
+
+
+def test_shared_top_is_the_mean_over_random_ways_to_break_ties() -> None:
+    top_shared = script("oneshot").top_shared
+    one, other = np.array([3.0, 1, 1, 1, 0, 0]), np.array([1.0, 2, 2, 0, 2, 0])
+    ways = []
+    for first in itertools.permutations(range(6)):
+        best = set(sorted(range(6), key=lambda place: (-one[place], first[place]))[:2])
+        for second in itertools.permutations((1, 2, 4)):  # which of the three that tie come first
+            ways.append(len(best & {*second[:2]}) / 2)
+    assert top_shared(one, other, 1 / 3) == pytest.approx(np.mean(ways))
+    assert top_shared(one, one[::-1], 0.001) == 0
+    assert top_shared(other, other * 2, 1.0) == 1
 
 
 def correlate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:

@@ -12,21 +12,19 @@ from torch import nn
 
 from eznas.benchmarks import Recipe, TrainedTable, Training
 from eznas.cli import main
+from eznas.conditions import TrainingImages, augmented, training_images
 from eznas.errors import BenchmarkError
 from eznas.randomness import stream
 from eznas.spaces import families
 from eznas.training import (
     BuildRequest,
     Trainer,
-    TrainingImages,
-    augmented,
     build_benchmark,
     drawn_by_size,
     planned,
     summaries,
     summary,
     train,
-    training_images,
 )
 from eznas.training.train import _share
 from eznas.workers import LocalPool
@@ -103,8 +101,8 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
 
 def test_augmentation_shifts_and_mirrors_each_image_by_itself() -> None:
     images = torch.arange(2 * 16.0).view(2, 1, 4, 4) + 1
-    assert torch.equal(augmented(images, Recipe(shift=0, flip=False), stream(0)), images)
-    drawn = [augmented(images, Recipe(shift=1), stream(seed)) for seed in range(40)]
+    assert torch.equal(augmented(images, stream(0), shift=0, flip=False), images)
+    drawn = [augmented(images, stream(seed), shift=1, flip=True) for seed in range(40)]
     assert any(torch.equal(found[0], images[0].flip(-1)) and not torch.equal(found[1], images[1].flip(-1))
                for found in drawn)  # fmt: skip
     for found in drawn:

@@ -1,4 +1,4 @@
-"""Images to train and to validate on: those of a source, dealt by class and standardised by what is trained on."""
+"""Images to train and to validate on: dealt by class, standardised by what is trained on, shifted and mirrored."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from eznas.conditions import images_named, resized
+from eznas.conditions.images import images_named, resized
 from eznas.errors import BenchmarkError
 from eznas.names import shown
 from eznas.randomness import stream
@@ -87,3 +88,26 @@ def training_images(
         batch[train].contiguous(), classes[train], batch[validation].contiguous(), classes[validation],
         found.n_classes, found.digest,
     )  # fmt: skip
+
+
+def augmented(images: Tensor, rng: np.random.Generator, *, shift: int, flip: bool) -> Tensor:
+    """(n, channels, height, width) images, each shifted and mirrored by a draw of its own.
+
+    Args:
+        images: of which none is changed.
+        rng: of the draws.
+        shift: most pixels by which an image is shifted; what is uncovered is 0.
+        flip: whether every other image is mirrored.
+    """
+    n, _, height, width = images.shape
+    if shift:
+        right, down = (rng.integers(0, 2 * shift + 1, size=n) for _ in range(2))
+        padded = F.pad(images, (shift,) * 4)
+        rows = torch.as_tensor(down[:, None] + np.arange(height), device=images.device)
+        columns = torch.as_tensor(right[:, None] + np.arange(width), device=images.device)
+        which = torch.arange(n, device=images.device)[:, None, None]
+        images = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    if flip:
+        mirrored = torch.as_tensor(rng.random(n) < 0.5, device=images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    return images.contiguous(memory_format=torch.channels_last)
