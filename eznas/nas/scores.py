@@ -12,6 +12,7 @@ import numpy as np
 from eznas.errors import ArchitectureError, BenchmarkError
 from eznas.nas.table import Floats, Indices
 from eznas.spaces import Architecture, nb201
+from eznas.tables import csv_rows
 
 NO_PROXY: Final = frozenset(("index", "network", "content", "failed", "seconds"))
 """Columns of a file of scores that hold no scores."""
@@ -75,7 +76,7 @@ def read_scores(path: Path, architectures: Sequence[Architecture]) -> Mapping[st
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            header, *rows = csv.reader(stream, strict=True)
+            header, *rows = csv_rows(stream.read(), strict=True)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         reason = "it is empty" if isinstance(error, ValueError) and "unpack" in str(error) else error
         raise BenchmarkError(f"{path} cannot be read as a CSV table of scores ({reason}); {_HOW}.") from error
