@@ -18,7 +18,8 @@ def nas(
     search: Annotated[
         str,
         typer.Argument(
-            help="score, optimum, random, evolution, area, aging-evolution, warm-up, warm-up-random or move-proposal.",
+            help="score, score-evolution, optimum, random, evolution, area, aging-evolution, warm-up, warm-up-random "
+            "or move-proposal.",
             metavar="SEARCH",
         ),
     ],

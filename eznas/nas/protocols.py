@@ -94,6 +94,7 @@ class Protocol:
 PROTOCOLS: Final[Mapping[str, Protocol]] = MappingProxyType(
     {
         "score": Protocol(run=searches.score_search, uses_scores=True, counts=("n", 100)),
+        "score-evolution": Protocol(run=searches.score_evolution, uses_scores=True, counts=("n", 1000), moves=True),
         "optimum": Protocol(run=searches.optimum_search, uses_scores=False, counts=("n", 100), training="full"),
         "random": Protocol(
             run=searches.random_search, uses_scores=False, budget=EVOLUTION_BUDGET, training="short"

@@ -134,6 +134,46 @@ def optimum_search(table: SearchTable, streams: Streams, *, n: int) -> Outcome:
     return _untrained(int(candidates[best(table.fitness("full")[candidates], streams("ties"))]), n)
 
 
+def score_evolution(
+    table: SearchTable,
+    scores: Floats,
+    streams: Streams,
+    *,
+    n: int = 1000,
+    population_size: int = 64,
+    sample_size: int = 10,
+) -> Outcome:
+    """Aging evolution in which the score is the fitness and nothing is trained: the best score of those seen.
+
+    Args:
+        table: what to search; all its architectures have scores.
+        scores: (table.n,) scores; failures rank last.
+        streams: randomness.
+        n: architectures to score, repeated ones again.
+        population_size: architectures alive.
+        sample_size: how many compete to be the parent.
+
+    Raises:
+        ConfigError: if `n` is below 1, or some architectures have no scores.
+
+    Source: `Akhauri et al. 2022 <https://arxiv.org/abs/2209.07413>`_ searches so; its sizes are not stated.
+    """
+    _check_scores(table, scores)
+    _check_all_scored(table, "An evolution by scores")
+    rng, ties, mutate = streams("evolution"), streams("ties"), _mutation(table, streams)
+    ranked = np.where(np.isfinite(scores), scores, -np.inf)
+    seen = _drawn(table, min(n, population_size), streams).tolist()
+    population: deque[int] = deque(seen, maxlen=population_size)
+    while len(seen) < n:
+        size = min(sample_size, len(population))
+        sample = [population[place] for place in rng.choice(len(population), size=size, replace=False)]
+        child = mutate(max(sample, key=ranked.__getitem__))
+        population.append(child)
+        seen.append(child)
+    known = np.unique(seen)
+    return _untrained(int(known[best(scores[known], ties)]), n)
+
+
 def _untrained(pick: int, n_scored: int) -> Outcome:
     nothing = np.empty(0, dtype=np.intp)
     return Outcome(pick=pick, n_scored=n_scored, trained=nothing, incumbents=nothing, spent=np.empty(0))
@@ -305,11 +345,7 @@ def move_proposal(
     _check_scores(table, scores)
     if not 0.0 <= probability <= 1.0:
         raise ConfigError(f"The probability of a proposed move must lie in 0..1, got {probability}")
-    if table.pool is not None:
-        raise ConfigError(
-            f"A move proposal scores every neighbour, but {table.n_scored:,} of {table.n:,} architectures have scores; "
-            "give a file with the scores of all"
-        )
+    _check_all_scored(table, "A move proposal")
     rng, ties = streams("moves"), streams("ties")
     neighbours, _ = table.moves
     n_neighbours = neighbours.shape[1]
@@ -434,6 +470,14 @@ def _ranked_distinct(table: SearchTable, scores: Floats, streams: Streams, n: in
     candidates = candidates if table.pool is None else table.pool[candidates]
     ranked: Indices = candidates[best_first(scores[candidates], streams("ties"))]
     return ranked
+
+
+def _check_all_scored(table: SearchTable, what: str) -> None:
+    if table.pool is not None:
+        raise ConfigError(
+            f"{what} scores every neighbour, but {table.n_scored:,} of {table.n:,} architectures have scores; give a "
+            "file with the scores of all"
+        )
 
 
 def _check_enough(n_scored: int, population_size: int) -> None:

@@ -58,7 +58,7 @@ def test_every_search_runs(capsys: Capsys, search: str) -> None:
     protocol = PROTOCOLS[search]
     assert (row["search"], row["dataset"], row["split"], row["repeats"]) == (search, "cifar10", "test", 3)
     assert row["proxy"] == ("params" if protocol.uses_scores else "-")
-    assert row["driven by"] == ("score" if search == "score" else "cifar10 test, full training")
+    assert row["driven by"] == ("score" if search.startswith("score") else "cifar10 test, full training")
     assert row["trained"] == (protocol.budget.evaluations if protocol.budget else 0)
     assert row["low"] <= row["mean"] <= row["high"]
     assert row["rank"] >= 1
@@ -105,7 +105,7 @@ def test_columns_of_a_file_are_aggregated_into_one_more_row(capsys: Capsys, tmp_
         (["score", "--aggregate", "param+params"], "did you mean 'params'?"),
         (["score", "--aggregate", "params+"], "An aggregate is written NAME+NAME"),
         (["evolution", "--aggregate", "params"], "does not take --aggregate"),
-        (["evolve"], "Unknown search 'evolve'; known are score, optimum"),
+        (["evolve"], "Unknown search 'evolve'; known are score, score-evolution, optimum"),
         (["scores"], "did you mean 'score'?"),
         (["score", "--proxy", "nosuch"], "nosuch"),
         (["score", "--proxy", "naswot", "--networks", "15626"], "1 to 15,625"),
