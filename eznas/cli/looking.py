@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Format, Id, Output, Run, TableFormat, Target, announce, width
+from eznas.cli.options import (
+    Format,
+    ForwardOnly,
+    Id,
+    MaxSize,
+    NoLabels,
+    Output,
+    Rule,
+    Run,
+    TableFormat,
+    Target,
+    announce,
+    chosen,
+    make_choice,
+    width,
+)
 from eznas.errors import ConfigError
 
 
@@ -21,30 +36,47 @@ def front(
     run: Run,
     form: TableFormat = Format.TABLE,
     figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
+    select: Rule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
 ) -> None:
-    """The Pareto front of a run beside published proxies, on held-out networks."""
+    """The Pareto front of a run beside published proxies, on held-out networks.
+
+    Example: eznas front runs/first --max-size 10 --forward-only
+    """
     from eznas.reporting import front_csv, front_json, front_table, write_front_figure
     from eznas.runs.front import load_front
 
     if figure is not None:
         announce(write_front_figure(run, figure), err=True)
-    found = load_front(run)
+    choice = make_choice(select, max_size, no_labels, forward_only)
+    found = choice.of(load_front(run))
     match form:
         case Format.TABLE:
-            typer.echo(front_table(found, width=width()))
+            typer.echo(front_table(found, width=width(), among=choice.among), nl=False)
         case Format.JSON:
             typer.echo(front_json(found), nl=False)
         case Format.CSV:
             typer.echo(front_csv(found), nl=False)
 
 
-def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None:
-    """One proxy of a run: formula, where it came from, how well it ranks."""
-    from eznas.reporting import entry_json, entry_text
-    from eznas.runs.front import load_front
+def show(
+    run: Run,
+    proxy: Id = "best",
+    form: TableFormat = Format.TABLE,
+    select: Rule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
+) -> None:
+    """One proxy of a run: formula, where it came from, how well it ranks.
 
-    found = load_front(run)
-    entry = found.entry(proxy)
+    Example: eznas show runs/first --select cheapest-within-se
+    """
+    from eznas.reporting import entry_json, entry_text
+
+    found, entry = chosen(run, proxy, make_choice(select, max_size, no_labels, forward_only))
     if form is Format.CSV:
         raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
     typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(entry), nl=False)
@@ -64,17 +96,20 @@ def export(
     proxy: Id = "best",
     to: Annotated[Target, typer.Option("--to", help="Form of the export.")] = Target.PYTHON,
     output: Output = None,
+    select: Rule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
 ) -> None:
     """Take a proxy away: a Python file that needs torch alone, a proxy file, LaTeX or SymPy.
 
-    Example: eznas export runs/first best -o proxy.py
+    Example: eznas export runs/first best -o proxy.py; eznas export runs/first --max-size 10 -o small.py
     """
     from eznas.export import export_entry
     from eznas.files import write_output
-    from eznas.runs.front import load_front
 
-    found = load_front(run)
-    text = export_entry(found, found.entry(proxy), to.value)
+    found, entry = chosen(run, proxy, make_choice(select, max_size, no_labels, forward_only))
+    text = export_entry(found, entry, to.value)
     if output is None:
         typer.echo(text, nl=False)
         return

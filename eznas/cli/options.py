@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from eznas.runs import Choice, Entry, Front
     from eznas.study import Machine
 
 INTERRUPTED = 130
@@ -49,6 +50,19 @@ class Target(StrEnum):
     SYMPY = "sympy"
 
 
+class Select(StrEnum):
+    """Rules that pick a proxy of a run."""
+
+    BEST = "best"
+    SIMPLEST = "simplest-within-se"
+    CHEAPEST = "cheapest-within-se"
+
+    @property
+    def stored(self) -> Any:
+        """As functions take it."""
+        return self.value
+
+
 class Combination(StrEnum):
     """Of the members of an aggregate."""
 
@@ -79,6 +93,43 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
+Rule = Annotated[
+    Select | None,
+    typer.Option(
+        "--select",
+        help="Rule that picks by the selection networks: the best, or the simplest or cheapest within one standard "
+        "error of it. Without: the rule of the run.",
+    ),
+]
+MaxSize = Annotated[int | None, typer.Option("--max-size", min=1, help="Most nodes of a formula to pick.")]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that need no classes of images.")]
+ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that need no backward pass.")]
+
+
+def make_choice(rule: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:
+    """What is asked of the proxy of a run."""
+    from eznas.runs.choice import Choice
+
+    return Choice(rule=None if rule is None else rule.stored, max_size=max_size, no_labels=no_labels, forward_only=forward_only)
+
+
+def chosen(run: Path, proxy: str, choice: Choice) -> tuple[Front, Entry]:
+    """A run's front and the proxy of it that is meant.
+
+    Raises:
+        ConfigError: if a proxy is named that is not the pick of what is asked, or none is as asked.
+        RunError: if the run is not finished, or has no such proxy.
+    """
+    from eznas.errors import ConfigError
+    from eznas.runs.front import load_front
+
+    if choice and proxy != "best":
+        raise ConfigError(
+            f"--select, --max-size, --no-labels and --forward-only pick the proxy, and {proxy[:80]!r} names one; leave "
+            "out either"
+        )
+    front = choice.of(load_front(run))
+    return front, front.entry(proxy)
 
 
 def make_machine(workers: int, ray_address: str | None, device: str) -> Machine:

@@ -15,6 +15,7 @@ from eznas.reporting.words import (
     RULES,
     TITLES,
     against_best,
+    formula_text,
     hardest_sample,
     outside,
     over_samples,
@@ -23,6 +24,7 @@ from eznas.reporting.words import (
     short_names,
     verdict,
 )
+from eznas.runs.choice import gains_per_node
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 from eznas.tables import csv_text
 
@@ -67,11 +69,16 @@ _MOST_COLUMNS: Final = 4
 """Samples that each have a column."""
 
 
-def front_table(front: Front, *, width: int = 120) -> str:
+def front_table(front: Front, *, width: int = 120, among: str = "") -> str:
     """The front as a table for a terminal, `width` characters wide at most where that is 60 or more.
 
     Discovered proxies come in the order of the selection networks, published ones below; ``*`` marks the pick. Figures
     are those of the held-out networks, tau with its 95 % bootstrap interval if there is room.
+
+    Args:
+        front: to show.
+        width: of the terminal, in characters.
+        among: what the pick was taken from, as the end of a sentence; all that is shown without it.
     """
     from rich.console import Console
 
@@ -90,12 +97,12 @@ def front_table(front: Front, *, width: int = 120) -> str:
     console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
     console.print(_drawn(front, columns, widths))
     lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
-    return printable("\n".join([*lines, "", *_below(front, layout, width)]) + "\n")
+    return printable("\n".join([*lines, "", *_below(front, layout, width, among)]) + "\n")
 
 
 def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
     """Cells of each column, the header first."""
-    entries = front.entries
+    entries, gains = front.entries, gains_per_node(front)
     yield ["", *("*" if entry is front.pick else "" for entry in entries)]
     yield ["proxy", *(short(entry.label) for entry in entries)]
     names = short_names([sample.name for sample in front.learnt], 16 if layout.interval else 8)
@@ -121,13 +128,18 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
         yield ["left out", *("-" if tau is None else f"{tau:.3f}" for tau in outside)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
     if "cost" in layout.details:
+        yield ["gain", *(_gain_text(gains.get(entry.id)) for entry in entries)]
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
     if "formula" in layout.details:
         yield ["formula", *map(_formula_text, entries)]
 
 
+def _gain_text(gain: float | None) -> str:
+    return "" if gain is None else f"{1000 * gain:+.2f}"
+
+
 def _formula_text(entry: Entry) -> str:
-    return "" if entry.formula is None else f"{'-' if entry.direction < 0 else ''}{entry.formula.text}"
+    return "" if entry.formula is None else formula_text(entry.formula, entry.direction)
 
 
 def _cells(text: str) -> int:
@@ -142,7 +154,7 @@ def _drawn(front: Front, columns: Sequence[Sequence[str]], widths: Sequence[int]
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    numbers = {"size", "cost", *TITLES.values()}
+    numbers = {"size", "gain", "cost", *TITLES.values()}
     for (header, *_), width in zip(columns, widths, strict=True):
         justify = "right" if header in numbers else "left"
         table.add_column(header, justify=justify, no_wrap=True, width=width)  # type: ignore[arg-type]
@@ -162,9 +174,9 @@ def _fitting(text: str, width: int) -> str:
 # --- below the table ----------------------------------------------------------------------------------------------
 
 
-def _below(front: Front, layout: _Layout, width: int) -> list[str]:
+def _below(front: Front, layout: _Layout, width: int, among: str) -> list[str]:
     """What the numbers are, the pick against the best published proxy, and notes, wrapped to `width`."""
-    said = [_caption(front, layout)]
+    said = [_caption(front, layout, among)]
     sample = None if front.pick is None else hardest_sample(front, front.pick)
     if front.pick is not None and sample is not None:
         if len(front.learnt) > 1 and front.run.aggregate != "worst":
@@ -177,7 +189,7 @@ def _below(front: Front, layout: _Layout, width: int) -> list[str]:
     said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
     if len(notes) > _MAX_NOTES:
         said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
-    return [line for text in said if text for line in textwrap.wrap(text, width)]
+    return [line for text in said if text for line in textwrap.wrap(text, width, break_on_hyphens=False)]
 
 
 def caption(front: Front) -> str:
@@ -185,7 +197,7 @@ def caption(front: Front) -> str:
     return _caption(front, _OF_ONE[0] if len(front.samples) == 1 else _OF_ANY[0])
 
 
-def _caption(front: Front, layout: _Layout) -> str:
+def _caption(front: Front, layout: _Layout, among: str = "") -> str:
     run = front.run
     kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
     if not layout.criteria:
@@ -207,8 +219,11 @@ def _caption(front: Front, layout: _Layout) -> str:
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
         f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
-        "Cost is in forward passes." if "cost" in layout.details else "",
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, "
+        f"{RULES[run.pick]}{f', {among}' if among else ''}.",
+        "Gain is in thousandths of tau there over the best smaller formula, per node more; cost is in forward passes."
+        if "cost" in layout.details
+        else "",
     ]
     return " ".join(filter(None, sentences))
 
@@ -234,7 +249,12 @@ def front_json(front: Front) -> str:
 
 def front_csv(front: Front) -> str:
     """The front as CSV, one row per proxy and sample; empty where there is no number."""
-    rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
+    gains = gains_per_node(front)
+    rows = [
+        _row(entry, sample) | {"gain_per_node": gains.get(entry.id)}
+        for entry in front.entries
+        for sample in front.samples
+    ]
     return printable(csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in rows)]))
 
 
@@ -243,7 +263,7 @@ _COLUMNS: Final = (
     *(f"report_{name}{end}" for name in CRITERIA for end in ("", "_low", "_high")),
     "pick_minus_this", "pick_minus_this_low", "pick_minus_this_high",
     "report_share_tied", "report_n", "report_n_failed", "report_split", "report_epochs",
-    "direction", "size", "height", "cost", "seconds", "generation", "program", "simplified",
+    "direction", "size", "height", "gain_per_node", "cost", "seconds", "generation", "program", "simplified",
 )  # fmt: skip
 
 

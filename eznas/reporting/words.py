@@ -9,6 +9,7 @@ from typing import Final
 
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
+from eznas.programs import Program, to_infix
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
@@ -133,6 +134,12 @@ def comparison(difference: Criterion) -> str:
         return f"the pick less it, {criterion_text(difference)} (paired, 95 %), does not tell the two apart"
     ends = sorted((abs(difference.low), abs(difference.high)))
     return f"the pick is {side} by {size:.3f} [{ends[0]:.3f}, {ends[1]:.3f}] (paired difference, 95 %)"
+
+
+def formula_text(program: Program, direction: int = 1) -> str:
+    """A formula on one line, as people write it, in which higher is better."""
+    text = to_infix(program)
+    return text if direction > 0 else f"-({text})"
 
 
 def run_name(run: RunCard) -> str:

@@ -4,16 +4,18 @@
 * `folder`: paths and safe writing.
 * `candidate`, `journal`: what each generation found.
 * `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
+* `choice`: which proxy of a front is taken.
 """
 
 from __future__ import annotations
 
 from eznas.runs.candidate import Candidate
+from eznas.runs.choice import PICK_RULES, Choice, PickRule
 from eznas.runs.folder import RunFolder
 from eznas.runs.front import Entry, Front, PartCard, RunCard, SampleCard, load_front
 from eznas.runs.journal import Journal, SearchState, hall_of_fame
 
 __all__ = [
-    "Candidate", "Entry", "Front", "Journal", "PartCard", "RunCard", "RunFolder", "SampleCard", "SearchState",
-    "hall_of_fame", "load_front",
+    "PICK_RULES", "Candidate", "Choice", "Entry", "Front", "Journal", "PartCard", "PickRule", "RunCard", "RunFolder",
+    "SampleCard", "SearchState", "hall_of_fame", "load_front",
 ]  # fmt: skip

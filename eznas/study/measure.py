@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -408,6 +409,7 @@ def _by_sample(fitness: Fitness) -> dict[str, Measurement]:
             failures={"unstated": t.n_failed} if t.n_failed else {},
             share_tied=t.share_tied,
             tau=Criterion(value=t.tau),
+            standard_error=t.standard_error if math.isfinite(t.standard_error) else None,
             rho=Criterion(value=t.rho),
         )
         for t in fitness.tasks
