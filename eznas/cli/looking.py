@@ -65,6 +65,7 @@ def show(
     run: Run,
     proxy: Id = "best",
     form: TableFormat = Format.TABLE,
+    latex: Annotated[bool, typer.Option("--latex", help="Show the formula in LaTeX as well.")] = False,
     select: Rule = None,
     max_size: MaxSize = None,
     no_labels: NoLabels = False,
@@ -76,10 +77,14 @@ def show(
     """
     from eznas.reporting import entry_json, entry_text
 
-    found, entry = chosen(run, proxy, make_choice(select, max_size, no_labels, forward_only))
+    choice = make_choice(select, max_size, no_labels, forward_only)
+    found, entry = chosen(run, proxy, choice)
     if form is Format.CSV:
         raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
-    typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(entry), nl=False)
+    if form is Format.TABLE:
+        typer.echo(entry_text(found, entry, latex=latex, among=choice.among), nl=False)
+    else:
+        typer.echo(entry_json(entry), nl=False)
 
 
 def report(

@@ -110,7 +110,8 @@ def make_choice(rule: Select | None, max_size: int | None, no_labels: bool, forw
     """What is asked of the proxy of a run."""
     from eznas.runs.choice import Choice
 
-    return Choice(rule=None if rule is None else rule.stored, max_size=max_size, no_labels=no_labels, forward_only=forward_only)
+    stored = None if rule is None else rule.stored
+    return Choice(rule=stored, max_size=max_size, no_labels=no_labels, forward_only=forward_only)
 
 
 def chosen(run: Path, proxy: str, choice: Choice) -> tuple[Front, Entry]:

@@ -10,6 +10,7 @@ from eznas.programs.program import Constant, Program, fold
 from primitives import Primitive, Statistic
 
 _ATOM = 1_000
+_MINUS = 15
 _MARKED = 25
 """Symbols with a superscript or a nabla: they multiply without brackets, a power needs some."""
 
@@ -42,18 +43,25 @@ def to_infix(program: Program) -> str:
 def _infix_leaf(node: Statistic | Constant) -> tuple[str, int]:
     if isinstance(node, Statistic):
         return node.name, _ATOM
-    return f"{node.value:.6g}", (_ATOM if node.value >= 0 else 15)
+    return f"{node.value:.6g}", (_ATOM if node.value >= 0 else _MINUS)
 
 
 def _infix_branch(operator: Primitive, arguments: tuple[tuple[str, int], ...]) -> tuple[str, int]:
     sign = _SIGNS.get(operator.name)
+    if operator.name == "negate":
+        ((text, binds),) = arguments
+        return f"-{text if binds > _MINUS else f'({text})'}", _MINUS
     if sign is None:
         return f"{operator.name}({', '.join(text for text, _ in arguments)})", _ATOM
     strength = 10 if sign in "+-" else 20
     (left, binds_left), (right, binds_right) = arguments
-    left = left if binds_left >= strength else f"({left})"
-    may_follow = binds_right > strength or (binds_right == strength and sign in "+*")
-    return f"{left} {sign} {right if may_follow else f'({right})'}", strength
+    if binds_left == _MINUS and strength > _MINUS and left[1:2] != "(":  # -2 * x needs brackets itself, not its number
+        strength_of_whole = _MINUS
+    else:
+        strength_of_whole = strength
+        left = left if binds_left >= strength else f"({left})"
+    may_follow = (binds_right > strength and binds_right != _MINUS) or (binds_right == strength and sign in "+*")
+    return f"{left} {sign} {right if may_follow else f'({right})'}", strength_of_whole
 
 
 def to_latex(program: Program) -> str:

@@ -6,16 +6,36 @@ import json
 from collections.abc import Iterator
 
 from eznas.names import one_line
-from eznas.programs import to_latex
-from eznas.reporting.words import TITLES, comparison, kinds_text, run_name, short, ties_text, time_text, verdict
+from eznas.programs import to_latex, with_signs_settled
+from eznas.reporting.words import (
+    RULES,
+    TITLES,
+    comparison,
+    footnotes,
+    formula_text,
+    kinds_text,
+    run_name,
+    short,
+    ties_text,
+    time_text,
+    verdict,
+)
 from eznas.runs.front import Entry, Front, Measurement, SampleCard, criterion_text, number_text
 
 
-def entry_text(front: Front, entry: Entry) -> str:
-    """The proxy for a terminal, one fact per line."""
-    pick = " (the pick)" if entry is front.pick else ""
+def entry_text(front: Front, entry: Entry, *, latex: bool = False, among: str = "") -> str:
+    """The proxy for a terminal, one fact per line, the formula as people write it first.
+
+    Args:
+        front: of the run.
+        entry: one of it.
+        latex: whether to show the formula in LaTeX as well.
+        among: what the pick was taken from, as the end of a sentence.
+    """
+    rule = f"the pick: {RULES[front.run.pick]}{f', {among}' if among else ''}"
+    pick = f" ({rule})" if entry is front.pick else ""
     lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
-    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry)]
+    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry, latex)]
     for sample in front.samples:
         lines += ["", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}"]
         lines += [f"  {label:<24}{one_line(text, 1_000)}" for label, text in _on_sample(front, entry, sample)]
@@ -29,16 +49,21 @@ def entry_json(entry: Entry) -> str:
     return json.dumps(entry.model_dump(mode="json"), indent=1) + "\n"
 
 
-def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
+def _facts(entry: Entry, latex: bool) -> Iterator[tuple[str, str]]:
     if entry.title:
         yield "title", entry.title
     if entry.evolved is not None and entry.formula is not None:
+        yield "formula", formula_text(entry.formula, entry.direction)
+        for note in footnotes(entry.formula):
+            yield "", note
+        if latex:
+            yield "latex", to_latex(with_signs_settled(entry.formula, entry.direction))
         yield "program", entry.evolved.text
         if entry.simplified is not None:
             on_data = " (equal on data: branches that say nothing there are left out)" if entry.is_settled else ""
             yield "simplified", f"{entry.formula.text}{on_data}"
-        yield "formula", to_latex(entry.formula)
-    yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
+    turned = ", which the formula has in it already" if entry.formula is not None else ""
+    yield "direction", "higher is better" if entry.direction > 0 else f"lower is better (score is negated{turned})"
     if entry.units is not None:
         noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
         yield "reads", f"units {entry.units}{noise}"

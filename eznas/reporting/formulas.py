@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from eznas.programs import Program, to_latex
+from eznas.programs import Program, to_latex, with_signs_settled
 from primitives import Level, Primitive, Quantity, Statistic
 
 MAX_WIDTH = 34.0
@@ -38,14 +38,12 @@ def formula_lines(program: Program, *, direction: int = 1, max_width: float = MA
 
     Args:
         program: any.
-        direction: -1 puts a minus before the formula, so that higher is better.
+        direction: -1 turns the formula round, so that higher is better.
         max_width: in ems.
     """
     if program.size > MAX_SIZE:
         return ()
-    latex, parts = _in_parts(program, max_width)
-    if direction < 0:
-        latex = rf"-\left({latex}\right)"
+    latex, parts = _in_parts(with_signs_settled(program, direction), max_width)
     lines = [latex, *(f"{symbol} = {part}" for symbol, part in parts)]
     return tuple(TypesetLine(line, latex_svg(line)) for line in lines)
 

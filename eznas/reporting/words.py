@@ -9,8 +9,10 @@ from typing import Final
 
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
-from eznas.programs import Program, to_infix
+from eznas.programs import Program, to_infix, with_signs_settled
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
+from primitives import Primitive
+from primitives.numerics import DIVISION_FLOOR, LOG_FLOOR
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
 """Of the criteria of a measurement, as tables print them."""
@@ -138,8 +140,19 @@ def comparison(difference: Criterion) -> str:
 
 def formula_text(program: Program, direction: int = 1) -> str:
     """A formula on one line, as people write it, in which higher is better."""
-    text = to_infix(program)
-    return text if direction > 0 else f"-({text})"
+    return to_infix(with_signs_settled(program, direction))
+
+
+def footnotes(program: Program) -> tuple[str, ...]:
+    """What the operators of a formula are that have no value everywhere as they are written, a sentence each."""
+    names = {node.name for node in program.nodes if isinstance(node, Primitive)}
+    return tuple(text for name, text in _GUARDED.items() if name in names)
+
+
+_GUARDED: Final = {
+    "divide": f"x / y is computed as x y / (y² + {DIVISION_FLOOR:g}²), which is x / y unless y is almost 0.",
+    "log": f"log(x) is computed as ln(|x| + {LOG_FLOOR:g}), which is ln |x| unless x is almost 0.",
+}
 
 
 def run_name(run: RunCard) -> str:
