@@ -113,6 +113,11 @@ def why_not_written(target: Path, error: OSError, *, when_full: str = "free spac
     return f"Cannot write {target}: {reason}; {remedy(error, when_full=when_full)}"
 
 
+def size_text(n_bytes: int) -> str:
+    """``1.2 GiB`` or ``3.4 MiB``."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
+
+
 def remedy(error: OSError, *, when_full: str = "free space") -> str:
     """What to do about an error of the system."""
     return when_full if error.errno in _FULL else _REMEDIES.get(error.errno or 0, "choose another place")
