@@ -30,6 +30,16 @@ _REMEDIES = {
 }
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether there is a file of that name, which may be anything a user typed; `Path.is_file` raises for some."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder of that name, as `is_file`."""
+    return os.path.isdir(path)
+
+
 def write_output(target: Path, text: str) -> None:
     """Write a file that a user named, as `replace_file`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import filelock
 
 from eznas.errors import StoreError
+from eznas.forms import json_of
 from eznas.statistics.shard_file import SHARD_NAME, TEMPORARY_NAME
 
 MANIFEST = "manifest.json"
@@ -163,8 +163,8 @@ def _is_own(entry: os.DirEntry[str]) -> bool:
 def _is_manifest(path: Path) -> bool:
     """Whether it is the manifest of a store, of whatever version."""
     try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        document = json_of(path.read_bytes())
+    except ValueError:
         return False
     return isinstance(document, dict) and document.keys() >= _MANIFEST_FIELDS
 
