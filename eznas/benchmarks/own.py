@@ -24,7 +24,6 @@ import csv
 import io
 import math
 import numbers
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,6 @@ import numpy.typing as npt
 from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
-from eznas.files import is_file
 from eznas.names import nearest, one_line, shown
 from eznas.spaces import Architecture
 from eznas.tables import plain
@@ -244,8 +242,8 @@ def _of_rows(source: Iterable[Any]) -> tuple[list[str], list[list[Any]]]:
 def _sheet_of_file(path: Path) -> _Sheet:
     where = one_line(path, 200)
     try:
-        if not is_file(path):
-            raise OSError("it is not a file" if os.path.exists(path) else "there is no such file")
+        if not path.is_file():
+            raise OSError("it is not a file" if path.exists() else "there is no such file")
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
