@@ -227,6 +227,12 @@ class EvolutionSettings(Section):
     """nsga2: Spearman's rho from which two programs' rankings count as one, and only the better survives."""
     immigrants: Probability = 0.15
     """Share of every generation that is generated anew."""
+    islands: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """nsga2: populations that evolve apart, an equal share of the programs each."""
+    migration_interval: Positive = 5
+    """Generations from one migration to the next: the best of each island join the next island."""
+    migrants: Positive = 3
+    """Programs that migrate from each island."""
     tournament_size: Positive = 4
     max_size: Annotated[int, Field(strict=True, ge=3, le=1000)] = 25
     max_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 10
@@ -236,6 +242,15 @@ class EvolutionSettings(Section):
     """Of each objective that ranks networks, over the tasks; bound: the mean less its standard error over the tasks."""
     direction: Literal["either", "higher"] = "either"
     """either: a program may also predict by a low score; its direction is then part of the proxy."""
+
+    @model_validator(mode="after")
+    def _islands_are_of_some_size(self) -> EvolutionSettings:
+        if self.islands > 1 and (self.regime != "nsga2" or self.population_size < 4 * self.islands):
+            raise ValueError(
+                "islands are of regime nsga2 and have four programs each at least, got "
+                f"islands = {self.islands}, regime = {self.regime!r}, population_size = {self.population_size}"
+            )
+        return self
 
 
 class EvaluationSettings(Section):
