@@ -68,6 +68,7 @@ def render_assessment_page(assessment: Assessment) -> str:
         value=_value,
         pick=_pick,
         words=words,
+        shapes=next((one.shapes for one in assessment.proxies if one.shapes), {}),
         has_stability=any(one.stability for one in assessment.proxies),
         figures={
             "ranks": _safe(figures.rank_figure(assessment)),
