@@ -27,6 +27,8 @@ from experiments.campaign_blocks import (
     kinds_of,
     left_out_lines,
     left_out_of,
+    word_ablation_lines,
+    word_ablation_of,
 )
 from experiments.coverage import coverage_lines
 from experiments.oneshot import oneshot_lines
@@ -489,6 +491,7 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "all_cells": all_cells_lines,
         "kinds": kinds_lines,
         "left_out": left_out_lines,
+        "word_ablation": word_ablation_lines,
         "oneshot": oneshot_lines,
         "oneshot_darts": oneshot_lines,
         "assessment": assessment_lines,
@@ -508,6 +511,7 @@ RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyT
         "all_cells": all_cells_of,
         "kinds": kinds_of,
         "left_out": left_out_of,
+        "word_ablation": word_ablation_of,
     }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""

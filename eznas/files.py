@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
 from pathlib import Path
+from typing import Final
 
 from eznas.errors import OutputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.temporary")
+"""How a file is called that a kill may leave beside the one that was to be written."""
 _REMEDIES = {
     errno.EISDIR: "give the name of a file",
     errno.ENOENT: "make the folder first, or give another name",

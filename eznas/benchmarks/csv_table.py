@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from eznas import tables
 from eznas.errors import BenchmarkError
 from eznas.location import DATA_VARIABLE, data_folder
 from eznas.names import one_line, shown
@@ -126,7 +126,7 @@ def csv_rows(path: Path, text: str, needed: Sequence[str]) -> CsvTable:
         BenchmarkError: as `read_csv_table`.
     """
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        lines = tables.csv_rows(text, strict=True)
         if not lines:
             raise ValueError("it is empty")
     except (csv.Error, ValueError) as error:

@@ -10,10 +10,8 @@ deviation); ``DATASET_seconds_EPOCHSep``; and ``score_DATASET_PROXY`` for publis
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +28,7 @@ from eznas.files import replace_file
 from eznas.forms import Form, form_of
 from eznas.names import one_line
 from eznas.spaces import SPACES, Architecture, space_named
+from eznas.tables import csv_text
 
 SUFFIX: Final = ".table.gz"
 MAX_HEADER: Final = 2**20
@@ -175,11 +174,7 @@ def write_table(
         BenchmarkError: if another table is there.
         OSError: if it cannot be written.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    body = out.getvalue().encode()
+    body = csv_text([names, *rows]).encode()
     header = header.model_copy(update={"digest": hashlib.sha256(body).hexdigest()})
     if only_over not in (None, header.digest):
         raise BenchmarkError(

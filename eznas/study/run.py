@@ -168,10 +168,7 @@ def extend(
         n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     )
     folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
-    if goes_on:
-        for name in GROWING:
-            shutil.copyfile(old.path / name, folder.path / name)
-    return _begun(folder, problem, machine, observer, should_stop, extends, state if goes_on else None)
+    return _begun(folder, problem, machine, observer, should_stop, extends, (old, state) if goes_on else None)
 
 
 N_ARCHIVE = 60
@@ -216,14 +213,18 @@ def _begun(
     observer: Observer | None,
     should_stop: ShouldStop,
     extends: Extension | None,
-    state: SearchState | None = None,
+    taken_over: tuple[RunFolder, SearchState] | None = None,
 ) -> Study:
-    """A new run in its folder; nothing of it stays if it fails before its first generation."""
+    """A new run in its folder, perhaps with all programs of another; nothing of it stays if it fails before its first
+    generation."""
     with folder.writing():
         try:
             folder.replace("config.toml", to_toml(problem.config))
             folder.replace(MANIFEST, make_manifest(problem, extends).model_dump_json(indent=1))
-            if state is not None:
+            if taken_over is not None:  # last: a run that is killed before it is resumed from nothing
+                old, state = taken_over
+                for name in GROWING:
+                    shutil.copyfile(old.path / name, folder.path / name)
                 Journal(folder, problem.config.checkpoints).adopt(state)
             return _run(folder, problem, machine, observer or Silent(), should_stop)
         except Exception:
@@ -234,7 +235,7 @@ def _begun(
 def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop) -> Study:
     config = problem.config
     if _is_complete(folder):
-        Journal(folder, config.checkpoints).load()  # refuses one that was changed
+        Journal(folder, config.checkpoints).load(read_only=True)  # refuses one that was changed
         return Study(folder.path)
     extends = Manifest.read(folder.path).extends
     problem = _with_notes(problem, extends)
@@ -298,7 +299,7 @@ class _Job:
         """
         settings = problem.config.evolution
         journal = Journal(folder, problem.config.checkpoints)
-        state = journal.load()
+        state = journal.load(note=self._observer.note)
         if is_finished(settings, state):
             return state
         assessor = make_assessor(problem, self._evaluator())
