@@ -48,7 +48,7 @@ VOTES: Final = (("jacob_cov", "snip", "synflow"), ("naswot", "jacob_cov", "synfl
 """Experts of the study: on NAS-Bench-201 and in its last version, and on NAS-Bench-301."""
 STABLE: Final = ("naswot", "epe_nas", "jacob_cov", "synflow", "snip", "grad_norm", "fisher", "grasp")
 STABLE_ON: Final = ("nb201", "nds_darts_in", "net_residual")
-N_STABLE: Final = 60
+N_STABLE: Final = 40
 SPACES: Final = ("nb201", "nb101", "nb301", "nds_darts_in", "nds_enas_in", "nds_amoeba_in", "nds_resnext_a_in")
 RESAMPLES: Final = 1000
 PUBLISHED_NAMES: Final = {"jacov": "jacob_cov", "nwot": "naswot"}

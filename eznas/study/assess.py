@@ -44,6 +44,7 @@ from eznas.scoring import (
 from eznas.spaces import Architecture, SearchSpace, networks_named
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
+from eznas.study.score import why_failed
 from eznas.tables import render_table
 
 N_SCORED: Final = 200
@@ -233,6 +234,7 @@ def _scored(
     observer.stage(f"Scoring {len(architectures):,} networks of {benchmark.name}")
     first = rows(request, request.conditions)
     notes.extend(request.rows(first)[1] if request.without_reference else ())
+    notes.extend(why_failed([column.name for column in request.columns], architectures, first))
     accuracies = benchmark.accuracies(architectures, dataset, reporting_split(benchmark, (dataset,)))
     draws: dict[str, list[FloatArray]] = {}
     for number in range(1, options.n_seeds):

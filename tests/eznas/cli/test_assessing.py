@@ -210,6 +210,17 @@ def test_scores_without_an_order_have_a_reason_and_no_figures(tmp_path: Path, ca
     assert list(again["proxies"][0]["picks"]["precision_top"]) == ["0.5", "1"]
 
 
+def test_labels_of_classes_that_networks_lack_are_said(capsys: Capsys) -> None:
+    command = ["--benchmark", "nb201", *SMALL, "--set", "networks.n_classes=2", "--format", "json"]
+    found = json.loads(printed(capsys, "assess", "grad_norm", "--n", "5", *command))
+    assert found["proxies"][0]["measurement"]["failures"] == {"unfit": 5}
+    (said,) = [note for note in found["notes"] if note.startswith("grad_norm has no score")]
+    assert "is not a class of Network, which has 2 logits" in said
+    refused = complaint(capsys, 1, "nas", "score", "--proxy", "grad_norm", "--networks", "5", "--n", "5", *command)
+    assert "failed on all 5 networks" in refused
+    assert "which has 2 logits" in refused
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
