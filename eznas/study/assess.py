@@ -456,4 +456,7 @@ def _value(one: Assessed, name: str) -> str:
 
 
 def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.2f},{high:.2f}]"
+    if low is None or high is None:
+        return f"{value:.3f}"
+    ends = ",".join(f"{end:.2f}".replace("0.", ".", 1) for end in (low, high))
+    return f"{value:.3f} [{ends}]"
