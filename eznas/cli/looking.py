@@ -10,6 +10,7 @@ import typer
 from eznas.cli.options import (
     Format,
     ForwardOnly,
+    FrontFormat,
     Id,
     MaxSize,
     NoLabels,
@@ -34,7 +35,9 @@ def add_to(app: typer.Typer) -> None:
 
 def front(
     run: Run,
-    form: TableFormat = Format.TABLE,
+    form: Annotated[
+        FrontFormat, typer.Option("--format", "-f", help="Form of the table; latex is one for a paper.")
+    ] = FrontFormat.TABLE,
     figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
     select: Rule = None,
     max_size: MaxSize = None,
@@ -45,7 +48,7 @@ def front(
 
     Example: eznas front runs/first --max-size 10 --forward-only
     """
-    from eznas.reporting import front_csv, front_json, front_table, write_front_figure
+    from eznas.reporting import front_csv, front_json, front_latex, front_table, write_front_figure
     from eznas.runs.front import load_front
 
     if figure is not None:
@@ -53,12 +56,15 @@ def front(
     choice = make_choice(select, max_size, no_labels, forward_only)
     found = choice.of(load_front(run))
     match form:
-        case Format.TABLE:
-            typer.echo(front_table(found, width=width(), among=choice.among), nl=False)
-        case Format.JSON:
-            typer.echo(front_json(found), nl=False)
-        case Format.CSV:
-            typer.echo(front_csv(found), nl=False)
+        case FrontFormat.TABLE:
+            text = front_table(found, width=width(), among=choice.among)
+        case FrontFormat.JSON:
+            text = front_json(found)
+        case FrontFormat.CSV:
+            text = front_csv(found)
+        case FrontFormat.LATEX:
+            text = front_latex(found, among=choice.among)
+    typer.echo(text, nl=False)
 
 
 def show(

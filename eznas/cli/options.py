@@ -24,6 +24,15 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class FrontFormat(StrEnum):
+    """Of the front of a run."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    LATEX = "latex"
+
+
 class GalleryFormat(StrEnum):
     """Of the gallery and of one proxy of it."""
 

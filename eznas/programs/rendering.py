@@ -79,8 +79,15 @@ def _leaf(node: Statistic | Constant) -> tuple[str, int]:
 
 def _branch(operator: Primitive, arguments: tuple[tuple[str, int], ...]) -> tuple[str, int]:
     """Template with its arguments; brackets where an argument binds no tighter than the operator."""
-    encloses = operator.precedence >= 100
+    least = [0 if operator.precedence >= 100 else operator.precedence + 1] * len(arguments)
+    if operator.name in _CHAINS:
+        least = [*_CHAINS[operator.name]]
     texts = [
-        text if encloses or strength > operator.precedence else rf"\left({text}\right)" for text, strength in arguments
+        text if strength >= enough else rf"\left({text}\right)"
+        for (text, strength), enough in zip(arguments, least, strict=True)
     ]
     return operator.latex.format(*texts), operator.precedence
+
+
+_CHAINS: Final = {"add": (10, 10), "subtract": (10, 12), "multiply": (20, 20)}
+"""How tightly the two arguments must bind to need no brackets, of operators that are read from left to right."""

@@ -1,6 +1,7 @@
 """What a run found, for people: the front as a table, figures, one HTML page; and the page of an assessment.
 
 * `front`: the front as a table, JSON and CSV.
+* `latex`: the front as a table of a paper.
 * `entry`: one proxy of it.
 * `gallery`: the shipped proxies and their model cards.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_json, front_table
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
+    from eznas.reporting.latex import front_latex
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
@@ -31,12 +33,13 @@ _HOMES = {
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_json", "front_table"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
+    "latex": ("front_latex",),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
 }  # fmt: skip
 
 __all__ = [
-    "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
-    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
+    "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_latex",
+    "front_table", "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
     "render_assessment_page", "render_report", "scatter_figure", "write_assessment_page", "write_figures",
     "write_front_figure", "write_report",
 ]  # fmt: skip

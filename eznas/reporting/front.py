@@ -213,11 +213,11 @@ def _caption(front: Front, layout: _Layout, among: str = "") -> str:
             f"networks that the search did not see: the report is cross-fitted in {run.n_folds} folds, and discovered "
             "proxies other than the pick have no figure in it (-)"
         )
-    by = _listed(front.learnt, lambda sample: f"{sample.select.n:,}" if sample.select else "")
-    elsewhere = _listed(front.left_out, lambda sample: str(sample.report))
+    by = listed(front.learnt, lambda sample: f"{sample.select.n:,}" if sample.select else "")
+    elsewhere = listed(front.left_out, lambda sample: str(sample.report))
     sentences = [
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
-        f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
+        f"{figures} on {networks}: {listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
         f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, "
         f"{RULES[run.pick]}{f', {among}' if among else ''}.",
@@ -228,9 +228,9 @@ def _caption(front: Front, layout: _Layout, among: str = "") -> str:
     return " ".join(filter(None, sentences))
 
 
-def _listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str]) -> str:
+def listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str], most: int = _MAX_SAMPLES) -> str:
     """Something of each sample, those of which it is the same together."""
-    samples = every[:_MAX_SAMPLES]
+    samples = every[:most]
     named: dict[str, list[str]] = {}
     for sample in samples:
         named.setdefault(one_line(of(sample)), []).append(short(sample.name, 40))

@@ -15,7 +15,7 @@ import pytest
 
 from eznas.errors import RunError
 from eznas.fitness import CRITERIA, OBJECTIVES
-from eznas.reporting import entry_json, entry_text, front_csv, front_json, front_table
+from eznas.reporting import entry_json, entry_text, front_csv, front_json, front_latex, front_table
 from eznas.reporting.words import headline
 from eznas.runs.front import Front, criterion_text, load_front
 from tests.eznas.reporting.conftest import cross_fitted, make_run
@@ -275,3 +275,39 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "front.json").write_text("[]")
     with pytest.raises(RunError, match=r"must hold a JSON object, got \[\]"):
         load_front(tmp_path)
+
+
+def test_the_table_of_a_paper_has_every_row_and_says_what_was_measured(front: Front) -> None:
+    text = front_latex(front, among="among formulas of at most 90 nodes")
+    head, _, rest = text.partition(r"\midrule")
+    body, _, foot = rest.partition(r"\bottomrule")
+    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(rows) == len(front.entries)
+    assert {row.count("&") for row in rows} == {head.splitlines()[-1].count("&")}
+    assert [r"\textbf" in row for row in rows] == [entry is front.pick for entry in front.entries]
+    assert "cifar10, cifar100: 160 networks, test accuracy after 200 epochs" in head
+    assert "at most 90 nodes" in head
+    assert "95" in head
+    assert r"$\frac{x}{y}$ is $\frac{x y}{y^2 + \epsilon^2}$" in head
+    assert text.count("{") == text.count("}")
+    assert body.count("$") % 2 == 0
+    assert foot.split() == [r"\end{tabular}", r"\end{table}"]
+    for entry, row in zip(front.entries, rows, strict=True):
+        tau = entry.report["cifar10"].tau
+        assert ("failed" if tau is None else f"${tau.value:.3f}$ {{\\scriptsize [${tau.low:.3f}$") in row
+
+
+def test_names_from_a_file_are_text_in_a_table_of_a_paper(
+    changed: Callable[[Callable[[dict[str, Any]], None]], Path],
+) -> None:
+    evil = r"\input{x}$&#_%~^" + "\x1b\n"
+
+    def spoil(document: dict[str, Any]) -> None:
+        document["run"]["name"] = evil
+        document["entries"][-1].update(name=evil, title=evil)
+
+    text = front_latex(load_front(changed(spoil)))
+    assert r"\input" not in text
+    assert r"\textbackslash{}input\{x\}\$\&\#\_\%\textasciitilde{}\textasciicircum{}" in text
+    assert r"\label{tab:-input-x-" in text
+    assert all(c.isprintable() or c == "\n" for c in text)
