@@ -253,7 +253,7 @@ def _scatter_panel(
     known = np.isfinite(accuracies)
     accuracies, scores = accuracies[known], scores[known]
     ink = INKS["pick" if is_pick else "known"]
-    ranks = _rank_shares(scores)
+    ranks = rank_shares(scores)
     floor = _floor(accuracies)
     below = accuracies < floor
     _dots(ax, ranks[~below], accuracies[~below], ink)
@@ -342,7 +342,7 @@ def _scatter_entries(front: Front, n_baselines: int) -> Sequence[Entry]:
     return [*pick, *(entry for _, entry in ranked[:n_baselines])]
 
 
-def _rank_shares(scores: np.ndarray) -> np.ndarray:
+def rank_shares(scores: np.ndarray) -> np.ndarray:
     """Ranks from 0 to 100, ties sharing their mean; scores that are not finite share the last place."""
     from scipy.stats import rankdata
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from eznas.files import write_output
-from eznas.programs import Program
-from eznas.reporting import figures, formulas, words
+from eznas.programs import Program, to_latex, with_signs_settled
+from eznas.reporting import figures, formulas, weaknesses, words
 from eznas.runs import history
+from eznas.runs.choice import gains_per_node, needs_of
 from eznas.runs.front import Entry, Front, load_front
 from primitives import STATISTICS, Primitive
 
@@ -97,6 +98,13 @@ def _content(front: Front) -> dict[str, Any]:
         "headline": words.headline(front),
         "summary": _summary(front),
         "duration": _duration(front.run.seconds),
+        "use": _use(front),
+        "trust": _trust(front),
+        "best_note": words.against_best(front, pick) if pick is not None and len(front.learnt) > 1 else "",
+        "worst": weaknesses.worst_placed(front, scores, pick) if pick is not None else [],
+        "by_sample": weaknesses.by_sample(front, pick) if pick is not None else [],
+        "weakness": weaknesses.in_words(front, pick) if pick is not None else "",
+        "gains": gains_per_node(front),
         "pick_lines": _lines(pick.formula, pick.direction, max_width=26.0) if pick is not None else (),
         "symbols": _symbols(pick),
         "operators": _operators(pick),
@@ -119,6 +127,65 @@ def _content(front: Front) -> dict[str, Any]:
         "folder_name": folder.resolve().name,
         "words": words,
     }
+
+
+def _use(front: Front) -> dict[str, Any] | None:
+    """How to take the pick away and score with it: why it, what it needs and costs, commands, formula to copy."""
+    pick = front.pick
+    if pick is None or pick.formula is None:
+        return None
+    folder, conditions = front.folder.resolve().name, front.learnt[0].conditions
+    needs = needs_of(pick)
+    size, images = conditions.input_size, conditions.batch_size
+    targets = ", classes" if "labels" in needs else ""
+    lines = [
+        "import torch",
+        "import proxy",
+        "",
+        "# better: images of your own data",
+        f"images = torch.randn({images}, {conditions.channels}, {size}, {size})",
+        *([f"classes = torch.randint({conditions.n_classes or 10}, ({images},))"] if targets else []),
+        "# any torch.nn.Module; higher predicts better",
+        f"proxy.score(network, images{targets})",
+    ]
+    return {
+        "why": words.why_picked(front),
+        "export": f"eznas export {shlex.quote(folder)} best -o proxy.py",
+        "score": f"eznas score {shlex.quote(folder + ':best')} --networks {front.learnt[0].benchmark}:random:20",
+        "snippet": "\n".join(lines),
+        "infix": words.formula_text(pick.formula, pick.direction),
+        "latex": to_latex(with_signs_settled(pick.formula, pick.direction)),
+        "footnotes": words.footnotes(pick.formula),
+        "needs": words.needs_text(pick),
+    }
+
+
+def _trust(front: Front) -> list[dict[str, Any]]:
+    """Tau of the pick from the networks it evolved on to those that chose nothing: over samples, or of each of a few."""
+    pick = front.pick
+    if pick is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    if len(front.learnt) > figures.MOST_ROWS:
+        n = len(front.learnt)
+        of: list[tuple[str, Callable[[Entry, Any], float | None]]] = [(f"worst of {n}", front.worst_tau)]
+        if front.run.aggregate != "worst":
+            of.insert(0, (f"mean of {n}", front.tau))
+        for name, tau in of:
+            taus = [tau(pick, part) for part in ("evolve", "select", "report")]
+            rows.append({"name": f"{name} samples", "n": None, "taus": taus, "reported": None})
+    for sample in front.learnt if len(front.learnt) <= figures.MOST_ROWS else ():
+        found = [part.get(sample.name) for part in (pick.evolve, pick.select, pick.report)]
+        cards = (sample.evolve, sample.select, sample.report)
+        rows.append(
+            {
+                "name": words.short(sample.name, 40),
+                "n": [card.n if card else None for card in cards],
+                "taus": [one.tau.value if one is not None and one.tau is not None else None for one in found],
+                "reported": found[2].tau if found[2] is not None else None,
+            }
+        )
+    return rows
 
 
 def _printable(value: Any) -> Any:

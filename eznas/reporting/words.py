@@ -10,6 +10,7 @@ from typing import Final
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
 from eznas.programs import Program, to_infix, with_signs_settled
+from eznas.runs.choice import needs_of
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
 from primitives import Primitive
 from primitives.numerics import DIVISION_FLOOR, LOG_FLOOR
@@ -83,6 +84,37 @@ RULES: Final = {
     "best": "the best there",
 }
 """How a run takes its pick from the front, by the name of the rule."""
+
+
+def why_picked(front: Front) -> str:
+    """Why the pick is the result of the run, a sentence or two."""
+    pick = front.pick
+    if pick is None:
+        return ""
+    n = sum({sample.benchmark: sample.select.n for sample in front.learnt if sample.select}.values())
+    best = max((tau for entry in front.discovered if (tau := front.tau(entry, "select")) is not None), default=None)
+    tau = front.tau(pick, "select")
+    said = f"Of {len(front.discovered)} formulas of the front, measured on {n:,} selection networks,"
+    if len(front.discovered) == 1:
+        said = f"The only formula of the front, measured on {n:,} selection networks, where"
+    said += f" it is {RULES[front.run.pick]}"
+    if tau is not None and best is not None:
+        of = f"{over_samples(front)}tau".removeprefix("the ")
+        said += f" ({of} {tau:.3f}{f'; the best has {best:.3f}' if best - tau >= 0.0005 else ''})"
+    return f"{said}. Held-out networks chose nothing."
+
+
+def needs_text(entry: Entry) -> str:
+    """What a program must be given of a network, and what it takes to have it."""
+    if entry.formula is None:
+        return ""
+    needs = needs_of(entry)
+    given = ["images"] if entry.formula.reads_images else []
+    given += ["their classes"] if "labels" in needs else []
+    if not given:
+        return "the network alone" + (", and a backward pass" if "gradients" in needs else "")
+    labels = "" if "labels" in needs else ", no labels"
+    return f"{' and '.join(given)}{labels}, {'a backward pass' if 'gradients' in needs else 'no backward pass'}"
 
 
 def over_samples(front: Front) -> str:
