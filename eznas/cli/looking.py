@@ -44,10 +44,12 @@ def front(
     no_labels: NoLabels = False,
     forward_only: ForwardOnly = False,
 ) -> None:
-    """The Pareto front of a run beside published proxies, on held-out networks.
+    """The Pareto front of a run beside published proxies, on held-out networks; of several seeds, their spread.
 
     Example: eznas front runs/first --max-size 10 --forward-only
     """
+    if not (run / "front.json").is_file() and _is_spread(run, form, figure):
+        return
     from eznas.reporting import front_csv, front_json, front_latex, front_table, write_front_figure
     from eznas.runs.front import load_front
 
@@ -65,6 +67,21 @@ def front(
         case FrontFormat.LATEX:
             text = front_latex(found, among=choice.among)
     typer.echo(text, nl=False)
+
+
+def _is_spread(run: Path, form: FrontFormat, figure: Path | None) -> bool:
+    """Print the table of a folder that holds runs of several seeds; False if it holds none."""
+    from eznas.reporting import load_fronts, seed_folders, spread_text
+
+    if not seed_folders(run):
+        return False
+    if form is FrontFormat.LATEX or figure is not None:
+        raise ConfigError(
+            f"{run} holds runs of several seeds, which have no LaTeX table and no figure together; name one of them, "
+            f"such as {seed_folders(run)[0]}"
+        )
+    typer.echo(spread_text(load_fronts(run), form.value, width=width()), nl=False)
+    return True
 
 
 def show(

@@ -46,6 +46,13 @@ def evolve(
             help="CSV with a column of their names and a column of accuracies for each data set.",
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=1, max=1000,
+            help="So many runs one after another, each in RUN/seed-N; the same command goes on with them.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     run_dir: RunDir = None,
     workers: Workers = 0,
@@ -55,7 +62,8 @@ def evolve(
 ) -> None:
     """Evolve proxies, choose the best, and measure it on networks it has never seen.
 
-    Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine
+    Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine;
+    eznas evolve experiments/quickstart.toml --seeds 5 --run-dir runs/five
     """
     import eznas.study
     from eznas.runs.config import load_config
@@ -66,6 +74,12 @@ def evolve(
     if accuracies is not None:
         named += [f"benchmark.accuracies={_quoted(str(accuracies))}"]
     settings = load_config(config, named)
+    if seeds is not None:
+        _finish_seeds(
+            lambda **how: eznas.study.evolve_seeds(settings, seeds, run_dir=run_dir, **how),
+            workers, ray_address, device, quiet,
+        )  # fmt: skip
+        return
     _finish(lambda **how: eznas.study.evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
 
 
@@ -126,15 +140,8 @@ def _quoted(text: str) -> str:
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    from eznas.progress import make_observer
-
-    machine = make_machine(workers, ray_address, device)
-    try:
-        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
-            study = work(machine=machine, observer=observer, should_stop=should_stop)
-    except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    kept = "finished generations are saved and eznas resume goes on"
+    study = _worked(work, workers, ray_address, device, quiet, kept)
     if not study.is_finished:
         typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -142,6 +149,34 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
 
     typer.echo(front_table(study.result, width=width()))
     typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
+
+
+def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
+    kept = "finished generations are saved and the same command goes on"
+    folder, studies = _worked(work, workers, ray_address, device, quiet, kept)
+    if not studies[-1].is_finished:
+        said = f"Stopped; every finished generation is saved. Go on with the same command and --run-dir {folder}"
+        typer.echo(said, err=True)
+        raise typer.Exit(INTERRUPTED)
+    from eznas.reporting import spread_text
+
+    typer.echo(spread_text([study.result for study in studies], width=width()), nl=False)
+    typer.echo(f"Run folders: {folder}/seed-*   Again: eznas front {folder}", err=True)
+
+
+def _worked(
+    work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool, kept: str
+) -> Any:
+    """What the work gives; interrupted at once, a sentence says what is kept."""
+    from eznas.progress import make_observer
+
+    machine = make_machine(workers, ray_address, device)
+    try:
+        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
+            return work(machine=machine, observer=observer, should_stop=should_stop)
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        typer.echo(f"Interrupted; {kept}.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 * `latex`: the front as a table of a paper.
 * `entry`: one proxy of it.
 * `gallery`: the shipped proxies and their model cards.
+* `spread`: runs that differ in their seed alone.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
 * `assessment`: proxies judged on a benchmark, on a page of the same kind, with `assessment_figures`.
 * `words`: what the numbers say, for all of these.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
     from eznas.reporting.latex import front_latex
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
+    from eznas.reporting.spread import load_fronts, seed_folders, spread_text
 
 _HOMES = {
     "assessment": ("render_assessment_page", "write_assessment_page"),
@@ -35,13 +37,14 @@ _HOMES = {
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
     "latex": ("front_latex",),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
+    "spread": ("load_fronts", "seed_folders", "spread_text"),
 }  # fmt: skip
 
 __all__ = [
     "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_latex",
-    "front_table", "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
-    "render_assessment_page", "render_report", "scatter_figure", "write_assessment_page", "write_figures",
-    "write_front_figure", "write_report",
+    "front_table", "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "load_fronts",
+    "parts_figure", "render_assessment_page", "render_report", "scatter_figure", "seed_folders", "spread_text",
+    "write_assessment_page", "write_figures", "write_front_figure", "write_report",
 ]  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def _use(front: Front) -> dict[str, Any] | None:
 
 
 def _trust(front: Front) -> list[dict[str, Any]]:
-    """Tau of the pick from the networks it evolved on to those that chose nothing: over samples, or of each of a few."""
+    """Tau of the pick where it evolved, was chosen and was held out: over samples, or of each of a few."""
     pick = front.pick
     if pick is None:
         return []

@@ -10,8 +10,10 @@ from eznas.study.observer import Observer, Silent
 from eznas.study.problem import Given, Problem, prepare
 from eznas.study.results import Study, load_proxy
 from eznas.study.run import evolve, extend, resume
+from eznas.study.seeds import evolve_seeds
 
 __all__ = [
-    "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores", "evolve", "extend",
-    "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare", "resume", "single_threaded",
+    "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores", "evolve",
+    "evolve_seeds", "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare", "resume",
+    "single_threaded",
 ]  # fmt: skip
