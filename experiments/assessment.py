@@ -105,7 +105,10 @@ def votes(path: Path) -> Path:
 
 
 def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
-    """By how much the tau of each vote is above that of its best expert, with the paired interval."""
+    """By how much the tau of each vote is above that of its best expert, with the paired interval.
+
+    A vote whose best expert fails too often to be compared is left out.
+    """
     networks, columns = columns_of(path, benchmark)
     _, summed = columns_of(votes(path), benchmark)
     labels = Labels(
@@ -116,7 +119,10 @@ def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
     found = {}
     for name, vote in summed.items():
         best = max(name.split("+"), key=lambda expert: kendall_tau_b(columns[expert], labels.accuracies))
-        gap = paired_difference(vote, columns[best], labels, rng=stream(SEED, "assessment", "votes"))
+        try:
+            gap = paired_difference(vote, columns[best], labels, rng=stream(SEED, "assessment", "votes"))
+        except BenchmarkError:
+            continue
         found[name] = [best, *_three(gap.model_dump())]
     return found
 
@@ -367,6 +373,27 @@ def measured(folder: Path, supernet: Path | None, cells: Sequence[Path], workers
     return result
 
 
+def as_text(result: Mapping[str, Any]) -> str:
+    """The results as JSON, a line for each sample and kind: of samples the shares K that the page shows."""
+    kinds = []
+    for kind, samples in result.items():
+        lines = []
+        for key, one in samples.items():
+            if kind in ("spaces", "published", "stability"):
+                one = {**one, "proxies": {name: _shown(of) for name, of in one["proxies"].items()}}
+            lines.append(f"  {json.dumps(key)}: {json.dumps(one)}")
+        kinds.append(f" {json.dumps(kind)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+def _shown(of: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in of.items() if key not in ("edits", "best_rank", "worst_rank")}
+    for name in ("precision_top", "precision_bottom"):
+        if name in kept:
+            kept[name] = {share: three for share, three in kept[name].items() if share in ("0.05", "0.1")}
+    return kept
+
+
 def _stable(name: str) -> dict[str, Any]:
     with make_observer(quiet=False) as observer:
         options = Options(benchmark=name, n=N_STABLE, n_seeds=3, n_batches=5)
@@ -387,7 +414,7 @@ def main(arguments: Sequence[str]) -> int:
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_output(given.into, json.dumps(found, indent=1) + "\n")
+    write_output(given.into, as_text(found))
     print(given.into)
     return 0
 
