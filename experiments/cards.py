@@ -255,7 +255,8 @@ def add(text: str, name: str, kind: str, how: str) -> None:
     if not isinstance(proxy, ProgramProxy) or proxy.units not in (None, DEFAULT_UNITS):
         raise ConfigError(f"The gallery takes programs that read {DEFAULT_UNITS}, which {text} is not; choose another")
     run, learnt = front.run, [sample for sample in front.samples if sample.evolve is not None]
-    n_networks = sum(sample.evolve.n for sample in learnt if sample.evolve is not None)
+    n_of = {sample.benchmark: sample.evolve.n for sample in learnt if sample.evolve is not None}  # data sets share them
+    n_networks = sum(n_of.values())
     own = f"experiments/campaign/{run.name.replace('-', '_')}.toml"
     config = own if (ROOT / own).exists() else f"experiments/{run.name}.toml"
     report = [] if entry is None else [one.tau.value for one in entry.report.values() if one.tau is not None]

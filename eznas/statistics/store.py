@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from eznas.conditions import Conditions, tensor_digest
 from eznas.errors import CaptureError, StoreError
+from eznas.forms import json_of
 from eznas.spaces import Architecture
 from eznas.statistics.cache import MANIFEST, mark_used
 from eznas.statistics.capture import ALL_STATISTICS, OF_LAYERS, NetworkStatistics, capture
@@ -440,7 +441,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of `folder`, known to be whole and of this version."""
     path = folder / MANIFEST
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_of(path.read_text(encoding="utf-8"))
         version, checksum = document["format"], document.pop("checksum")
     except FileNotFoundError:
         raise StoreError(
