@@ -104,10 +104,11 @@ def votes(path: Path) -> Path:
     return write_scores(found, ["network", *made], lines)
 
 
-def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
+def vote_gaps(path: Path, benchmark: Benchmark, dataset: str, shared: Path | None = None) -> dict[str, Any]:
     """By how much the tau of each vote is above that of its best expert, with the paired interval.
 
-    A vote whose best expert fails too often to be compared is left out.
+    A vote whose best expert fails too often to be compared is left out. Of a file of one-shot estimates the ensemble is
+    compared with the accuracy of the last checkpoint.
     """
     networks, columns = columns_of(path, benchmark)
     _, summed = columns_of(votes(path), benchmark)
@@ -124,6 +125,11 @@ def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
         except BenchmarkError:
             continue
         found[name] = [best, *_three(gap.model_dump())]
+    if shared is not None:
+        _, of = columns_of(shared, benchmark)
+        pair = (of["oneshot:ensemble"], of["oneshot"])
+        gap = paired_difference(*pair, labels, rng=stream(SEED, "assessment", "votes"))
+        found["oneshot:ensemble"] = ["oneshot", *_three(gap.model_dump())]
     return found
 
 
@@ -337,7 +343,9 @@ def measured(folder: Path, supernet: Path | None, cells: Sequence[Path], workers
         for dataset in benchmark.datasets:
             result["votes"][f"{name} {dataset}"] = document(
                 folder / f"{name}-{dataset}-votes.json",
-                lambda files=files, benchmark=benchmark, dataset=dataset: vote_gaps(files[0], benchmark, dataset),
+                lambda files=files, benchmark=benchmark, dataset=dataset: vote_gaps(
+                    files[0], benchmark, dataset, next((path for path in files if "oneshot" in path.stem), None)
+                ),
             )
             result["spaces"][f"{name} {dataset}"] = document(
                 folder / f"{name}-{dataset}.json",
