@@ -110,11 +110,12 @@ def against_size(result: Found) -> list[str]:
         else:
             cells.append("")
         rows.append([_proxy(name), *cells])
+    evolved = any(name in EVOLVED for one in found.values() for name in one["proxies"])
     lines = table(["Kendall's tau", *found, f"{len(kin)} families, mean"], rows)
     lines += [
         "**+** and - mark a tau above and below that of the best of parameters, MACs, layers and chance on the same",
-        "networks, where the paired 95 % interval of the difference leaves out 0. Proxies with † were evolved on",
-        "networks of these spaces, some of those of the samples, and are no evidence; the best are of others:", "",
+        "networks, where the paired 95 % interval of the difference leaves out 0.",
+        *(["Proxies with † were evolved on networks of these spaces, and are no evidence."] if evolved else []), "",
     ]  # fmt: skip
     captions = []
     for title, one in (*found.items(), *list(kin.items())[:1]):
@@ -202,7 +203,7 @@ def variance(result: Found) -> list[str]:
     columns = []
     for name, one in result["stability"].items():
         for over in ("seeds", "batches"):
-            columns.append(f"`{name}`, {over}")
+            columns.append(f"`{name}` ({one['n']}), {over}")
             for proxy, of in one["proxies"].items():
                 kinds = {kind["over"]: kind for kind in of.get("stability") or []}
                 if of["baseline"]:
@@ -214,13 +215,11 @@ def variance(result: Found) -> list[str]:
                     f"{short(max(kind['taus']))}, mean of {max(kind['averaged'], key=int)} "
                     f"{short(kind['averaged'][max(kind['averaged'], key=int)])}"
                 )  # fmt: skip
-    first = next(iter(result["stability"].values()), None)
-    if first is None:
+    if not columns:
         return []
     return [
-        f"tau between two draws; the range of tau with accuracies over draws, and that of the mean score ({first['n']} "
-        "networks each; three",
-        "seeds draw weights and images anew, five batches the images alone):", "",
+        "tau between two draws; the range of tau with accuracies over draws, and that of the mean score (networks in",
+        "parentheses; three seeds draw weights and images anew, five batches the images alone):", "",
         *table(["", *columns], [[f"`{proxy}`", *cells] for proxy, cells in rows.items()]),
     ]  # fmt: skip
 
