@@ -153,7 +153,7 @@ class PanelObserver:
     def _close_stage(self) -> None:
         if self._stage:
             spent = duration(time.monotonic() - self._stage_start)
-            self._console.print(self._row(f"{self._stage}: {spent}"))
+            self._console.print(self._row(f"{self._stage}: {spent}"), no_wrap=True, overflow="ellipsis")
 
     def _panel(self) -> RenderableType:
         if not self._stage:
