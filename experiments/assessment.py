@@ -104,8 +104,12 @@ def votes(path: Path) -> Path:
     return write_scores(found, ["network", *made], lines)
 
 
-def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
-    """By how much the tau of each vote is above that of its best expert, with the paired interval."""
+def vote_gaps(path: Path, benchmark: Benchmark, dataset: str, shared: Path | None = None) -> dict[str, Any]:
+    """By how much the tau of each vote is above that of its best expert, with the paired interval.
+
+    A vote whose best expert fails too often to be compared is left out. Of a file of one-shot estimates the ensemble is
+    compared with the accuracy of the last checkpoint.
+    """
     networks, columns = columns_of(path, benchmark)
     _, summed = columns_of(votes(path), benchmark)
     labels = Labels(
@@ -116,8 +120,16 @@ def vote_gaps(path: Path, benchmark: Benchmark, dataset: str) -> dict[str, Any]:
     found = {}
     for name, vote in summed.items():
         best = max(name.split("+"), key=lambda expert: kendall_tau_b(columns[expert], labels.accuracies))
-        gap = paired_difference(vote, columns[best], labels, rng=stream(SEED, "assessment", "votes"))
+        try:
+            gap = paired_difference(vote, columns[best], labels, rng=stream(SEED, "assessment", "votes"))
+        except BenchmarkError:
+            continue
         found[name] = [best, *_three(gap.model_dump())]
+    if shared is not None:
+        _, of = columns_of(shared, benchmark)
+        pair = (of["oneshot:ensemble"], of["oneshot"])
+        gap = paired_difference(*pair, labels, rng=stream(SEED, "assessment", "votes"))
+        found["oneshot:ensemble"] = ["oneshot", *_three(gap.model_dump())]
     return found
 
 
@@ -331,7 +343,9 @@ def measured(folder: Path, supernet: Path | None, cells: Sequence[Path], workers
         for dataset in benchmark.datasets:
             result["votes"][f"{name} {dataset}"] = document(
                 folder / f"{name}-{dataset}-votes.json",
-                lambda files=files, benchmark=benchmark, dataset=dataset: vote_gaps(files[0], benchmark, dataset),
+                lambda files=files, benchmark=benchmark, dataset=dataset: vote_gaps(
+                    files[0], benchmark, dataset, next((path for path in files if "oneshot" in path.stem), None)
+                ),
             )
             result["spaces"][f"{name} {dataset}"] = document(
                 folder / f"{name}-{dataset}.json",
@@ -367,6 +381,27 @@ def measured(folder: Path, supernet: Path | None, cells: Sequence[Path], workers
     return result
 
 
+def as_text(result: Mapping[str, Any]) -> str:
+    """The results as JSON, a line for each sample and kind: of samples the shares K that the page shows."""
+    kinds = []
+    for kind, samples in result.items():
+        lines = []
+        for key, one in samples.items():
+            if kind in ("spaces", "published", "stability"):
+                one = {**one, "proxies": {name: _shown(of) for name, of in one["proxies"].items()}}
+            lines.append(f"  {json.dumps(key)}: {json.dumps(one)}")
+        kinds.append(f" {json.dumps(kind)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+def _shown(of: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in of.items() if key not in ("edits", "best_rank", "worst_rank")}
+    for name in ("precision_top", "precision_bottom"):
+        if name in kept:
+            kept[name] = {share: three for share, three in kept[name].items() if share in ("0.05", "0.1")}
+    return kept
+
+
 def _stable(name: str) -> dict[str, Any]:
     with make_observer(quiet=False) as observer:
         options = Options(benchmark=name, n=N_STABLE, n_seeds=3, n_batches=5)
@@ -387,7 +422,7 @@ def main(arguments: Sequence[str]) -> int:
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_output(given.into, json.dumps(found, indent=1) + "\n")
+    write_output(given.into, as_text(found))
     print(given.into)
     return 0
 

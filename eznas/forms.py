@@ -7,6 +7,7 @@ its reader. What a file holds is data: it is parsed as JSON or TOML, checked fie
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from eznas.names import nearest, one_line, shown
 MAX_BYTES: Final = 64_000_000
 """Largest file that is read by default."""
 F = TypeVar("F", bound="Form")
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""How JSON writes half of a character that takes two of its units; one alone cannot be written to any file."""
 _STORED: Final = {"stored": True}
 
 
@@ -34,12 +37,15 @@ def json_of(text: str | bytes) -> Any:
     """What a JSON text says.
 
     Raises:
-        ValueError: whatever is wrong with it, too deep nesting and too long numbers included.
+        ValueError: whatever is wrong with it, too deep nesting, too long numbers and halves of characters included.
     """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if _HALF.search(text if isinstance(text, str) else text.decode(errors="replace")):
+            json.dumps(found, ensure_ascii=False).encode()  # raises where one stands without the other
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return found
 
 
 def toml_of(text: str) -> dict[str, Any]:

@@ -82,10 +82,11 @@ class Family(Form):
         for block in self.block:
             if block not in BLOCKS:
                 raise ValueError(unknown("block", block, BLOCKS))
-        for name, rows in self.ranges.items():
-            if not any(name in BLOCKS[block] for block in self.block):
-                fields = dict.fromkeys(field for block in self.block for field in BLOCKS[block])
+        fields = dict.fromkeys(field for block in self.block for field in BLOCKS[block])
+        for name in self.ranges:  # all of them before any is looked at
+            if name not in fields:
                 raise ValueError(unknown("field", name, fields))
+        for name, rows in self.ranges.items():
             known = OPERATIONS if name == "cell" else FIELDS[name].values
             for row in rows:
                 wrong = [value for value in row if value not in known]
