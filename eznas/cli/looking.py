@@ -51,12 +51,15 @@ def front(
     if not (run / "front.json").is_file() and _is_spread(run, form, figure):
         return
     from eznas.reporting import front_csv, front_json, front_latex, front_table, write_front_figure
+    from eznas.reporting.compared import with_differences
     from eznas.runs.front import load_front
 
     if figure is not None:
         announce(write_front_figure(run, figure), err=True)
     choice = make_choice(select, max_size, no_labels, forward_only)
     found = choice.of(load_front(run))
+    is_data = form in (FrontFormat.JSON, FrontFormat.CSV)
+    found = with_differences(found, None if is_data else [found.best_published])
     match form:
         case FrontFormat.TABLE:
             text = front_table(found, width=width(), among=choice.among)
@@ -99,9 +102,12 @@ def show(
     Example: eznas show runs/first --select cheapest-within-se
     """
     from eznas.reporting import entry_json, entry_text
+    from eznas.reporting.compared import with_differences
 
     choice = make_choice(select, max_size, no_labels, forward_only)
-    found, entry = chosen(run, proxy, choice)
+    found, _ = chosen(run, proxy, choice)
+    found = with_differences(found, None if form is Format.JSON else [found.best_published])
+    entry = found.entry(proxy)
     if form is Format.CSV:
         raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
     if form is Format.TABLE:

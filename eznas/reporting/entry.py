@@ -14,6 +14,7 @@ from eznas.reporting.words import (
     footnotes,
     formula_text,
     kinds_text,
+    neighbours,
     run_name,
     short,
     ties_text,
@@ -35,7 +36,8 @@ def entry_text(front: Front, entry: Entry, *, latex: bool = False, among: str = 
     rule = f"the pick: {RULES[front.run.pick]}{f', {among}' if among else ''}"
     pick = f" ({rule})" if entry is front.pick else ""
     lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
-    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry, latex)]
+    facts = [*_facts(entry, latex), *(neighbours(front) if entry is front.pick else ())]
+    lines += [f"  {label:<14}{one_line(text, 100_000)}" for label, text in facts]
     for sample in front.samples:
         lines += ["", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}"]
         lines += [f"  {label:<24}{one_line(text, 1_000)}" for label, text in _on_sample(front, entry, sample)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from eznas.files import write_output
 from eznas.programs import Program, to_latex, with_signs_settled
-from eznas.reporting import figures, formulas, weaknesses, words
+from eznas.reporting import compared, figures, formulas, weaknesses, words
 from eznas.runs import history
 from eznas.runs.choice import gains_per_node, needs_of
 from eznas.runs.front import Entry, Front, load_front
@@ -156,6 +156,7 @@ def _use(front: Front) -> dict[str, Any] | None:
         "infix": words.formula_text(pick.formula, pick.direction),
         "latex": to_latex(with_signs_settled(pick.formula, pick.direction)),
         "footnotes": words.footnotes(pick.formula),
+        "neighbours": words.neighbours(front),
         "needs": words.needs_text(pick),
     }
 
@@ -216,7 +217,10 @@ def _summary(front: Front) -> list[dict[str, Any]]:
         rival = max(rivals, key=lambda label: rivals[label], default=None)
         if (value := tau(pick)) is not None:
             best = None if rival is None else rivals[rival]
-            found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best})
+            is_mean = name.startswith("mean of") and tau == front.tau
+            means = compared.over_samples(front, (pick,)) if is_mean else None
+            interval = None if means is None or means.taus[0].low is None else means.taus[0]
+            found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best, "interval": interval})
     return found
 
 

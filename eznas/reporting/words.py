@@ -10,6 +10,7 @@ from typing import Final
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
 from eznas.programs import Program, to_infix, with_signs_settled
+from eznas.reporting.compared import over_samples as over_samples_of
 from eznas.runs.choice import needs_of
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
 from primitives import Primitive
@@ -58,7 +59,9 @@ def headline(front: Front) -> Headline:
     together = front.tau(pick, "report")
     if len(front.learnt) > 1 and run.aggregate != "worst" and together is not None:
         title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.learnt)} samples"
-        text = f"{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
+        means = over_samples_of(front, (pick,))
+        its = "" if means is None else f"Its mean is {criterion_text(means.taus[0])} (95 %, over networks). "
+        text = f"{its}{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
         return Headline(title, " ".join(filter(None, (text, outside(front, pick)))))
     return Headline(title, " ".join(filter(None, (text, verdict(front, sample), outside(front, pick)))))
 
@@ -132,10 +135,30 @@ def against_best(front: Front, pick: Entry) -> str:
         return ""
     found, its = front.taus(pick, "report"), front.taus(best, "report")
     n_ahead = sum(found[name] > its.get(name, -2.0) for name in found)
+    means = over_samples_of(front, (pick, best))
+    paired = "" if means is None else f"; {comparison(means.less_first[0])}"
     return (
-        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
-        f"ahead on {n_ahead} of {len(found)} samples."
+        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks{paired}; the "
+        f"pick is ahead on {n_ahead} of {len(found)} samples."
     )
+
+
+def neighbours(front: Front) -> list[tuple[str, str]]:
+    """The next smaller and the next larger formula of the front, and what the pick has more or less, paired."""
+    pick = front.pick
+    if pick is None or pick.size is None:
+        return []
+    sized = [(entry.size, entry) for entry in front.discovered if entry.size is not None]
+    smaller = max((pair for pair in sized if pair[0] < pick.size), key=lambda pair: pair[0], default=None)
+    larger = min((pair for pair in sized if pair[0] > pick.size), key=lambda pair: pair[0], default=None)
+    found = []
+    for label, pair in (("next smaller", smaller), ("next larger", larger)):
+        means = None if pair is None else over_samples_of(front, (pick, pair[1]))
+        if pair is not None and means is not None:
+            kind = "tau" if len(front.learnt) == 1 else "mean tau"
+            of = f"{short(pair[1].label)}, {pair[0]} node{'s' if pair[0] != 1 else ''}"
+            found.append((label, f"{of}: in held-out {kind}, {comparison(means.less_first[0])}"))
+    return found
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:

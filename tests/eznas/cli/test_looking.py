@@ -50,7 +50,8 @@ def test_another_proxy_is_picked_by_what_is_asked(tiny_run: Path, capsys: Capsys
     table = printed(capsys, "front", str(tiny_run), *asked)
     assert f"the best there, among formulas of at most {smallest.size} node" in " ".join(table.split())
     shown = printed(capsys, "show", str(tiny_run), *asked)
-    assert f"{smallest.label} (the pick)" in shown
+    assert f"{smallest.label} (the pick: the best there, among formulas of at most" in shown
+    assert "were not compared" not in shown
     exported = json.loads(printed(capsys, "export", str(tiny_run), "--to", "json", *asked))
     assert smallest.label in json.dumps(exported)
     scored = ["score", f"{tiny_run}:best", "--networks", "nb201:6111", "--quiet", "--format", "json", *asked]

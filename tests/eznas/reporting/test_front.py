@@ -16,7 +16,9 @@ import pytest
 from eznas.errors import RunError
 from eznas.fitness import CRITERIA, OBJECTIVES
 from eznas.reporting import entry_json, entry_text, front_csv, front_json, front_latex, front_table
-from eznas.reporting.words import headline
+from eznas.reporting.compared import with_differences
+from eznas.reporting.words import headline, neighbours
+from eznas.runs import Choice
 from eznas.runs.front import Front, criterion_text, load_front
 from tests.eznas.reporting.conftest import cross_fitted, make_run
 
@@ -311,3 +313,38 @@ def test_names_from_a_file_are_text_in_a_table_of_a_paper(
     assert r"\textbackslash{}input\{x\}\$\&\#\_\%\textasciitilde{}\textasciicircum{}" in text
     assert r"\label{tab:-input-x-" in text
     assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_another_pick_is_compared_anew_with_all_others(finished_run: Path) -> None:
+    front = load_front(finished_run)
+    moved = Choice(max_size=5).of(front)
+    assert front.pick is not None
+    assert moved.pick is not None
+    assert moved.pick.id != front.pick.id
+    assert "the two were not compared" in front_table(moved)
+    compared = with_differences(moved)
+    assert "the two were not compared" not in front_table(compared)
+    assert compared.pick is not None
+    assert not compared.pick.versus_pick
+    for entry in compared.entries:
+        its, own = entry.report["cifar100"].tau, compared.pick.report["cifar100"].tau
+        if entry is compared.pick or its is None or own is None:
+            continue
+        found = entry.versus_pick["cifar100"]
+        assert found.value == pytest.approx(own.value - its.value)
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= found.value <= found.high
+    assert with_differences(front) is front
+    (label, text), *_ = neighbours(compared)
+    assert label in ("next smaller", "next larger")
+    assert "in held-out mean tau, " in text
+
+
+def test_a_mean_over_samples_is_told_with_intervals(tmp_path: Path) -> None:
+    front = load_front(make_run(tmp_path / "run", aggregate="mean"))
+    text = headline(front).text
+    assert re.search(r"Its mean is 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] \(95 %, over networks\)", text)
+    assert re.search(r"on the same networks; the pick .*\[.*\] \(paired.*; the pick is ahead on \d of 2 samples", text)
+    (tmp_path / "run" / "report_scores.csv").write_text("network\n,")
+    assert "Its mean" not in headline(load_front(tmp_path / "run")).text
