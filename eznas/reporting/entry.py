@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from eznas.names import one_line
 from eznas.programs import to_latex, with_signs_settled
 from eznas.reporting.words import (
-    RULES,
     TITLES,
     comparison,
     footnotes,
     formula_text,
     kinds_text,
     neighbours,
+    rule_text,
     run_name,
     short,
     ties_text,
@@ -33,7 +33,7 @@ def entry_text(front: Front, entry: Entry, *, latex: bool = False, among: str = 
         latex: whether to show the formula in LaTeX as well.
         among: what the pick was taken from, as the end of a sentence.
     """
-    rule = f"the pick: {RULES[front.run.pick]}{f', {among}' if among else ''}"
+    rule = f"the pick: {rule_text(front)}{f', {among}' if among else ''}"
     pick = f" ({rule})" if entry is front.pick else ""
     lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
     facts = [*_facts(entry, latex), *(neighbours(front) if entry is front.pick else ())]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line, printable
 from eznas.reporting.words import (
-    RULES,
     TITLES,
     against_best,
     formula_text,
     hardest_sample,
     outside,
     over_samples,
+    rule_text,
     seeds_text,
     short,
     short_names,
@@ -48,7 +48,7 @@ class _Layout:
     details: tuple[str, ...]
 
 
-_ALL = ("size", "cost", "formula")
+_ALL = ("size", "gain", "cost", "formula")
 _OF_ONE: Final = (
     _Layout(criteria=("tau", "rho", "level_rho"), interval=True, details=_ALL),
     _Layout(criteria=("tau", "rho"), interval=True, details=_ALL),
@@ -57,6 +57,7 @@ _OF_ONE: Final = (
 _OF_ANY: Final = (
     _Layout(criteria=("tau",), interval=True, details=_ALL),
     _Layout(criteria=("tau",), interval=True, details=("size",)),
+    _Layout(criteria=("tau",), interval=False, details=("size", "gain", "formula")),
     _Layout(criteria=("tau",), interval=False, details=("size",)),
     _Layout(criteria=(), interval=False, details=("size",)),
 )
@@ -127,8 +128,9 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
         outside = [front.left_out_tau(entry) for entry in entries]
         yield ["left out", *("-" if tau is None else f"{tau:.3f}" for tau in outside)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
-    if "cost" in layout.details:
+    if "gain" in layout.details:
         yield ["gain", *(_gain_text(gains.get(entry.id)) for entry in entries)]
+    if "cost" in layout.details:
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
     if "formula" in layout.details:
         yield ["formula", *map(_formula_text, entries)]
@@ -220,10 +222,11 @@ def _caption(front: Front, layout: _Layout, among: str = "") -> str:
         f"{figures} on {networks}: {listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
         f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, "
-        f"{RULES[run.pick]}{f', {among}' if among else ''}.",
-        "Gain is in thousandths of tau there over the best smaller formula, per node more; cost is in forward passes."
-        if "cost" in layout.details
+        f"{rule_text(front)}{f', {among}' if among else ''}.",
+        "Gain is in thousandths of tau there over the best smaller formula, per node more."
+        if "gain" in layout.details
         else "",
+        "Cost is in forward passes." if "cost" in layout.details else "",
     ]
     return " ".join(filter(None, sentences))
 

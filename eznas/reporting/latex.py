@@ -12,7 +12,7 @@ from typing import Final
 from eznas.names import one_line
 from eznas.programs import to_latex, with_signs_settled
 from eznas.reporting.front import listed
-from eznas.reporting.words import RULES, over_samples, short, short_names
+from eznas.reporting.words import over_samples, rule_text, short, short_names
 from eznas.runs.front import Entry, Front, Measurement
 from primitives.numerics import DIVISION_FLOOR, LOG_FLOOR
 
@@ -129,7 +129,7 @@ def _caption(front: Front, among: str) -> str:
     cards = escaped(listed(front.learnt, lambda sample: str(sample.report), len(front.learnt)), 20_000)
     outside = escaped(listed(front.left_out, lambda sample: str(sample.report), len(front.left_out)), 20_000)
     n_select = ", ".join(dict.fromkeys(f"{sample.select.n:,}" for sample in front.learnt if sample.select))
-    pick = f"{RULES[run.pick]}{f', {among}' if among else ''}"
+    pick = f"{rule_text(front)}{f', {among}' if among else ''}"
     words = {str(getattr(node, "name", "")) for entry in front.entries if entry.formula for node in entry.formula.nodes}
     sentences = [
         f"Proxies of run {escaped(run.name)}. {figure} on {networks} ({cards}).",

@@ -217,7 +217,7 @@ def _summary(front: Front) -> list[dict[str, Any]]:
         rival = max(rivals, key=lambda label: rivals[label], default=None)
         if (value := tau(pick)) is not None:
             best = None if rival is None else rivals[rival]
-            is_mean = name.startswith("mean of") and tau == front.tau
+            is_mean = name == f"mean of {n} samples"
             means = compared.over_samples(front, (pick,)) if is_mean else None
             interval = None if means is None or means.taus[0].low is None else means.taus[0]
             found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best, "interval": interval})

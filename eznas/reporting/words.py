@@ -100,10 +100,10 @@ def why_picked(front: Front) -> str:
     said = f"Of {len(front.discovered)} formulas of the front, measured on {n:,} selection networks,"
     if len(front.discovered) == 1:
         said = f"The only formula of the front, measured on {n:,} selection networks, where"
-    said += f" it is {RULES[front.run.pick]}"
+    said += f" it is {rule_text(front)}"
     if tau is not None and best is not None:
         of = f"{over_samples(front)}tau".removeprefix("the ")
-        said += f" ({of} {tau:.3f}{f'; the best has {best:.3f}' if best - tau >= 0.0005 else ''})"
+        said += f" ({of} {tau:.3f}{f'; the highest there is {best:.3f}' if best - tau >= 0.0005 else ''})"
     return f"{said}. Held-out networks chose nothing."
 
 
@@ -118,6 +118,16 @@ def needs_text(entry: Entry) -> str:
         return "the network alone" + (", and a backward pass" if "gradients" in needs else "")
     labels = "" if "labels" in needs else ", no labels"
     return f"{' and '.join(given)}{labels}, {'a backward pass' if 'gradients' in needs else 'no backward pass'}"
+
+
+def rule_text(front: Front) -> str:
+    """How the run took its pick from the front; a run by another objective than tau says so where that shows."""
+    pick, rule = front.pick, RULES[front.run.pick]
+    tau = None if pick is None else front.tau(pick, "select")
+    best = max((its for entry in front.discovered if (its := front.tau(entry, "select")) is not None), default=None)
+    if front.run.pick == "best" and tau is not None and best is not None and best - tau >= 0.0005:
+        return f"{rule} by the first objective of the run"
+    return rule
 
 
 def over_samples(front: Front) -> str:
