@@ -82,9 +82,7 @@ class SearchSpace(Generic[S]):
     places: Callable[[Architecture], tuple[str, ...]] | None = None
     begins: tuple[str, ...] = ()
 
-    def build(
-        self, arch: Architecture, settings: S, seed: int, image: tuple[int, int, int] | None = None
-    ) -> nn.Module:
+    def build(self, arch: Architecture, settings: S, seed: int, image: tuple[int, int, int] | None = None) -> nn.Module:
         """The network at initialisation.
 
         Every architecture draws from the same stream of a seed (common random numbers), which lowers the noise of

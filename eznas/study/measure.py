@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,9 @@ from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
 from eznas.runs.front import FILE, CoverageCard
 from eznas.scoring import Scores, score_networks
-from eznas.simplification import certify, settle, simplify
+from eznas.simplification import certify, divides_plainly, settle, simplify
 from eznas.statistics import Coverage
-from eznas.study.choose import choose_front, contenders, fitness_on_selection
+from eznas.study.choose import choose_front, contenders, fitness_on_selection, standard_error
 from eznas.study.evaluate import StoreScores, bank_evaluator
 from eznas.study.machine import Machine
 from eznas.study.observer import Observer
@@ -130,6 +130,7 @@ def measure(
         accepted,
         pick,
         found_by_folds,
+        _divisions(front, accepted, on_learnt, config.evolution.regime == "two-level"),
     )
     document = Front(
         run=RunCard(
@@ -314,6 +315,21 @@ def _proposals(program: Program, candidate: Program | None, learnt: StoreScores 
     return tuple(sorted(distinct.values(), key=lambda one: one.program.size))
 
 
+def _divisions(
+    front: Sequence[Candidate], accepted: Mapping[str, Proposal], learnt: StoreScores | None, of_bank: bool
+) -> dict[str, Literal["plain", "smoothed"]]:
+    """By id of the programs that divide, what their divisions are on the networks evolved on, where it can be said."""
+    if learnt is None:
+        return {}
+    found: dict[str, Literal["plain", "smoothed"]] = {}
+    for candidate in front:
+        program = accepted[candidate.id].program if candidate.id in accepted else candidate.program
+        is_plain = divides_plainly(program, learnt.raw, of_networks_alone=of_bank)
+        if is_plain is not None:
+            found[candidate.id] = "plain" if is_plain else "smoothed"
+    return found
+
+
 def _certified(
     front: Sequence[Candidate], proposals: Sequence[Sequence[Proposal]], scores: npt.NDArray[np.float64]
 ) -> dict[str, Proposal]:
@@ -324,7 +340,9 @@ def _certified(
         for one in ones:
             by_text = {candidate.program.text: original, one.program.text: next(of_proposals)}
             if candidate.id not in accepted and certify(
-                candidate.program, one.program, lambda p, table=by_text: table[p.text]  # type: ignore[misc]
+                candidate.program,
+                one.program,
+                lambda p, table=by_text: table[p.text],  # type: ignore[misc]
             ):
                 accepted[candidate.id] = one
     return accepted
@@ -344,6 +362,7 @@ def _entries(
     simplified: Mapping[str, Proposal],
     pick: str,
     found_by_folds: Sequence[FoldResult],
+    divisions: Mapping[str, Literal["plain", "smoothed"]],
 ) -> list[Entry]:
     ids = [*(c.id for c in front), *(proxy.name for proxy in published)]
     scores, kinds = scores.copy(), list(kinds)
@@ -372,6 +391,8 @@ def _entries(
                 is_pick=candidate.id == pick,
                 evolve=_by_sample(candidate.fitness),
                 select=_by_sample(chosen) if isinstance(chosen, Fitness) else {},
+                select_error=_selection_error(problem, chosen),
+                division=divisions.get(candidate.id),
                 report=measured[row],
                 versus_pick=versus[row],
             )
@@ -399,6 +420,12 @@ def _bound(proxy: Proxy, family: Family) -> dict[str, Any]:
         bound = proxy.bound(family.conditions)
         return {"direction": proxy.direction, "units": bound.units, "seed": bound.seed, "cost": proxy.cost}
     return {"direction": proxy.direction, "cost": proxy.cost}
+
+
+def _selection_error(problem: Problem, chosen: Fitness | Unrankable | None) -> float | None:
+    if not isinstance(chosen, Fitness):
+        return None
+    return standard_error(chosen, problem.config.evolution.aggregate, problem.weights)
 
 
 def _by_sample(fitness: Fitness) -> dict[str, Measurement]:
