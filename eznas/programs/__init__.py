@@ -9,8 +9,7 @@ from eznas.programs.text import parse
 from eznas.programs.turning import directed, turned
 
 __all__ = [
-    "MAX_HEIGHT", "MAX_SIZE", "Constant", "FailureKind", "Invalid", "Node", "Program", "arity", "cost",
-    "directed", "directed_from_json", "directed_infix", "fold", "from_json", "from_tree", "load", "load_directed", "parse", "probe_passes",
-    "to_infix", "to_json", "to_latex", "to_sympy", "to_tree",
-    "turned",
+    "MAX_HEIGHT", "MAX_SIZE", "Constant", "FailureKind", "Invalid", "Node", "Program", "arity", "cost", "directed",
+    "directed_from_json", "directed_infix", "fold", "from_json", "from_tree", "load", "load_directed", "parse",
+    "probe_passes", "to_infix", "to_json", "to_latex", "to_sympy", "to_tree", "turned",
 ]  # fmt: skip
