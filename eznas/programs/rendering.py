@@ -95,11 +95,19 @@ def _leaf(node: Statistic | Constant) -> tuple[str, int]:
     return text, (_ATOM if node.value >= 0 and not exponent else 15)
 
 
+_LEFT_FIRST: Final = {"add": 10, "subtract": 10, "multiply": 20}
+"""Operators that are read from the left: what binds as much stands before them without brackets."""
+
+
 def _branch(operator: Primitive, arguments: tuple[tuple[str, int], ...]) -> tuple[str, int]:
     """Template with its arguments; brackets where an argument binds no tighter than the operator."""
     encloses = operator.precedence >= 100
+    least = [operator.precedence + 1] * len(arguments)
+    if operator.name in _LEFT_FIRST:
+        least[0] = _LEFT_FIRST[operator.name]
     texts = [
-        text if encloses or strength > operator.precedence else rf"\left({text}\right)" for text, strength in arguments
+        text if encloses or strength >= bound else rf"\left({text}\right)"
+        for (text, strength), bound in zip(arguments, least, strict=True)
     ]
     return operator.latex.format(*texts), operator.precedence
 

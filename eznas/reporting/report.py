@@ -257,9 +257,11 @@ def _others(front: Front, pick: Entry) -> list[dict[str, Any]]:
 def _trust(front: Front, pick: Entry) -> dict[str, Any]:
     """Evolve, select and report figures of the pick, and what else speaks for it or against."""
     sample, best = words.hardest_sample(front, pick), front.best_published
-    said = [words.verdict(front, sample) if sample is not None else "", words.beside(front, pick)]
+    said = [words.beside(front, pick)]
     if len(front.learnt) > 1 and front.run.aggregate != "worst":
         said.insert(0, words.against_best(front, pick))
+    elif sample is not None:
+        said.insert(0, words.verdict(front, sample, f"held-out {words.short(sample.name, 40)}"))
     said.append(words.outside(front, pick))
     rows = []
     for one in front.samples:
@@ -272,18 +274,30 @@ def _trust(front: Front, pick: Entry) -> dict[str, Any]:
             "report": pick.report.get(one.name),
             "difference": None if best is None else best.versus_pick.get(one.name),
         })  # fmt: skip
-    read = {str(one.coverage): one for one in front.samples if one.coverage is not None}
-    covered = "; ".join(list(read)[:3]) + (f"; and {len(read) - 3} more" if len(read) > 3 else "")
+    covered = _covered(front)
     facts = [
         ("networks", "evolve, select and report are disjoint, and so are the functions that they compute"),
         ("seeds", f"seed {front.run.seed} alone; eznas evolve --seeds 5 shows the spread over seeds"),
         ("badges", f"not measured; eznas badges runs/{front.folder.resolve().name}:best says what it does not mind"),
     ]
     if covered:
-        facts.append(("coverage", f"programs read {covered}"))
+        facts.append(("coverage", covered))
     if front.run.n_folds:
         facts[0] = ("networks", f"cross-fitted in {front.run.n_folds} folds: each was ranked by a search without it")
     return {"text": " ".join(filter(None, said)), "rows": rows, "facts": facts}
+
+
+def _covered(front: Front) -> str:
+    """How much of the networks the programs read, the range over the samples."""
+    cards = [sample.coverage for sample in front.samples if sample.coverage is not None]
+    if not cards:
+        return ""
+    said = []
+    for name, title in (("layers", "layers"), ("parameters", "parameters"), ("macs", "multiply-accumulates")):
+        low, high = (f"{of(getattr(card, name) for card in cards):.0%}" for of in (min, max))
+        said.append(f"{low if low == high else f'{low} to {high}'} of the {title}")
+    over = f", over {len(cards)} samples" if len(cards) > 1 else ""
+    return f"programs read {', '.join(said[:2])} and {said[2]}{over}"
 
 
 N_WEAK: Final = 2
