@@ -67,7 +67,7 @@ def evolve(
     machine = machine or Machine()
     check_machine(machine)
     problem = _prepared(settings, given, observer)
-    folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(run_dir) if run_dir is not None else new_run_path(settings))
     return _begun(folder, problem, machine, observer, should_stop, None)
 
 
@@ -167,7 +167,7 @@ def extend(
         seeds=tuple(program.text for program in archive),
         n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     )
-    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(new_dir) if new_dir is not None else new_run_path(settings))
     if goes_on:
         for name in GROWING:
             shutil.copyfile(old.path / name, folder.path / name)
@@ -444,7 +444,7 @@ def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
         yield pool
 
 
-def _new_run_path(config: RunConfig) -> Path:
+def new_run_path(config: RunConfig) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = Path("runs") / (f"{stamp}-{config.name}" + (f"-{attempt}" if attempt else ""))
