@@ -261,7 +261,7 @@ def _trust(front: Front, pick: Entry) -> dict[str, Any]:
     if len(front.learnt) > 1 and front.run.aggregate != "worst":
         said.insert(0, words.against_best(front, pick))
     elif sample is not None:
-        said.insert(0, words.verdict(front, sample, f"held-out {words.short(sample.name, 40)}"))
+        said.insert(0, words.verdict(front, sample, f"the networks of {words.short(sample.name, 40)}"))
     said.append(words.outside(front, pick))
     rows = []
     for one in front.samples:

@@ -15,6 +15,6 @@ from eznas.study.seeds import evolve_seeds, seed_fronts
 
 __all__ = [
     "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores", "chosen_front",
-    "evolve", "evolve_seeds", "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare", "resume", "seed_fronts",
-    "single_threaded",
+    "evolve", "evolve_seeds", "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare",
+    "resume", "seed_fronts", "single_threaded",
 ]  # fmt: skip

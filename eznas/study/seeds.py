@@ -101,6 +101,6 @@ def _check_settings(place: Path, settings: RunConfig) -> None:
     if found != settings:
         changed = [key for key in type(settings).model_fields if getattr(found, key) != getattr(settings, key)]
         raise RunError(
-            f"{place} was begun with other settings ({', '.join(changed)}); give --seeds another --run-dir, or the same "
-            "settings"
+            f"{place} was begun with other settings ({', '.join(changed)}); give --seeds another --run-dir, or "
+            "the same settings"
         )
