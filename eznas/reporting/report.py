@@ -306,7 +306,9 @@ N_WEAK: Final = 2
 
 def _fails(front: Front, pick: Entry, scores: history.Scores) -> dict[str, Any]:
     """The samples from the worst ranked to the best, and the networks misjudged on the worst."""
-    rows = [{"sample": one, "m": pick.report[one.name]} for one in front.samples if one.name in pick.report]
+    rows: list[dict[str, Any]] = [
+        {"sample": one, "m": pick.report[one.name]} for one in front.samples if one.name in pick.report
+    ]
     rows.sort(key=lambda row: -2.0 if row["m"].tau is None else row["m"].tau.value)
     weak = [weakness_of(front, pick, row["sample"], scores) for row in rows]
     shown = [one for one in weak if one is not None and one.sample.report.n >= MIN_SHOWN][:N_WEAK]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -34,6 +34,7 @@ from eznas.study.observer import Observer
 from eznas.study.problem import Family, Problem
 from eznas.workers import Pool
 
+Division = Literal["plain", "smoothed"]
 SCORES_FILE: Final = "report_scores.csv"
 N_AFRESH: Final = 2
 """Networks of each family that a run over banks scores afresh."""
@@ -108,6 +109,12 @@ def measure(
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
     on_learnt = learnt() if learnt is not None else None
     proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
+    # Now, while the workers hold the networks evolved on.
+    divisions = _divisions(
+        (*(c.program for c in front), *(one.program for ones in proposals for one in ones)),
+        on_learnt,
+        config.evolution.regime == "two-level",
+    )
 
     observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]
@@ -130,7 +137,7 @@ def measure(
         accepted,
         pick,
         found_by_folds,
-        _divisions(front, accepted, on_learnt, config.evolution.regime == "two-level"),
+        divisions,
     )
     document = Front(
         run=RunCard(
@@ -315,18 +322,14 @@ def _proposals(program: Program, candidate: Program | None, learnt: StoreScores 
     return tuple(sorted(distinct.values(), key=lambda one: one.program.size))
 
 
-def _divisions(
-    front: Sequence[Candidate], accepted: Mapping[str, Proposal], learnt: StoreScores | None, of_bank: bool
-) -> dict[str, Literal["plain", "smoothed"]]:
-    """By id of the programs that divide, what their divisions are on the networks evolved on, where it can be said."""
-    if learnt is None:
-        return {}
-    found: dict[str, Literal["plain", "smoothed"]] = {}
-    for candidate in front:
-        program = accepted[candidate.id].program if candidate.id in accepted else candidate.program
+def _divisions(programs: Iterable[Program], learnt: StoreScores | None, of_bank: bool) -> dict[Program, Division]:
+    """Of the programs that divide, what their divisions are on the networks evolved on, where it can be said."""
+    found: dict[Program, Division] = {}
+    for program in programs if learnt is not None else ():
+        assert learnt is not None
         is_plain = divides_plainly(program, learnt.raw, of_networks_alone=of_bank)
         if is_plain is not None:
-            found[candidate.id] = "plain" if is_plain else "smoothed"
+            found[program] = "plain" if is_plain else "smoothed"
     return found
 
 
@@ -362,7 +365,7 @@ def _entries(
     simplified: Mapping[str, Proposal],
     pick: str,
     found_by_folds: Sequence[FoldResult],
-    divisions: Mapping[str, Literal["plain", "smoothed"]],
+    divisions: Mapping[Program, Division],
 ) -> list[Entry]:
     ids = [*(c.id for c in front), *(proxy.name for proxy in published)]
     scores, kinds = scores.copy(), list(kinds)
@@ -392,7 +395,9 @@ def _entries(
                 evolve=_by_sample(candidate.fitness),
                 select=_by_sample(chosen) if isinstance(chosen, Fitness) else {},
                 select_error=_selection_error(problem, chosen),
-                division=divisions.get(candidate.id),
+                division=divisions.get(
+                    simplified[candidate.id].program if candidate.id in simplified else candidate.program
+                ),
                 report=measured[row],
                 versus_pick=versus[row],
             )
