@@ -19,6 +19,7 @@ from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
+from experiments.assessment_blocks import assessment_lines
 from experiments.campaign_blocks import (
     all_cells_lines,
     all_cells_of,
@@ -26,9 +27,12 @@ from experiments.campaign_blocks import (
     kinds_of,
     left_out_lines,
     left_out_of,
+    word_ablation_lines,
+    word_ablation_of,
 )
 from experiments.coverage import coverage_lines
 from experiments.oneshot import oneshot_lines
+from experiments.search_tables import picks_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
@@ -487,8 +491,11 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "all_cells": all_cells_lines,
         "kinds": kinds_lines,
         "left_out": left_out_lines,
+        "word_ablation": word_ablation_lines,
         "oneshot": oneshot_lines,
         "oneshot_darts": oneshot_lines,
+        "assessment": assessment_lines,
+        "picks": picks_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""
@@ -504,6 +511,7 @@ RUNS: Final[Mapping[str, Callable[[Path, str], dict[str, Any]]]] = MappingProxyT
         "all_cells": all_cells_of,
         "kinds": kinds_of,
         "left_out": left_out_of,
+        "word_ablation": word_ablation_of,
     }
 )
 """By name: folder of a finished run, and the machine, to what ``results/NAME.json`` holds."""

@@ -111,9 +111,14 @@ def kinds_lines(result: Mapping[str, Any]) -> list[str]:
 # All cells ------------------------------------------------------------------------------------------------------------
 
 
-def all_cells_of(path: Path, machine: str = "") -> dict[str, Any]:
-    """What ``all_cells.py --into`` wrote."""
-    return {"proxies": json.loads(path.read_text(encoding="utf-8")), "machine": machine}
+def all_cells_of(folder: Path, machine: str = "") -> dict[str, Any]:
+    """What ``all_cells.py --into`` wrote into files of a folder; the best of a front only where the pick is another."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json")):
+        found |= json.loads(path.read_text(encoding="utf-8"))
+    picks = [one for name, one in found.items() if name.endswith(":pick")]
+    proxies = {name: one for name, one in found.items() if not (name.endswith(":best") and one in picks)}
+    return {"proxies": dict(sorted(proxies.items(), key=lambda one: (":" not in one[0], one[0]))), "machine": machine}
 
 
 def all_cells_lines(result: Mapping[str, Any]) -> list[str]:
@@ -132,5 +137,36 @@ def all_cells_lines(result: Mapping[str, Any]) -> list[str]:
             [f"{d['pick']:.2f}" for d in of],
         )
         cells = " | ".join(" / ".join(column) for column in columns)
-        lines.append(f"| {name} | {one['size'] or ''} | {one['n']:,} | {cells} |")
+        run, _, which = name.partition(":")
+        title = f"`{run}`, {which}" if which in ("pick", "best") else name.replace("_count", "s").replace("mac", "MAC")
+        lines.append(f"| {title} | {one['size'] or ''} | {one['n']:,} | {cells} |")
+    return lines
+
+
+# Words ----------------------------------------------------------------------------------------------------------------
+
+
+def word_ablation_of(path: Path, machine: str = "") -> dict[str, Any]:
+    """What ``word_ablation.py --into`` wrote."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {**found, "machine": machine}
+
+
+def word_ablation_lines(result: Mapping[str, Any]) -> list[str]:
+    """A row for each group of words: means with all words, and what is lost without the group."""
+    groups, kinds = result["groups"], ("in_space", "word", "law")
+    whole = {kind: np.array([seed[kind] for seed in groups[""]["seeds"]]) for kind in kinds}
+    lines = [
+        "| without | words | in-space, sum of four | out of space, one word | out of space, law of four |",
+        "|---|---|---|---|---|",
+        f"| **nothing** | | {' | '.join(f'**{short(float(whole[kind].mean()))}**' for kind in kinds)} |",
+    ]
+    rows = []
+    for name, group in groups.items():
+        if name:
+            changes = [np.array([seed[kind] for seed in group["seeds"]]) - whole[kind] for kind in kinds]
+            rows.append((name, group["n_words"], changes))
+    for name, n_words, changes in sorted(rows, key=lambda row: sum(float(change.mean()) for change in row[2])):
+        cells = [f"{change.mean():+.3f} ± {change.std(ddof=1):.3f}".replace("0.", ".") for change in changes]
+        lines.append(f"| {name} | {n_words:,} | {' | '.join(cells)} |")
     return lines

@@ -7,6 +7,7 @@ which run that was. What the banks of the cache folder know already is not compu
     python -m experiments.cards [NAME ...] [--workers N]              measures; all of the gallery without names
     python -m experiments.cards --pages                               writes docs/gallery.md from the cards there are
     python -m experiments.cards --add RUN:ID --name NAME --kind TEXT  takes a proxy of a run into the gallery
+    ... --add RUN:FORMULA --how TEXT                                  a formula put together from what the run found
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from eznas.errors import ConfigError, EznasError
 from eznas.files import write_output
 from eznas.fitness import MIN_NETWORKS, OBJECTIVES, Labels
 from eznas.fitness.measurement import Criterion
+from eznas.programs import parse
 from eznas.progress import make_observer
 from eznas.proxies import (
     ProgramProxy,
@@ -237,27 +239,36 @@ class Everywhere:
         return found
 
 
-def add(text: str, name: str, kind: str) -> None:
-    """Take a proxy of a finished run into the gallery; it keeps neither conditions nor the seed of its noise."""
+def add(text: str, name: str, kind: str, how: str) -> None:
+    """Take a proxy of a finished run into the gallery; it keeps neither conditions nor the seed of its noise.
+
+    Args:
+        text: ``RUN:ID``, or ``RUN:FORMULA`` for a formula that is not the run's own but put together by people.
+        name: in the gallery.
+        kind: of formula, in a few words.
+        how: a formula that is not the run's own was put together; empty for one of the run.
+    """
     folder, _, proxy_id = text.rpartition(":")
     front = load_front(Path(folder))
-    entry = front.entry(proxy_id)
-    proxy = proxy_of_entry(entry)
+    entry = None if how else front.entry(proxy_id)
+    proxy = proxy_of_entry(entry) if entry else ProgramProxy(program=parse(proxy_id).canonical, name=name)
     if not isinstance(proxy, ProgramProxy) or proxy.units not in (None, DEFAULT_UNITS):
         raise ConfigError(f"The gallery takes programs that read {DEFAULT_UNITS}, which {text} is not; choose another")
     run, learnt = front.run, [sample for sample in front.samples if sample.evolve is not None]
-    n_networks = sum(sample.evolve.n for sample in learnt if sample.evolve is not None)
-    config = next(
-        (path for path, _ in WHERE if settings(path).name == run.name), f"experiments/{run.name}.toml"
-    )
-    report = [one.tau.value for one in entry.report.values() if one.tau is not None]
+    n_of = {sample.benchmark: sample.evolve.n for sample in learnt if sample.evolve is not None}  # data sets share them
+    n_networks = sum(n_of.values())
+    own = f"experiments/campaign/{run.name.replace('-', '_')}.toml"
+    config = own if (ROOT / own).exists() else f"experiments/{run.name}.toml"
+    report = [] if entry is None else [one.tau.value for one in entry.report.values() if one.tau is not None]
+    what = entry.label if entry else how
     card = {
         "Kind": kind,
-        "Proxy": f"{entry.label} of run {run.name} (seed {run.seed}, primitive set {run.primitive_set})",
+        "Proxy": f"{what} of run {run.name} (seed {run.seed}, primitive set {run.primitive_set})",
         "Evolved on": f"{len(learnt)} samples: {', '.join(sample.name for sample in learnt)}, "
         f"{n_networks:,} networks ({config}, seed {run.seed})",
-        "Held out": f"mean Kendall tau-b {np.mean(report):.3f} over {len(report)} samples of the run's report",
     }  # fmt: skip
+    if report:
+        card["Held out"] = f"mean Kendall tau-b {np.mean(report):.3f} over {len(report)} samples of the run's report"
     bare = replace(proxy, name=name, seed=None, units=DEFAULT_UNITS)
     write_output(GALLERY / f"{name}.json", proxy_to_json(bare, None, card, is_sealed=True))
 
@@ -342,12 +353,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--add", default="", help="RUN:ID to take in")
     parser.add_argument("--name", default="", help="of what is taken in")
     parser.add_argument("--kind", default="", help="of what is taken in, a few words")
+    parser.add_argument("--how", default="", help="a formula that is not the run's own was put together")
     given = parser.parse_args(arguments)
     try:
         if given.add:
             if not given.name.isidentifier() or not given.kind:
                 raise ConfigError("What is taken into the gallery has a --name of letters and _ and a --kind")
-            add(given.add, given.name, given.kind)
+            add(given.add, given.name, given.kind, given.how)
             given.names = [given.name]
         if not given.pages:
             with make_observer(quiet=False) as observer:

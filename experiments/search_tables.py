@@ -5,24 +5,30 @@ and of every score file that is named (``eznas score PROXY --networks nb201:all 
 regularised evolution, and AREA with each of these proxies. Score-only and trained searches see CIFAR-10; the optimum
 sees the data set it is reported on. Trained searches pay with the published 12,000 simulated seconds where the accuracy
 table records training times, else for 100 trainings. Every cell is a candidate, also those that an evolved proxy was
-evolved on.
+evolved on. A file may score some cells only: searches with its proxies draw from these, without evolution by the score.
+Last, the pick of each proxy among all cells that it scores, beside the published picks.
 
-Writes ``runs/search-tables/tables.json`` and ``curves.svg``.
+    python experiments/search_tables.py [FILE.csv ...] [--into FILE.json]
+
+Writes ``runs/search-tables/tables.json`` and ``curves.svg``, and with ``--into`` the picks.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eznas.benchmarks import Benchmark, load_nb201
+from eznas.benchmarks import Benchmark, Split, load_nb201
 from eznas.errors import EznasError
+from eznas.files import write_output
 from eznas.nas import (
     CLOSED_FORM,
     PROTOCOLS,
@@ -56,16 +62,60 @@ def measure(benchmark: Benchmark, files: Sequence[str]) -> tuple[list[dict[str, 
             driver = own.describe_fitness("full")
             rows += [row for row in _rows(f"optimum {n}", own, found, driver) if row["dataset"] == dataset]
     for proxy, guide in proxies.items():
+        pool = replace(table, pool=guide.scored)
         for n in SIZES:
-            rows += _rows(f"{proxy} {n}", table, _repeat(table, "score", guide, n=n), "score")
+            if n <= pool.n_scored:
+                rows += _rows(f"{proxy} {n}", table, _repeat(pool, "score", guide, n=n), "score")
+        if guide.scored is None:
+            rows += _rows(f"score evolution {proxy}", table, _repeat(table, "score-evolution", guide), "score")
     trained = {
         "random search": _repeat(table, "random"),
         "evolution": _repeat(table, "evolution"),
-        **{f"area {proxy}": _repeat(table, "area", guide) for proxy, guide in proxies.items()},
+        **{
+            f"area {proxy}": _repeat(replace(table, pool=guide.scored), "area", guide)
+            for proxy, guide in proxies.items()
+        },
     }
     for method, found in trained.items():
         rows += _rows(method, table, found, table.describe_fitness("short"))
     return rows, trained
+
+
+def picks(benchmark: Benchmark, files: Sequence[str]) -> dict[str, Any]:
+    """The best score of all cells that a proxy scores: test accuracy on each data set, and its rank among all cells.
+
+    Cells of the same best score count alike: accuracy and rank are means over them.
+    """
+    table = search_table(benchmark, SEARCHED, with_neighbours=False)
+    found: dict[str, Any] = {}
+    for proxy, guide in guides_named([*CLOSED_FORM, *files], table).items():
+        scores = np.where(np.isfinite(guide.scores), guide.scores, -np.inf)
+        best = np.flatnonzero(scores == scores.max())
+        row: dict[str, Any] = {"scored": table.n if guide.scored is None else len(guide.scored), "tied": len(best)}
+        row["failed"] = row["scored"] - int(np.isfinite(guide.scores).sum())
+        for (dataset, split), accuracies in table.reported.items():
+            if split is Split.TEST:
+                ranks = 1 + (accuracies[None] > accuracies[best, None]).sum(axis=1)
+                row[dataset] = [round(float(accuracies[best].mean()), 3), round(float(ranks.mean()), 1)]
+        found[proxy] = row
+    return found
+
+
+def picks_lines(result: Mapping[str, Any]) -> list[str]:
+    """One row for each proxy, the best on CIFAR-100 first."""
+    rows, datasets = result["picks"], {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16": "ImageNet16-120"}
+    lines = [
+        f"| highest score of | cells scored | {' | '.join(datasets.values())} | evolution by the score | AREA |",
+        f"|{'---|' * 7}",
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["cifar100"][0]):
+        tied = f" ({row['tied']:,} tied)" if row["tied"] > 1 else ""
+        cells = [f"{row[key][0]:.2f} ({row[key][1]:,.0f})" for key in datasets]
+        for kind in ("evolved", "area"):
+            means = result[kind].get(name)
+            cells.append("" if means is None else " / ".join(f"{means[key][0]:.2f}" for key in datasets))
+        lines.append(f"| `{name}`{tied} | {row['scored']:,} | {' | '.join(cells)} |")
+    return lines
 
 
 def _repeat(table: SearchTable, search: str, guide: Guide | None = None, **settings: Any) -> Repeats:
@@ -97,7 +147,7 @@ def beside_published(rows: Sequence[dict[str, Any]], published: Mapping[str, Any
             values = known.get(dataset, {}).get(split)
             if row is None and values is None:
                 continue
-            mean, std = values or (None, None)
+            mean, std = (*values, None)[:2] if values else (None, None)
             joined.append(
                 {"method": method, "dataset": dataset, "split": split, **dict.fromkeys(rows[0]), **(row or {})}
                 | {"method": method, "dataset": dataset, "split": split}
@@ -178,12 +228,25 @@ def plot_curves(table: SearchTable, trained: Mapping[str, Repeats], path: Path) 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    files = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="scores of NAS-Bench-201 cells")
+    parser.add_argument("--into", type=Path, help="file of the picks")
+    given = parser.parse_args(sys.argv[1:] if argv is None else list(argv))
     published = tomllib.loads((HERE / "expected" / "search_tables.toml").read_text(encoding="utf-8"))
     folder = Path("runs") / "search-tables"
     try:
         benchmark = load_nb201()
-        rows, trained = measure(benchmark, files)
+        rows, trained = measure(benchmark, given.files)
+        chosen = picks(benchmark, given.files)
+        if given.into is not None:
+            found: dict[str, Any] = {"picks": chosen, "repeats": REPEATS}
+            for key, prefix in (("evolved", "score evolution "), ("area", "area ")):
+                found[key] = {}
+                for row in rows:
+                    name = row["method"].removeprefix(prefix)
+                    if name != row["method"] and row["split"] == "test":
+                        found[key].setdefault(name, {})[row["dataset"]] = [round(row["mean"], 3), round(row["std"], 3)]
+            write_output(given.into, json.dumps(found, indent=1) + "\n")
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -198,6 +261,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for dataset in benchmark.datasets:
         print(f"\n{dataset}: accuracy of the pick in percent, mean±standard deviation over runs")
         print(render_table(printed(rows, dataset), "table", width=240), end="")
+    print("\nPick of all cells that have scores: test accuracy in percent (rank among all)")
+    shown = [
+        {
+            "proxy": name, "cells": row["scored"], "failed": row["failed"], "tied": row["tied"],
+            **{key: f"{row[key][0]:.2f} ({row[key][1]:,.0f})" for key in benchmark.datasets if key in row},
+        }
+        for name, row in chosen.items()
+    ]  # fmt: skip
+    print(render_table(shown, "table", width=240), end="")
     return 0
 
 

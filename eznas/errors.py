@@ -2,13 +2,35 @@
 
 Every message says what went wrong, where, what was expected, what was found and what to do about it. The command
 line prints the sentence alone; ``--debug`` adds the traceback.
+
+What a message quotes may come from a stranger's file. So each is brought to one line of printable characters that a
+screen can hold, whoever made it and from what.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from eznas.names import legible
+
+LONGEST: Final = 399
+"""Characters of a message; of a longer one the middle is left out, for it begins with what and ends with the remedy."""
+
 
 class EznasError(Exception):
     """Base of every error that a user's input, data or machine can cause."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(legible(each, LONGEST) if isinstance(each, str) else each for each in arguments))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what it means: torch and NumPy say it in ways of their own."""
+    said = str(error)[:1000]
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ValueError)
+        and any(words in said for words in ("out of memory", "not enough memory", "can't allocate memory", "overflow"))
+    )
 
 
 class ConfigError(EznasError):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
 from pathlib import Path
+from typing import Final
 
 from eznas.errors import OutputError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEMPORARY: Final = re.compile(r"\.[0-9a-f]{16}\.temporary")
+"""How a file is called that a kill may leave beside the one that was to be written."""
 _REMEDIES = {
     errno.EISDIR: "give the name of a file",
     errno.ENOENT: "make the folder first, or give another name",
@@ -24,6 +28,16 @@ _REMEDIES = {
     errno.ELOOP: "its symbolic links lead round in a circle; give another name",
     errno.ENAMETOOLONG: "give a shorter name",
 }
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether there is a file of that name, which may be anything a user typed; `Path.is_file` raises for some."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder of that name, as `is_file`."""
+    return os.path.isdir(path)
 
 
 def write_output(target: Path, text: str) -> None:
@@ -107,6 +121,11 @@ def why_not_written(target: Path, error: OSError, *, when_full: str = "free spac
     """
     reason = "it is a folder" if error.errno == errno.EISDIR else error.strerror or str(error)
     return f"Cannot write {target}: {reason}; {remedy(error, when_full=when_full)}"
+
+
+def size_text(n_bytes: int) -> str:
+    """``1.2 GiB`` or ``3.4 MiB``."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def remedy(error: OSError, *, when_full: str = "free space") -> str:

@@ -40,6 +40,29 @@ def one_line(reason: object, limit: int = 160) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    """Text from anywhere as a terminal may be sent it: control and formatting characters are written as escapes.
+
+    Args:
+        text: of any number of lines.
+        keep: characters that stay as they are although they are not printed.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def legible(text: str, limit: int) -> str:
+    """A message on one line, printable, of at most so many characters; what is too long loses its middle."""
+    if len(text) > 4 * limit:  # the escapes of a long text take time, and most of them would not be seen
+        text = f"{text[: 2 * limit]} ... {text[-2 * limit :]}"
+    text = printable(" ".join(text.split()) if "\n" in text or "\r" in text else text, keep="")
+    if len(text) <= limit:
+        return text
+    n_last = limit // 3
+    return f"{text[: limit - n_last - 5]} ... {text[-n_last:]}"
+
+
 def _printable(text: str, other: str = "?") -> str:
     return "".join(c if c.isprintable() else other for c in text)
 

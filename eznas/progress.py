@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from eznas.names import printable
 from eznas.study.observer import Silent
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class StderrObserver:
         )
 
     def _line(self, text: str) -> None:
-        self._stream.write(("\r\033[K" if self._is_live else "") + text + "\n")
+        self._stream.write(("\r\033[K" if self._is_live else "") + printable(text) + "\n")
         self._stream.flush()
 
 

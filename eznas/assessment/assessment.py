@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from eznas.assessment.bias import Edit, Pairs, SizeGroup, edit_bias, most_misjudged, ranking_differences, size_bias
 from eznas.assessment.measure import Failures, compare_many
-from eznas.assessment.picks import PICKS
+from eznas.assessment.picks import PICKS, PRECISION_SHARES, RANK_SHARES, n_of_share
 from eznas.assessment.resamples import Resamples
 from eznas.assessment.standing import STANDING, Standing, standing_of, weighted_tau
 from eznas.fitness import Criterion, Labels, Measurement, scores_with_failures_last
@@ -25,6 +26,8 @@ MIN_RESAMPLES: Final = 100
 MAX_RESAMPLES: Final = 1000
 N_WEIGHTED: Final = 10_000
 """Networks in all resamples of weighted tau, whose resamples are at least 20."""
+N_PICKED: Final = 40_000
+"""Networks in all resamples of the criteria of first and last picks, whose resamples are 20 to 200."""
 _PAIRS: Final = 2 * 10**9
 """Pairs of networks that are resampled in one correlation; more networks have fewer resamples."""
 
@@ -57,8 +60,10 @@ class Assessed:
         differences: by criterion, the best baseline and the value less that of it.
         standing: the criteria of the study; None if the proxy ranks no networks, as the next three.
         intervals: of the criteria of the standing.
+        pick_intervals: by name (`eznas.assessment.picks.PICKS`) and share of the networks.
         scores: (n,) in which higher is better; failures ``-inf``.
         sizes: bias by size.
+        shapes: bias by width, depth and resolution, as far as the space varies them.
         edits: bias by operation.
         over, under: positions of the most over- and under-estimated networks.
         differences_of_rank: (n,) ranking differences.
@@ -72,7 +77,9 @@ class Assessed:
     scores: FloatArray
     standing: Standing | None = None
     intervals: Mapping[str, Criterion] = field(default_factory=dict)
+    pick_intervals: Mapping[str, Mapping[float, Criterion]] = field(default_factory=dict)
     sizes: tuple[SizeGroup, ...] = ()
+    shapes: Mapping[str, tuple[SizeGroup, ...]] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     over: tuple[int, ...] = ()
     under: tuple[int, ...] = ()
@@ -157,7 +164,13 @@ def n_resamples_for(n: int) -> tuple[int, int]:
 
 
 def assess_scores(
-    scored: Sequence[Scored], labels: Labels, sizes: FloatArray, *, pairs: Pairs, seed: int
+    scored: Sequence[Scored],
+    labels: Labels,
+    sizes: FloatArray,
+    *,
+    pairs: Pairs,
+    seed: int,
+    shapes: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> tuple[Assessed, ...]:
     """Everything that scores and accuracies say of each proxy.
 
@@ -167,6 +180,7 @@ def assess_scores(
         sizes: (n,) MACs or parameters of the networks, for the groups of the bias by size.
         pairs: networks one edit apart; nothing where the space does not tell.
         seed: of all draws.
+        shapes: (n,) numbers of the networks by name, such as their depth; each gives groups of its own.
     """
     n_measure, n_study = n_resamples_for(labels.accuracies.size)
     measurements, differences = compare_many(
@@ -201,7 +215,9 @@ def assess_scores(
                 **common,
                 standing=standing_of(x, labels, stream(seed, "assess", "ties", one.name)),
                 intervals=intervals[place],
+                pick_intervals=_pick_intervals(x, labels, stream(seed, "assess", "picks")),
                 sizes=size_bias(x, labels.accuracies, sizes),
+                shapes={name: size_bias(x, labels.accuracies, values) for name, values in shapes.items()},
                 edits=edit_bias(x, labels.accuracies, pairs),
                 over=over,
                 under=under,
@@ -238,6 +254,29 @@ def _intervals(x: FloatArray, labels: Labels, rng: np.random.Generator, n_resamp
                 made[name] = Criterion(value=value, low=float(low), high=float(high))
         intervals.append(made)
     return intervals
+
+
+def _pick_intervals(x: FloatArray, labels: Labels, rng: np.random.Generator) -> dict[str, dict[float, Criterion]]:
+    """95 % percentile bootstrap intervals of the criteria of picks, of (n,) scores.
+
+    Each is computed on the drawn list, in which a network that is drawn twice ties with itself. All proxies share the
+    resamples of a generator in the same state.
+    """
+    y, n = labels.accuracies, labels.accuracies.size
+    n_resamples = int(np.clip(N_PICKED // n, 20, 200))
+    values: dict[tuple[str, float], list[float]] = {}
+    for _ in range(n_resamples):
+        drawn = rng.integers(n, size=n)
+        for name, of in PICKS.items():
+            for share in RANK_SHARES if name.endswith("rank") else PRECISION_SHARES:
+                if k := n_of_share(share, n):
+                    values.setdefault((name, share), []).append(of(x[drawn], y[drawn], k))
+    found: dict[str, dict[float, Criterion]] = {name: {} for name in PICKS}
+    for (name, share), resampled in values.items():
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        value = PICKS[name](x, y, n_of_share(share, n))
+        found[name][share] = Criterion(value=value, low=float(low), high=float(high))
+    return found
 
 
 def _weighted(x: FloatArray, labels: Labels, drawn: npt.NDArray[np.int64]) -> float:
@@ -283,8 +322,13 @@ def _proxy_document(one: Assessed, assessment: Assessment) -> dict[str, Any]:
             name: {f"{share:g}": _known(value) for share, value in by_share.items()}
             for name, by_share in (standing.picks.items() if standing else ())
         },
+        "pick_intervals": {
+            name: {f"{share:g}": [found.low, found.high] for share, found in by_share.items()}
+            for name, by_share in one.pick_intervals.items()
+        },
         "bias": {
             "by_size": [asdict(group) for group in one.sizes],
+            "by_shape": {name: [asdict(group) for group in groups] for name, groups in one.shapes.items()},
             "by_edit": [asdict(edit) for edit in one.edits],
             "most_over_estimated": [_network(one, place, assessment) for place in one.over],
             "most_under_estimated": [_network(one, place, assessment) for place in one.under],
@@ -327,7 +371,9 @@ def as_rows(assessment: Assessment) -> list[dict[str, Any]]:
             add(one, f"{name}_difference", gap.value, low=gap.low, high=gap.high, **{"from": reference})
         for name, by_share in one.standing.picks.items() if one.standing else ():
             for share, value in by_share.items():
-                add(one, name, value, share=share)
+                known = one.pick_intervals.get(name, {}).get(share)
+                ends = {} if known is None else {"low": known.low, "high": known.high}
+                add(one, name, value, share=share, **ends)
         for kind in one.stability:
             add(one, f"retest_tau_{kind.what}", kind.retest)
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from eznas import tables
 from eznas.errors import BenchmarkError
+from eznas.files import is_file
 from eznas.location import DATA_VARIABLE, data_folder
 from eznas.names import one_line, shown
 
@@ -106,7 +107,7 @@ def read_csv_table(path: Path, needed: Sequence[str], absent: str) -> CsvTable:
     Raises:
         BenchmarkError: if the file is missing, damaged, too large, or lacks columns, rows or fields.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(f"The data folder {str(path.parent)!r} lacks {path.name}; {absent}.")
     try:
         with gzip.open(path, "rb") as stream:
@@ -126,7 +127,7 @@ def csv_rows(path: Path, text: str, needed: Sequence[str]) -> CsvTable:
         BenchmarkError: as `read_csv_table`.
     """
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        lines = tables.csv_rows(text, strict=True)
         if not lines:
             raise ValueError("it is empty")
     except (csv.Error, ValueError) as error:

@@ -10,10 +10,8 @@ deviation); ``DATASET_seconds_EPOCHSep``; and ``score_DATASET_PROXY`` for publis
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,10 +24,11 @@ from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.csv_table import MAX_BYTES, REMEDY, CsvTable, csv_rows
 from eznas.benchmarks.split import Split
 from eznas.errors import ArchitectureError, BenchmarkError
-from eznas.files import replace_file
+from eznas.files import is_file, replace_file
 from eznas.forms import Form, form_of
 from eznas.names import one_line
 from eznas.spaces import SPACES, Architecture, space_named
+from eznas.tables import csv_text
 
 SUFFIX: Final = ".table.gz"
 MAX_HEADER: Final = 2**20
@@ -175,11 +174,7 @@ def write_table(
         BenchmarkError: if another table is there.
         OSError: if it cannot be written.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    body = out.getvalue().encode()
+    body = csv_text([names, *rows]).encode()
     header = header.model_copy(update={"digest": hashlib.sha256(body).hexdigest()})
     if only_over not in (None, header.digest):
         raise BenchmarkError(
@@ -236,7 +231,7 @@ def load_table(path: Path) -> Benchmark:
 
 def _read(path: Path, max_bytes: int) -> tuple[TableHeader, bytes]:
     """Header and the rest; a rest that was not read to its end is not looked at."""
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(
             f"The data folder {str(path.parent)!r} lacks {path.name}; make it with eznas data import KIND FILE."
         )

@@ -39,6 +39,7 @@ from eznas.benchmarks.split import Split
 from eznas.errors import BenchmarkError
 from eznas.names import nearest, one_line, shown
 from eznas.spaces import Architecture
+from eznas.tables import plain
 
 UNNAMED: Final = "own"
 """The data set of accuracies that name none."""
@@ -271,7 +272,7 @@ def _sheet_of_file(path: Path) -> _Sheet:
                 f"Line {line} of {where} has {len(fields)} fields, but the header has {len(header)}; give every line "
                 "one field for each column, and write decimals with a point"
             )
-        rows.append((line, tuple(field.strip() for field in fields)))
+        rows.append((line, tuple(plain(field.strip()) for field in fields)))
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise BenchmarkError(f"{problems[0]}{more}.")

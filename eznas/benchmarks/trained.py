@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from eznas.files import replace_file
 from eznas.forms import Form, read_form, sentence
 from eznas.names import one_line
 from eznas.spaces import Architecture, SettingsUnion
+from eznas.tables import csv_rows, csv_text
 
 _SHIPPED: Final = Path(__file__).parent / "shipped"
 MAX_BYTES: Final = 32_000_000
@@ -181,20 +181,17 @@ class TrainedTable:
         """
         content = self.path.read_bytes() if self.path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        if not whole:
-            writer.writerow(_header(recipe))
         accuracies = [f"{value:.2f}" for value in training.accuracies]
-        writer.writerow(
-            [training.network, training.seed, training.parameters, training.macs, f"{training.seconds:.2f}",
-             training.diverged, *accuracies]
-        )  # fmt: skip
+        row = [
+            training.network, training.seed, training.parameters, training.macs, f"{training.seconds:.2f}",
+            training.diverged, *accuracies,
+        ]  # fmt: skip
+        text = csv_text([row] if whole else [_header(recipe), row])
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(len(whole))
             file.seek(len(whole))
             try:
-                file.write(out.getvalue().encode())
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
@@ -222,7 +219,7 @@ def read_trainings(content: bytes, recipe: Recipe, where: str) -> tuple[Training
     """
     try:
         text = content[: content.rfind(b"\n") + 1].decode()
-        header, *rows = list(csv.reader(io.StringIO(text))) or [_header(recipe)]
+        header, *rows = csv_rows(text) or [_header(recipe)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BenchmarkError(f"{where} is no table of trainings ({one_line(str(error), 100)}).") from None
     if header != _header(recipe) or len(rows) > MAX_ROWS:

@@ -18,7 +18,8 @@ import typer
 
 from eznas.cli import assessing, bank, building, looking, machine, oneshot, running, scoring, searching
 from eznas.cli.options import INTERRUPTED
-from eznas.errors import ConfigError, EznasError
+from eznas.errors import LONGEST, ConfigError, EznasError, is_out_of_memory
+from eznas.names import legible, one_line
 
 app = typer.Typer(
     name="eznas",
@@ -75,18 +76,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage_or_bug(error: Exception) -> int:
-    """Typer's own complaints are usage errors; disk trouble is the user's; anything else is a bug to report."""
+    """Typer's own complaints are usage errors; full disks and memories are the user's; the rest is a bug to report."""
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):
-        message = error.format_message()
+        message = legible(error.format_message(), LONGEST)
         if message:  # without one, the help has been shown instead
             typer.echo(f"error: {message}", err=True)
         return 2
     if isinstance(error, OSError):
         from eznas.files import remedy
 
-        typer.echo(f"error: {error.strerror or error} ({error.filename or 'no file'}); {remedy(error)}", err=True)
-        return 1
-    typer.echo(
-        f"error: internal error, please report it ({type(error).__name__}: {error}); --debug shows more", err=True
-    )
+        said = f"{error.strerror or error} ({error.filename or 'no file'}); {remedy(error)}"
+    elif is_out_of_memory(error):
+        said = (
+            f"Memory ran out ({one_line(error, 120) or type(error).__name__}); ask for less (probe.batch_size, "
+            "probe.input_size, evaluation.memory_mib, --workers), or use a machine that has more"
+        )
+    else:
+        said = f"internal error, please report it ({type(error).__name__}: {one_line(error)}); --debug shows more"
+    typer.echo(f"error: {legible(said, LONGEST)}", err=True)
     return 1

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, announce, make_machine
+from eznas.names import printable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,5 +74,5 @@ def assess(
         write_assessment_page(found, output)
         announce(output, err=True)
     for note in () if quiet else found.notes:
-        typer.echo(note, err=True)
-    typer.echo(assessment_text(found, form.value), nl=False)
+        typer.echo(printable(note), err=True)
+    typer.echo(printable(assessment_text(found, form.value)), nl=False)

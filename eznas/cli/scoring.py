@@ -27,6 +27,7 @@ from eznas.cli.options import (
     make_machine,
     width,
 )
+from eznas.names import printable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -104,7 +105,7 @@ def score(
             return
         scored = scoring.score(names, networks, overrides=overrides, machine=machine, observer=observer)
     for note in () if quiet else scored.notes:
-        typer.echo(note, err=True)
+        typer.echo(printable(note), err=True)
     typer.echo(scoring.scores_text(scored, form.value), nl=False)
 
 

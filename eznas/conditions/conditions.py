@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import torch
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationError
 from torch import Tensor, nn
 
 from eznas.conditions.images import image_batch
 from eznas.conditions.own_images import PREFIX
-from eznas.errors import BenchmarkError, ConfigError
-from eznas.forms import Form, is_stored
-from eznas.names import shown
+from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
+from eznas.forms import Form, is_stored, sentence
+from eznas.names import one_line, shown
 from eznas.randomness import derived_seed, stream
 from eznas.spaces import Architecture, SearchSpace, SettingsUnion, space_named
 
@@ -75,6 +75,18 @@ class Conditions(Form):
                 "images"
             )
 
+    @classmethod
+    def of_settings(cls, **values: Any) -> Conditions:
+        """Conditions of what a user set.
+
+        Raises:
+            ConfigError: if there can be no such conditions; names the setting.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError(sentence(error, "[probe] and [report]", cls)) from None
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Conditions) and self.model_dump() == other.model_dump()
 
@@ -109,8 +121,14 @@ class Conditions(Form):
             ArchitectureError: if it is not of the space, or cannot be built.
         """
         image = (self.channels, self.input_size, self.input_size)
-        network: nn.Module = self.search_space.build(arch, self.settings, self.network_seed, image)
-        return network.to(device)
+        try:
+            network: nn.Module = self.search_space.build(arch, self.settings, self.network_seed, image)
+            return network.to(device)
+        except (MemoryError, RuntimeError, OverflowError) as error:  # of torch, where sizes are beyond it
+            raise ArchitectureError(
+                f"Network {shown(arch.spec)} cannot be made on {device} under the settings of its search space "
+                f"({one_line(error) or type(error).__name__}); make it smaller, or use a machine with more memory"
+            ) from error
 
     def batch(self, n: int, device: str = "cpu") -> Batch:
         """A batch of n images with their classes; the same one each time.

@@ -18,6 +18,8 @@ import torch
 from eznas.conditions.image_files import checked_images, load_own_file
 from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.errors import BenchmarkError
+from eznas.files import is_folder
+from eznas.guests import guest
 from eznas.names import one_line, shown
 
 PREFIX: Final = "python:"
@@ -47,7 +49,7 @@ def own_images(text: str) -> ImageSet | None:
         return None
     elif text.lower().endswith(".npz"):
         load = partial(load_own_file, Path(text))
-    elif Path(text).is_dir():
+    elif is_folder(text):
         load = partial(load_folder, Path(text))
     else:
         return None
@@ -128,9 +130,10 @@ def _from_function(text: str) -> LabelledImages:
     """
     function = _imported(text)
     try:
-        given = tuple(function())
+        with guest():
+            given = tuple(function())
         images, labels = map(_as_array, given)
-    except Exception as error:  # a foreign function may raise anything; the cause stays attached
+    except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
         raise BenchmarkError(
             f"{shown(text)} must return (images, labels) as arrays, but it failed with {type(error).__name__}: "
             f"{one_line(error)}; correct that function."
@@ -156,8 +159,9 @@ def _imported(text: str) -> Callable[[], Any]:
     if is_new:
         sys.path.insert(0, here)
     try:
-        function: Callable[[], Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a foreign module may raise anything; the cause stays attached
+        with guest():
+            function: Callable[[], Any] = getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything; the cause stays attached
         raise BenchmarkError(
             f"{shown(text)} cannot be imported ({type(error).__name__}: {one_line(error)}); run from the folder that "
             "holds it, or install it."

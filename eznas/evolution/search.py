@@ -121,14 +121,24 @@ class Search:
         At two levels the offspring are sentences bred from the population, and newcomers are words.
         """
         settings, state = self._settings, self.state
-        rng = stream(self._seed, "variation", generation)
         population = [state.candidates[digest] for digest in state.population]
         self._combiner.learn(state.candidates.values())
+        if settings.islands > 1:
+            return self._island_generation(population, generation)
+        offspring, n_duplicates = self._offspring(population, generation)
+        assessed = self._assess(offspring, generation)
+        pool = [*population, *assessed.found]
+        survivors = self._survivors(pool, settings.population_size, stream(self._seed, "selection", generation))
+        return assessed, survivors, n_duplicates
+
+    def _offspring(self, population: Sequence[Candidate], generation: int) -> tuple[list[Offspring], int]:
+        settings, state = self._settings, self.state
+        rng = stream(self._seed, "variation", generation)
         if self._two_level is not None:
-            drawn, n_duplicates = self._two_level.offspring(population, self._seeds, state, generation), 0
-            offspring = drawn if population else self._with_seeds(drawn)
-        elif population:
-            offspring, n_duplicates = self._variation.offspring(
+            drawn = self._two_level.offspring(population, self._seeds, state, generation)
+            return (drawn if population else self._with_seeds(drawn)), 0
+        if population:
+            return self._variation.offspring(
                 self._parents(population, generation),
                 settings.population_size,
                 rng,
@@ -136,21 +146,65 @@ class Search:
                 immigrants=settings.immigrants,
                 combiner=self._combiner,
             )
-        else:
-            offspring, n_duplicates = self._with_seeds(self._variation.initial(settings.initial_size, rng)), 0
-        assessed = self._assess(offspring, generation)
-        pool = [*population, *assessed.found]
+        return self._with_seeds(self._variation.initial(settings.initial_size, rng)), 0
+
+    def _survivors(self, pool: Sequence[Candidate], n: int, rng: np.random.Generator) -> list[Candidate]:
         if not pool:
-            return assessed, pool, n_duplicates
+            return []
         objectives = np.array([c.objectives for c in pool])
         chosen = select_survivors(
             objectives,
-            niches(np.stack([c.scores for c in pool]), objectives, settings.likeness),
-            min(settings.population_size, len(pool)),
-            stream(self._seed, "selection", generation),
-            settings.elite_share,
+            niches(np.stack([c.scores for c in pool]), objectives, self._settings.likeness),
+            min(n, len(pool)),
+            rng,
+            self._settings.elite_share,
         )
-        return assessed, [pool[index] for index in chosen], n_duplicates
+        return [pool[index] for index in chosen]
+
+    def _island_generation(self, population: Sequence[Candidate], generation: int) -> _Generation:
+        """As with one population, on every island apart; from time to time the best of each join the next in a ring.
+
+        The population is that of the islands one after another, of equal sizes, so that its order says who lives where.
+        """
+        settings, n_islands = self._settings, self._settings.islands
+        islands = [list(part) for part in _split(population, n_islands)]
+        seen, n_duplicates = _Seen(self.state), 0
+        bred: list[list[Offspring]] = []
+        if population:
+            for number, n in enumerate(_shares(settings.population_size, n_islands)):
+                offspring, n_again = self._variation.offspring(
+                    self._parents(islands[number], generation, n, number),
+                    n,
+                    stream(self._seed, "variation", generation, number),
+                    seen,
+                    immigrants=settings.immigrants,
+                    combiner=self._combiner,
+                )
+                seen.add(offspring)
+                n_duplicates += n_again
+                bred.append(offspring)
+        else:
+            rng = stream(self._seed, "variation", generation)
+            drawn = self._with_seeds(self._variation.initial(settings.initial_size, rng))
+            bred = [drawn[number::n_islands] for number in range(n_islands)]
+        assessed = self._assess([one for offspring in bred for one in offspring], generation)
+        home = {one.program.digest: number for number, offspring in enumerate(bred) for one in offspring}
+        for one in assessed.found:
+            islands[home[one.id]].append(one)
+        if population and generation % settings.migration_interval == 0:
+            best = [sorted(island, key=lambda c: (*(-v for v in c.objectives), c.id)) for island in islands]
+            for number, island in enumerate(islands):
+                known = {one.id for one in island}
+                island += [one for one in best[number - 1][: settings.migrants] if one.id not in known]
+        if not all(islands):  # none of the programs of an island could be ranked
+            everyone = [one for island in islands for one in island]
+            islands = [everyone[number::n_islands] for number in range(n_islands)]
+        room = min(settings.population_size, n_islands * min(map(len, islands)))
+        survivors = [
+            self._survivors(island, n, stream(self._seed, "selection", generation, number))
+            for number, (island, n) in enumerate(zip(islands, _shares(room, n_islands), strict=True))
+        ]
+        return assessed, [one for island in survivors for one in island], n_duplicates
 
     def _paper_generation(self, generation: int) -> _Generation:
         """Half valid offspring of tournament winners, half valid newcomers; nothing survives but the records.
@@ -186,13 +240,15 @@ class Search:
         seeds = [Offspring(program, "seed", ()) for program in self._seeds]
         return [*seeds, *(one for one in drawn if one.program.digest not in known)]
 
-    def _parents(self, population: Sequence[Candidate], generation: int) -> list[Program]:
+    def _parents(
+        self, population: Sequence[Candidate], generation: int, n: int | None = None, *island: int
+    ) -> list[Program]:
         """Winners of tournaments on correlation, one for each program of the next generation, and the ranked seeds."""
         chosen = select_tournament(
             np.array([c.fitness.correlation for c in population]),
-            n_selected=self._settings.population_size,
+            n_selected=self._settings.population_size if n is None else n,
             size=self._settings.tournament_size,
-            rng=stream(self._seed, "parents", generation),
+            rng=stream(self._seed, "parents", generation, *island),
         )
         kept = [program for program in self._seeds if program.digest in self.state.candidates]
         return [*(population[index].program for index in chosen), *kept]
@@ -273,6 +329,17 @@ class _Seen:
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._new or digest in self._state
+
+
+def _shares(n: int, n_islands: int) -> list[int]:
+    """What each island has of `n`, the first ones one more where it does not come out even."""
+    return [n // n_islands + (number < n % n_islands) for number in range(n_islands)]
+
+
+def _split(population: Sequence[Candidate], n_islands: int) -> list[Sequence[Candidate]]:
+    shares = _shares(len(population), n_islands)
+    ends = np.cumsum(shares).tolist()
+    return [population[end - n : end] for end, n in zip(ends, shares, strict=True)]
 
 
 def _grammar(settings: EvolutionSettings) -> Grammar:

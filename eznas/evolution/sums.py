@@ -23,6 +23,10 @@ LONGEST: Final = 24
 """Most words of a sum."""
 RIDGE: Final = 1.0
 """Added to the diagonal of the products of words, of which each has that of the number of tasks."""
+TOP_TARGET: Final = 8
+"""Power of the ranks, in shares, that sums for the top explain: the upper fifth has nearly all of its spread."""
+TOP_WEIGHT: Final = 2
+"""Power of the ranks by which networks weigh there."""
 OUTLIER: Final = 3.0
 """A word is left out of sums if one network lies so many of its spreads, times the root of the networks, from the mean:
 such a network would decide the weight, and another one the next time."""
@@ -49,15 +53,20 @@ class Fit:
     Args:
         values: (n_words, n_networks), finite.
         labels: the tasks.
+        of_top: whether the order among the best networks is wanted, more than that of all.
     """
 
-    def __init__(self, values: Floats, labels: Sequence[Labels]) -> None:
+    def __init__(self, values: Floats, labels: Sequence[Labels], *, of_top: bool = False) -> None:
         parts, targets = [], []
         for task in labels:
             part = values[:, task.networks]
-            parts.append((part - part.mean(axis=1, keepdims=True)) / len(task.networks) ** 0.5)
-            ranks = scipy.stats.rankdata(task.accuracies)
-            targets.append((ranks - ranks.mean()) / ranks.std() / len(task.networks) ** 0.5)
+            ranks = scipy.stats.rankdata(task.accuracies) / len(task.networks)
+            weights = ranks**TOP_WEIGHT if of_top else np.ones(len(ranks))
+            weights /= weights.sum()
+            parts.append((part - (part @ weights)[:, None]) * weights**0.5)
+            target = ranks**TOP_TARGET if of_top else ranks
+            target = (target - target @ weights) * weights**0.5
+            targets.append(target / np.linalg.norm(target))
         words = np.concatenate(parts, axis=1)
         self._ends = np.cumsum([part.shape[1] for part in parts])
         self.target = np.concatenate(targets)

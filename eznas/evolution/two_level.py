@@ -48,6 +48,8 @@ N_PATHS: Final = 4
 """Ways that sums begin: each without the first words of those before."""
 RIDGES: Final = (0.3 * RIDGE, 3 * RIDGE)
 """Beside the usual one."""
+OF_TOP: Final = ("top_tau", "ndcg")
+"""First objectives of a run for which sums are fitted to the best networks."""
 ALIKE: Final = 4
 """Digits of the correlations with the accuracies in which words that say the same agree."""
 
@@ -115,7 +117,7 @@ class TwoLevel:
         """Fitted sums of words, the shortest first: one path for each word it begins with, and for each ridge."""
         values, labels = vocabulary.values.numpy(), self._assessor.labels
         longest = self._longest(values, labels) if generation == 0 else LONGEST
-        fit = Fit(values, labels)
+        fit = Fit(values, labels, of_top=self._settings.objectives[0] in OF_TOP)
         found: dict[Tree, None] = {}
         avoided: frozenset[int] = frozenset()
         for ridge in RIDGES:

@@ -1,7 +1,7 @@
 """Architecture searches with zero-cost scores, simulated on recorded accuracies.
 
-* `table`: `SearchTable`, what a search looks up; `search_table` makes one of NAS-Bench-201.
-* `scores`: scores from a file or in closed form, ties and failures.
+* `table`: `SearchTable`, what a search looks up; `search_table` makes one of a benchmark.
+* `scores`: scores from a file or in closed form, ties, failures, and tests between repeated scores.
 * `searches`: score-only and random search, regularised evolution, AREA, warm-up, aging evolution, move proposal.
 * `repeats`: a search many times over, and what its picks are worth.
 * `protocols`: searches by name with their published settings.
@@ -14,6 +14,9 @@ from eznas.nas.protocols import (
     PROTOCOLS,
     Guide,
     Protocol,
+    Settings,
+    budget_of,
+    check_options,
     clock_of,
     compare,
     guides_named,
@@ -21,7 +24,16 @@ from eznas.nas.protocols import (
     protocol_named,
 )
 from eznas.nas.repeats import Repeats, Search, Summary, repeat, repeat_once
-from eznas.nas.scores import best, best_first, convolution_counts, parameter_counts, read_scores, read_scoring_seconds
+from eznas.nas.scores import (
+    MIN_DRAWS,
+    best,
+    best_by_test,
+    best_first,
+    convolution_counts,
+    parameter_counts,
+    read_scores,
+    read_scoring_seconds,
+)
 from eznas.nas.searches import (
     Budget,
     Outcome,
@@ -32,14 +44,16 @@ from eznas.nas.searches import (
     optimum_search,
     random_search,
     regularised_evolution,
+    score_evolution,
     score_search,
     warm_up_evolution,
     warm_up_random,
 )
-from eznas.nas.table import SearchTable, Training, search_table
+from eznas.nas.table import SearchTable, Training, nearest, search_table
 
 __all__ = [
     "CLOSED_FORM",
+    "MIN_DRAWS",
     "PROTOCOLS",
     "Budget",
     "Guide",
@@ -48,19 +62,24 @@ __all__ = [
     "Repeats",
     "Search",
     "SearchTable",
+    "Settings",
     "Streams",
     "Summary",
     "Training",
     "aging_evolution",
     "area",
     "best",
+    "best_by_test",
     "best_first",
+    "budget_of",
+    "check_options",
     "clock_of",
     "compare",
     "convolution_counts",
     "guides_named",
     "log_rank_sum",
     "move_proposal",
+    "nearest",
     "optimum_search",
     "parameter_counts",
     "protocol_named",
@@ -70,6 +89,7 @@ __all__ = [
     "regularised_evolution",
     "repeat",
     "repeat_once",
+    "score_evolution",
     "score_search",
     "search_table",
     "warm_up_evolution",

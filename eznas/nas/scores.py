@@ -1,21 +1,26 @@
-"""Scores of every architecture: from a file or in closed form, and how they rank."""
+"""Scores of architectures: from a file or in closed form, how they rank, and how repeated ones do by a test."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from eznas.errors import ArchitectureError, BenchmarkError
+from eznas.errors import BenchmarkError, ConfigError
 from eznas.nas.table import Floats, Indices
-from eznas.spaces import Architecture, nb201
+from eznas.scoring import read_given
+from eznas.spaces import Architecture, space_of
 
-NO_PROXY: Final = frozenset(("index", "network", "content", "failed", "seconds"))
-"""Columns of a file of scores that hold no scores."""
-_HOW: Final = "write it with 'eznas score PROXY --networks nb201:all --output FILE.csv'"
+TRAINED_SIZE: Final = 32
+"""Height and width of the images for which networks as trained are counted."""
+LEVEL: Final = 0.05
+"""Of the one-sided test that one network scores higher than another."""
+MIN_DRAWS: Final = 3
+"""Scores of a network with which such a test can say so at all."""
 
 
 def best_first(scores: Floats, rng: np.random.Generator) -> Indices:
@@ -43,65 +48,95 @@ def _ranked(scores: Floats) -> Floats:
     return np.where(np.isfinite(scores), scores, -np.inf)
 
 
-def parameter_counts(architectures: Sequence[Architecture]) -> Floats:
-    """(n,) trainable parameters of each NAS-Bench-201 cell in the benchmark's CIFAR-10 networks, in closed form.
+def best_by_test(draws: Floats) -> int:
+    """Position of the best of some networks whose scores are random: the incumbent falls only to a test.
+
+    The networks are visited in their order. One takes the place of the best so far if a Mann-Whitney test (one-sided,
+    exact, level `LEVEL`) says that its scores are higher; equal scores count half.
+
+    Args:
+        draws: (n_draws, n) scores, each row with an initialisation and images of its own; failures are lowest.
 
     Raises:
-        ArchitectureError: if an architecture is of another search space.
+        ConfigError: if there are fewer than `MIN_DRAWS` draws, with which no test says anything.
+
+    Source: `Rumiantsev and Coates 2025 <https://arxiv.org/abs/2502.19657>`_ for an order by tests; the order of visits
+    is that in which a search draws.
     """
-    return np.array([nb201.parameter_count(arch, nb201.FULL) for arch in architectures], dtype=np.float64)
+    n_draws = len(draws)
+    if n_draws < MIN_DRAWS:
+        raise ConfigError(f"A test between networks needs {MIN_DRAWS} draws of their scores or more, got {n_draws}")
+    least, ranked = _least_u(n_draws), _ranked(draws)
+    found = 0
+    for place in range(1, draws.shape[1]):
+        ours, theirs = ranked[:, place, None], ranked[None, :, found]
+        if float(np.sum(ours > theirs) + 0.5 * np.sum(ours == theirs)) >= least:
+            found = place
+    return found
+
+
+@cache
+def _least_u(n: int) -> float:
+    """The least U of two samples of n with a one-sided exact p of at most `LEVEL`."""
+    # by U, the ways to order samples of sizes (i, j), from those of (i - 1, j) and (i, j - 1)
+    table: dict[tuple[int, int], Floats] = {(i, 0): np.ones(1) for i in range(n + 1)}
+    table |= {(0, j): np.ones(1) for j in range(n + 1)}
+    for i in range(1, n + 1):
+        for j in range(1, n + 1):
+            counts = np.zeros(i * j + 1)
+            counts[j : j + len(table[i - 1, j])] += table[i - 1, j]
+            counts[: len(table[i, j - 1])] += table[i, j - 1]
+            table[i, j] = counts
+    tail = np.cumsum(table[n, n][::-1])[::-1] / table[n, n].sum()
+    return float(np.flatnonzero(tail <= LEVEL + 1e-12)[0])
+
+
+def parameter_counts(architectures: Sequence[Architecture]) -> Floats:
+    """(n,) trainable parameters of the networks as they were trained, in closed form.
+
+    Raises:
+        ConfigError: if the space has none.
+    """
+    space = space_of(architectures[0])
+    if space.counts is None or space.full is None:
+        raise ConfigError(
+            f"Networks of {space.name} have no parameter count in closed form; --proxy parameter_count builds them"
+        )
+    return np.array([space.counts(arch, space.full, TRAINED_SIZE).parameters for arch in architectures], dtype=float)
 
 
 def convolution_counts(architectures: Sequence[Architecture]) -> Floats:
-    """(n,) edges of each NAS-Bench-201 cell that hold a convolution, 0 to 6.
+    """(n,) the space's own level of complexity of each network: of cells, their convolutions.
 
     Raises:
-        ArchitectureError: if an architecture is of another search space.
+        ConfigError: if the space has none.
     """
-    return np.array([nb201.level(arch) for arch in architectures], dtype=np.float64)
+    space = space_of(architectures[0])
+    levels = [space.level(arch) for arch in architectures]
+    if None in levels:
+        raise ConfigError(f"Networks of {space.name} have no convolutions to count; leave out --proxy convolutions")
+    return np.array(levels, dtype=np.float64)
 
 
-def read_scores(path: Path, architectures: Sequence[Architecture]) -> Mapping[str, Floats]:
-    """Scores of all architectures from a file that ``eznas score ... --output`` (or ``--format csv``) wrote.
+def read_scores(path: str, architectures: Sequence[Architecture]) -> Mapping[str, tuple[Floats, Indices]]:
+    """Scores of architectures from a file that ``eznas score ... --output`` wrote, see `eznas.scoring.read_given`.
 
-    Its columns are ``network`` (the cell's text), any number of proxies, and others, which are ignored. An empty field
-    is a failure.
+    Args:
+        path: ``FILE.csv`` for all columns of scores, or ``FILE.csv:COLUMN``.
+        architectures: the benchmark's.
 
     Returns:
-        For each proxy (n,) scores, NaN where it failed, in the order of `architectures`.
+        For each proxy (n,) scores in the order of `architectures`, NaN where it failed, and the positions that the file
+        scores.
 
     Raises:
-        BenchmarkError: if the file is missing, is not such a table, repeats a network or lacks one.
+        ConfigError: if the file cannot be used.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            header, *rows = csv.reader(stream, strict=True)
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        reason = "it is empty" if isinstance(error, ValueError) and "unpack" in str(error) else error
-        raise BenchmarkError(f"{path} cannot be read as a CSV table of scores ({reason}); {_HOW}.") from error
-    proxies = [name for name in header if name not in NO_PROXY]
-    if "network" not in header or not proxies or len(set(header)) != len(header):
-        raise BenchmarkError(
-            f"The header of {path} must name a column 'network' and at least one proxy, each once, but it is "
-            f"{', '.join(header)}; {_HOW}."
-        )
-    positions = {arch: position for position, arch in enumerate(architectures)}
-    scores = np.full((len(proxies), len(architectures)), np.nan)
-    is_read = np.zeros(len(architectures), dtype=bool)
-    for line, row in enumerate(rows, start=2):
-        position = _position(path, line, dict(zip(header, row, strict=False)), positions)
-        if len(row) != len(header) or is_read[position]:
-            problem = "repeats a network" if len(row) == len(header) else f"has {len(row)} of {len(header)} fields"
-            raise BenchmarkError(f"Line {line} of {path} {problem}; {_HOW}.")
-        is_read[position] = True
-        for column, name in enumerate(proxies):
-            scores[column, position] = _number(path, line, name, row[header.index(name)])
-    if not is_read.all():
-        raise BenchmarkError(
-            f"{path} must score all {len(architectures)} architectures of the benchmark, but it scores "
-            f"{is_read.sum()}; {_HOW}."
-        )
-    return dict(zip(proxies, scores, strict=True))
+    found = {}
+    for one in read_given(path, architectures):
+        scores = np.array([one.scores.get(arch, np.nan) for arch in architectures])
+        found[one.name] = (scores, np.array([arch in one.scores for arch in architectures]).nonzero()[0])
+    return found
 
 
 def read_scoring_seconds(path: Path) -> float:
@@ -118,26 +153,9 @@ def read_scoring_seconds(path: Path) -> float:
             texts = [row.get("seconds") or "0" for row in csv.DictReader(stream, strict=True)]
         seconds = np.array([float(text) for text in texts])
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise BenchmarkError(f"{path} cannot be read as a CSV table with times ({error}); {_HOW}.") from error
+        raise BenchmarkError(
+            f"{path} cannot be read as a table with times ({error}); write it anew with eznas score --output."
+        ) from error
     if not np.all((seconds >= 0) & np.isfinite(seconds)):
-        raise BenchmarkError(f"The column seconds of {path} must hold times of 0 seconds or more; {_HOW}.")
+        raise BenchmarkError(f"The column seconds of {path} must hold times of 0 seconds or more; correct it.")
     return float(seconds.mean()) if seconds.size else 0.0
-
-
-def _position(path: Path, line: int, row: Mapping[str, str], positions: Mapping[Architecture, int]) -> int:
-    try:
-        return positions[nb201.architecture(row.get("network", ""))]
-    except (ArchitectureError, KeyError):
-        raise BenchmarkError(
-            f"Line {line} of {path} must name an architecture of the benchmark, but it names "
-            f"{row.get('network', '')!r}; {_HOW}."
-        ) from None
-
-
-def _number(path: Path, line: int, name: str, text: str) -> float:
-    try:
-        return float(text) if text else np.nan
-    except ValueError:
-        raise BenchmarkError(
-            f"Line {line} of {path} must hold a number or nothing under {name}, but it holds {text!r}; {_HOW}."
-        ) from None

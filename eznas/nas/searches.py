@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from eznas.errors import ConfigError
-from eznas.nas.scores import best, best_first
+from eznas.nas.scores import best, best_by_test, best_first
 from eznas.nas.table import Floats, Indices, SearchTable, Training
 
 Streams = Callable[[str], np.random.Generator]
@@ -101,7 +101,9 @@ class Outcome:
 # Score-only -----------------------------------------------------------------------------------------------------------
 
 
-def score_search(table: SearchTable, scores: Floats, streams: Streams, *, n: int) -> Outcome:
+def score_search(
+    table: SearchTable, scores: Floats, streams: Streams, *, n: int, draws: Floats | None = None
+) -> Outcome:
     """The best score of `n` architectures drawn uniformly with replacement, untrained.
 
     Args:
@@ -109,13 +111,17 @@ def score_search(table: SearchTable, scores: Floats, streams: Streams, *, n: int
         scores: (table.n,) scores; not finite where the proxy failed, which ranks last.
         streams: randomness.
         n: architectures to score (10, 100, 500 and 1000 in the published tables).
+        draws: (n_draws, table.n) scores with several initialisations and images; with them the best is found by
+            `eznas.nas.scores.best_by_test`.
 
     Raises:
         ConfigError: if `n` is below 1 or `scores` has another length than the table.
     """
-    candidates = _drawn(table, n, streams)
+    candidates = _drawn(table, n, streams, among=table.pool)
     _check_scores(table, scores)
-    return _untrained(int(candidates[best(scores[candidates], streams("ties"))]), n)
+    if draws is None:
+        return _untrained(int(candidates[best(scores[candidates], streams("ties"))]), n)
+    return _untrained(int(candidates[best_by_test(draws[:, candidates])]), n)
 
 
 def optimum_search(table: SearchTable, streams: Streams, *, n: int) -> Outcome:
@@ -126,6 +132,46 @@ def optimum_search(table: SearchTable, streams: Streams, *, n: int) -> Outcome:
     """
     candidates = _drawn(table, n, streams)
     return _untrained(int(candidates[best(table.fitness("full")[candidates], streams("ties"))]), n)
+
+
+def score_evolution(
+    table: SearchTable,
+    scores: Floats,
+    streams: Streams,
+    *,
+    n: int = 1000,
+    population_size: int = 64,
+    sample_size: int = 10,
+) -> Outcome:
+    """Aging evolution in which the score is the fitness and nothing is trained: the best score of those seen.
+
+    Args:
+        table: what to search; all its architectures have scores.
+        scores: (table.n,) scores; failures rank last.
+        streams: randomness.
+        n: architectures to score, repeated ones again.
+        population_size: architectures alive.
+        sample_size: how many compete to be the parent.
+
+    Raises:
+        ConfigError: if `n` is below 1, or some architectures have no scores.
+
+    Source: `Akhauri et al. 2022 <https://arxiv.org/abs/2209.07413>`_ searches so; its sizes are not stated.
+    """
+    _check_scores(table, scores)
+    _check_all_scored(table, "An evolution by scores")
+    rng, ties, mutate = streams("evolution"), streams("ties"), _mutation(table, streams)
+    ranked = np.where(np.isfinite(scores), scores, -np.inf)
+    seen = _drawn(table, min(n, population_size), streams).tolist()
+    population: deque[int] = deque(seen, maxlen=population_size)
+    while len(seen) < n:
+        size = min(sample_size, len(population))
+        sample = [population[place] for place in rng.choice(len(population), size=size, replace=False)]
+        child = mutate(max(sample, key=ranked.__getitem__))
+        population.append(child)
+        seen.append(child)
+    known = np.unique(seen)
+    return _untrained(int(known[best(scores[known], ties)]), n)
 
 
 def _untrained(pick: int, n_scored: int) -> Outcome:
@@ -197,7 +243,7 @@ def area(
     """
     _check_scores(table, scores)
     _check_enough(n_scored, population_size)
-    candidates = _drawn(table, n_scored, streams)
+    candidates = _drawn(table, n_scored, streams, among=table.pool)
     initial = candidates[best_first(scores[candidates], streams("ties"))[:population_size]]
     log = _TrainingLog(table, training, budget)
     log.charge(n_scored * scoring_seconds)
@@ -299,12 +345,14 @@ def move_proposal(
     _check_scores(table, scores)
     if not 0.0 <= probability <= 1.0:
         raise ConfigError(f"The probability of a proposed move must lie in 0..1, got {probability}")
+    _check_all_scored(table, "A move proposal")
     rng, ties = streams("moves"), streams("ties")
-    n_neighbours = table.neighbours.shape[1]
+    neighbours, _ = table.moves
+    n_neighbours = neighbours.shape[1]
     scored: set[int] = set()
 
     def propose(parent: int) -> int:
-        near = table.neighbours[parent]
+        near = neighbours[parent]
         if rng.random() < probability:
             n_before = len(scored)
             scored.update(near.tolist())
@@ -402,24 +450,34 @@ def _evolve(
 
 def _mutation(table: SearchTable, streams: Streams) -> Callable[[int], int]:
     rng = streams("mutation")
-    bounds = list(accumulate(table.mutation_probabilities.tolist()))[:-1]
-    return lambda parent: int(table.neighbours[parent, bisect(bounds, rng.random())])
+    neighbours, chances = table.moves
+    bounds = list(accumulate(chances.tolist()))[:-1]
+    return lambda parent: int(neighbours[parent, bisect(bounds, rng.random())])
 
 
-def _drawn(table: SearchTable, n: int, streams: Streams) -> Indices:
+def _drawn(table: SearchTable, n: int, streams: Streams, among: Indices | None = None) -> Indices:
     if n < 1:
         raise ConfigError(f"A search must draw at least one architecture, got {n}")
-    drawn: Indices = streams("candidates").integers(table.n, size=n, dtype=np.intp)
-    return drawn
+    drawn: Indices = streams("candidates").integers(table.n if among is None else len(among), size=n, dtype=np.intp)
+    return drawn if among is None else among[drawn]
 
 
 def _ranked_distinct(table: SearchTable, scores: Floats, streams: Streams, n: int) -> Indices:
     _check_scores(table, scores)
-    if not 1 <= n <= table.n:
-        raise ConfigError(f"A warm-up must score 1 to {table.n} architectures, as many as the table has, got {n}")
-    candidates = streams("candidates").choice(table.n, size=n, replace=False)
+    if not 1 <= n <= table.n_scored:
+        raise ConfigError(f"A warm-up must score 1 to {table.n_scored} architectures, as many as there are, got {n}")
+    candidates = streams("candidates").choice(table.n_scored, size=n, replace=False)
+    candidates = candidates if table.pool is None else table.pool[candidates]
     ranked: Indices = candidates[best_first(scores[candidates], streams("ties"))]
     return ranked
+
+
+def _check_all_scored(table: SearchTable, what: str) -> None:
+    if table.pool is not None:
+        raise ConfigError(
+            f"{what} scores every neighbour, but {table.n_scored:,} of {table.n:,} architectures have scores; give a "
+            "file with the scores of all"
+        )
 
 
 def _check_enough(n_scored: int, population_size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import textwrap
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
-from eznas.names import one_line
+from eznas.names import one_line, printable
 from eznas.programs import directed_infix, to_latex
 from eznas.reporting.words import (
     RULES,
@@ -28,6 +27,7 @@ from eznas.reporting.words import (
 )
 from eznas.runs.choice import gains_per_node, marks
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
+from eznas.tables import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +97,7 @@ def front_table(front: Front, *, width: int = 120) -> str:
     console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
     console.print(_drawn(front, columns, widths))
     lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
-    return "\n".join([*lines, "", *_below(front, layout, width)]) + "\n"
+    return printable("\n".join([*lines, "", *_below(front, layout, width)]) + "\n")
 
 
 def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
@@ -354,11 +354,7 @@ def front_json(front: Front) -> str:
 def front_csv(front: Front) -> str:
     """The front as CSV, one row per proxy and sample; empty where there is no number."""
     rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    return buffer.getvalue()
+    return printable(csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in rows)]))
 
 
 _COLUMNS: Final = (

@@ -5,10 +5,9 @@ An unknown key is an error that names the nearest known one. The resolved settin
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import (
@@ -24,10 +23,16 @@ from eznas.benchmarks import source_named
 from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
-from eznas.forms import Form, sentence
+from eznas.forms import Form, sentence, toml_of
+from eznas.names import one_line
 from eznas.spaces import SpaceSettings, nb201, own, space_named
 
-Positive = Annotated[int, Field(strict=True, ge=1)]
+MAX_BYTES: Final = 2**20
+"""Largest file of settings that is read."""
+Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Size = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -52,7 +57,7 @@ def _settings_of_space(data: Any) -> Any:
         raise ValueError(sentence(error, f"the settings of {space.name} networks", space.settings)) from None
 
 
-Parts = Annotated[int, Field(strict=True, ge=5)] | None
+Parts = Annotated[int, Field(strict=True, ge=5, le=10_000_000)] | None
 OWN = own.NAME
 """Name of the search space, and of the benchmark, of a user's own networks."""
 
@@ -65,16 +70,16 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
-    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    seed: Seed | None = None
     """Of the initialisation of networks and the draw of images; that of the run if not given. Runs that share it share
     what was captured, and the bank."""
     units: Units = DEFAULT_UNITS
     """What programs read of a network. convolutional: units of activation, convolution and normalisation; all: every
     convolution and linear layer as it stands; layers: every one, with the activation that feeds it from further up."""
-    input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
+    input_size: Size | Literal["auto"] = "auto"
     """Height and width of an image. auto: 16 for the cell spaces, whose networks halve it twice; for networks of your
     own the size that they take."""
-    channels: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] = "auto"
+    channels: Size | Literal["auto"] = "auto"
     """Of an image. auto: 3, and for networks of your own as many as they take."""
     storage: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type in which the statistics that programs evolve on are kept. The short ones take half the memory, and programs
@@ -92,7 +97,7 @@ class BenchmarkSettings(Section):
     """Of your own: python:package.module:function, which gives (name, module) pairs."""
     accuracies: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
     """Of your own networks: a CSV file with a column of names and one of accuracies for each data set."""
-    datasets: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    datasets: Annotated[tuple[Name, ...], Field(max_length=1000), AfterValidator(_distinct)] = ()
     """Each data set is one sample; a program's fitness is its worst. None named: cifar10 if the benchmark has it, else
     all that it has."""
     epochs: Positive | None = None
@@ -139,8 +144,8 @@ class SampleProbe(Section):
 
     images: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     batch_size: Positive | None = None
-    input_size: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] | None = None
-    channels: Annotated[int, Field(strict=True, ge=1)] | Literal["auto"] | None = None
+    input_size: Size | Literal["auto"] | None = None
+    channels: Size | Literal["auto"] | None = None
 
 
 class SampleSettings(BenchmarkSettings):
@@ -196,7 +201,7 @@ class EvolutionSettings(Section):
     """two-level: words that sentences may use, those that say most, and on most samples the same; 0 takes all."""
     n_sentences: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 100_000
     """two-level: sentences tried in a generation."""
-    objectives: Annotated[tuple[str, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
+    objectives: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8), AfterValidator(_distinct)] = (
         "tau", "size", "cost",
     )  # fmt: skip
     """What selection maximises, the most important first, which must be one that ranks networks: tau, rho, tau_bound,
@@ -204,11 +209,11 @@ class EvolutionSettings(Section):
     seeds: Annotated[tuple[str, ...], Field(max_length=200), AfterValidator(_distinct)] = ()
     """Programs the search starts from and keeps coming back to: published names, program files, RUN:ID or formulas. A
     run with seeds is reported apart from those that start from nothing."""
-    population_size: Annotated[int, Field(strict=True, ge=4)] = 200
-    initial_size: Annotated[int, Field(strict=True, ge=4)] = 600
+    population_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 200
+    initial_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
-    n_generations: Annotated[int, Field(strict=True, ge=0)] = 20
-    seconds: Annotated[float, Field(ge=0)] = 0.0
+    n_generations: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 20
+    seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """Evolution ends with the generation in which it has taken so long; 0 sets no limit. How far a run with a limit
     comes depends on the machine."""
     crossover: Probability = 0.3
@@ -222,7 +227,13 @@ class EvolutionSettings(Section):
     """nsga2: Spearman's rho from which two programs' rankings count as one, and only the better survives."""
     immigrants: Probability = 0.15
     """Share of every generation that is generated anew."""
-    tournament_size: Annotated[int, Field(strict=True, ge=1)] = 4
+    islands: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """nsga2: populations that evolve apart, an equal share of the programs each."""
+    migration_interval: Positive = 5
+    """Generations from one migration to the next: the best of each island join the next island."""
+    migrants: Positive = 3
+    """Programs that migrate from each island."""
+    tournament_size: Positive = 4
     max_size: Annotated[int, Field(strict=True, ge=3, le=1000)] = 25
     max_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 10
     initial_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 4
@@ -232,14 +243,23 @@ class EvolutionSettings(Section):
     direction: Literal["either", "higher"] = "either"
     """either: a program may also predict by a low score; its direction is then part of the proxy."""
 
+    @model_validator(mode="after")
+    def _islands_are_of_some_size(self) -> EvolutionSettings:
+        if self.islands > 1 and (self.regime != "nsga2" or self.population_size < 4 * self.islands):
+            raise ValueError(
+                "islands are of regime nsga2 and have four programs each at least, got "
+                f"islands = {self.islands}, regime = {self.regime!r}, population_size = {self.population_size}"
+            )
+        return self
+
 
 class EvaluationSettings(Section):
     """Where and in which portions programs are evaluated; none of these changes a score."""
 
     tile_kib: Positive = 2048
-    memory_mib: Annotated[int, Field(strict=True, ge=16)] = 1024
+    memory_mib: Annotated[int, Field(strict=True, ge=16, le=2**24)] = 1024
     """Of each worker: statistics held in memory, results kept across generations, and what the work itself takes."""
-    timeout_seconds: Annotated[float, Field(ge=0)] = 0.0
+    timeout_seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """A worker that takes longer over one population is killed; with --workers 1 or more. 0 waits."""
     networks_per_shard: Positive = 8
 
@@ -251,13 +271,13 @@ class ReportSettings(Section):
     """Most discovered proxies shown."""
     pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "simplest-within-se"
     """The result of the run: the smallest, or cheapest, formula within one standard error of the best one, or that."""
-    baselines: Annotated[tuple[str, ...], AfterValidator(_distinct)] = (
+    baselines: Annotated[tuple[Name, ...], Field(max_length=1000), AfterValidator(_distinct)] = (
         "parameter_count", "mac_count", "naswot", "naswot_units", "synflow", "jacob_cov", "eznas_a_code",
         "eznas_a_paper",
     )  # fmt: skip
-    baseline_batch_size: Annotated[int, Field(strict=True, ge=2)] = 32
+    baseline_batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 32
     """Images for the published estimators, which were designed for larger batches than programs need."""
-    bootstrap: Annotated[int, Field(strict=True, ge=100)] = 1000
+    bootstrap: Annotated[int, Field(strict=True, ge=100, le=1_000_000)] = 1000
     """Resamples of a confidence interval."""
     simplify_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Time limit of simplifying one program."""
@@ -267,7 +287,7 @@ class RunConfig(Section):
     """Everything that determines a run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "run"
-    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+    seed: Seed = 0
     checkpoints: Positive = 3
     """Checkpoints kept."""
     benchmark: BenchmarkSettings = BenchmarkSettings()
@@ -355,11 +375,15 @@ def table_in(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]
     table: dict[str, Any] = {}
     if path is not None:
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise ValueError(f"it has more than {MAX_BYTES} bytes")
+            table = toml_of(content.decode("utf-8"))
         except OSError as error:
             raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"Configuration {path} is not valid TOML: {error}") from None
+        except ValueError as error:
+            raise ConfigError(f"Configuration {path} is not valid TOML: {one_line(error)}") from None
     for override in overrides:
         _override(table, override)
     return table
@@ -417,8 +441,8 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not separator or not all(keys):
         raise ConfigError(f"--set takes section.key=value, got {override!r}; for example --set seed=5")
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = toml_of(f"value = {text.strip()}")["value"]
+    except ValueError:
         value = text.strip()  # a bare word is a string
     for key in keys[:-1]:
         table = table.setdefault(key, {})

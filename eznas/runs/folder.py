@@ -27,7 +27,7 @@ from typing import Final
 import filelock
 
 from eznas.errors import RunError
-from eznas.files import replace_file, why_not_written
+from eznas.files import TEMPORARY, is_file, replace_file, why_not_written
 from eznas.forms import F, Form, read_form_lines
 from eznas.names import shown
 from eznas.runs.checkpoint import Checkpoint
@@ -45,16 +45,20 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """A new run folder.
+        """A new run folder, or that of a run which was killed before it wrote its manifest: nothing of it is lost.
 
         Raises:
             RunError: if the folder exists and is not empty, or cannot be made.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            left = list(path.iterdir())
+            if left and not _is_abandoned(path, left):
                 raise RunError(f"Run folder {path} is not empty; give another --run-dir, or use eznas resume")
-            (path / "checkpoints").mkdir()
+            for name in left:
+                if TEMPORARY.fullmatch(name.name):
+                    name.unlink(missing_ok=True)
+            (path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"Cannot create run folder {path}: {error.strerror or error}") from None
         return cls(path)
@@ -66,7 +70,7 @@ class RunFolder:
         Raises:
             RunError: if it is not one, or of another version.
         """
-        if not (path / MANIFEST).is_file():
+        if not is_file(path / MANIFEST):
             where = shown(path, 400)[1:-1]
             raise RunError(f"{where} is not a run folder: it has no manifest.json; eznas evolve makes one")
         Manifest.read(path)
@@ -196,3 +200,13 @@ class RunFolder:
         path = self.path / name
         if path.exists() and path.stat().st_size > n_bytes:
             os.truncate(path, n_bytes)
+
+
+def _is_abandoned(path: Path, left: Sequence[Path]) -> bool:
+    """Whether a folder holds what a run makes before its manifest, which begins with the folder of checkpoints."""
+    begins = {"checkpoints", "config.toml", ".lock"}
+    return (
+        all(entry.name in begins or TEMPORARY.fullmatch(entry.name) for entry in left)
+        and (path / "checkpoints").is_dir()
+        and not any((path / "checkpoints").iterdir())
+    )

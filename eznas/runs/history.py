@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from eznas.errors import RunError
+from eznas.forms import MAX_BYTES
+from eznas.names import one_line
 from eznas.runs.config import load_config
 from eznas.runs.folder import RunFolder
 from eznas.runs.manifest import MANIFEST, Manifest
 from eznas.runs.records import FailureRecord, GenerationSummary, ProgramRecord
+from eznas.tables import csv_rows
 
 ACCURACY = "accuracy:"
 MAX_ANCESTORS = 200
@@ -100,8 +103,11 @@ def read_scores(run_dir: Path) -> Scores:
     if not path.is_file():
         return Scores({}, {})
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES} bytes")
+        header, *rows = csv_rows(content.decode("utf-8")) or [[]]
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
         arrays = {
             name: np.array([_cell(cell) for cell in column])
@@ -109,7 +115,7 @@ def read_scores(run_dir: Path) -> Scores:
             if name != "network"
         }
     except (OSError, ValueError, csv.Error) as error:
-        raise RunError(f"{path} is damaged ({error}); make it anew with eznas resume") from None
+        raise RunError(f"{path} is damaged ({one_line(error)}); make it anew with eznas resume") from None
     return Scores(
         {name.removeprefix(ACCURACY): array for name, array in arrays.items() if name.startswith(ACCURACY)},
         {name: array for name, array in arrays.items() if not name.startswith(ACCURACY)},

@@ -7,9 +7,7 @@ digests of the manifest, of those files up to there, and of itself: what was cha
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eznas.digests import PrefixDigest
@@ -20,6 +18,7 @@ from eznas.runs.checkpoint import Checkpoint
 from eznas.runs.folder import RunFolder
 from eznas.runs.manifest import MANIFEST, Binding, Manifest
 from eznas.runs.records import FailureRecord, GenerationSummary, ProgramRecord
+from eznas.tables import csv_text
 
 GROWING = ("programs.jsonl", "failures.jsonl", "events.jsonl")
 HALL_OF_FAME_SIZE = 100
@@ -101,8 +100,12 @@ class Journal:
         sizes = {name: (self.folder.path / name).stat().st_size for name in GROWING}
         self._checkpoint(state, sizes)
 
-    def load(self, *, read_only: bool = False) -> SearchState:
+    def load(self, *, read_only: bool = False, note: Callable[[str], None] = lambda text: None) -> SearchState:
         """The state at the last checkpoint; what was written after it is cut off, unless it is only to be read.
+
+        Args:
+            read_only: leave all files as they are.
+            note: told if checkpoints are gone or damaged, so that more than a generation is done again.
 
         Raises:
             RunError: if every checkpoint is damaged, or the manifest or the files are not those that it recorded.
@@ -112,15 +115,22 @@ class Journal:
         self.folder.check_manifest(manifest)
         self._manifest = _binding(manifest)
         if not names:
+            paths = [self.folder.path / name for name in GROWING]
+            if any(path.is_file() and path.stat().st_size for path in paths):
+                note(f"The checkpoints of run {self.folder.path} are gone; it starts over from its first generation")
             for name in () if read_only else GROWING:
                 self.folder.truncate(name, 0)
             return SearchState()
         problem: RunError | None = None
         for name in names:
             try:
-                return self._load(name, read_only)
+                state = self._load(name, read_only)
             except RunError as error:
                 problem = problem or error
+                continue
+            if problem is not None:
+                note(f"{self.folder.path / names[0]} is damaged; the run goes on after generation {state.generation}")
+            return state
         assert problem is not None
         raise problem
 
@@ -180,14 +190,14 @@ def hall_of_fame(state: SearchState, size: int = HALL_OF_FAME_SIZE) -> list[Cand
 
 def hall_of_fame_csv(state: SearchState) -> str:
     """The hall of fame as a table."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["rank", "id", "correlation", "direction", "size", "cost", "generation", "operator", "program"])
+    rows: list[list[object]] = [
+        ["rank", "id", "correlation", "direction", "size", "cost", "generation", "operator", "program"]
+    ]
     for rank, c in enumerate(hall_of_fame(state), start=1):
         fitness = c.fitness
         row = [rank, c.id, f"{fitness.correlation:.6f}", fitness.direction, fitness.size, f"{fitness.cost:.4f}"]
-        writer.writerow([*row, c.generation, c.operator, c.program.text])
-    return out.getvalue()
+        rows.append([*row, c.generation, c.operator, c.program.text])
+    return csv_text(rows)
 
 
 def _failure(program: Program, invalid: Invalid, generation: int) -> FailureRecord:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from eznas.proxies import proxy_to_json
 from eznas.scoring.networks import Scores
 from eznas.scoring.request import Request
 from eznas.spaces import Architecture, index_of
+from eznas.tables import csv_rows, csv_text
 
 _AGAIN = "free space and run the same command again: it goes on"
 
@@ -125,7 +125,7 @@ class ScoreFile:
         empty = cls(path, columns, {})
         if not path.exists():
             replace_file(beside, settings.model_dump_json(indent=1) + "\n")
-            replace_file(path, _csv_text([empty.header]))
+            replace_file(path, csv_text([empty.header]))
             return empty
         remedy = "choose another --output"
         found = read_form(ScoresSettings, beside, error=ConfigError, remedy=remedy)
@@ -135,7 +135,7 @@ class ScoreFile:
         try:
             content = path.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]
-            header, *lines = list(csv.reader(io.StringIO(whole.decode()))) or [[]]
+            header, *lines = csv_rows(whole.decode()) or [[]]
         except (ValueError, csv.Error):
             raise ConfigError(f"{path} is not a file of scores; {remedy}") from None
         if header != empty.header or any(len(line) != len(header) for line in lines):
@@ -143,7 +143,7 @@ class ScoreFile:
             raise ConfigError(f"{path} is damaged: its rows do not have the columns {expected}; {remedy}")
         kept = [line for line in lines if contents.get(line[1], line[2]) == line[2]]
         if len(kept) < len(lines):
-            replace_file(path, _csv_text([header, *kept]))
+            replace_file(path, csv_text([header, *kept]))
         elif len(whole) < len(content):
             os.truncate(path, len(whole))
         return cls(path, columns, {line[1]: line[2] for line in kept}, len(lines) - len(kept))
@@ -155,7 +155,7 @@ class ScoreFile:
             OSError: if the disk is full.
         """
         with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_csv_text([["" if row[name] is None else row[name] for name in self.header] for row in rows]))
+            file.write(csv_text([row[name] for name in self.header] for row in rows))
             file.flush()
             if last:
                 os.fsync(file.fileno())
@@ -195,9 +195,3 @@ def _what_differs(found: ScoresSettings, wanted: ScoresSettings) -> str:
     if found.versions != wanted.versions:
         return "versions"
     return "settings"
-
-
-def _csv_text(rows: Sequence[Sequence[object]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()

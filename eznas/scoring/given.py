@@ -12,6 +12,7 @@ from typing import Final
 from eznas.errors import ArchitectureError, ConfigError
 from eznas.names import one_line, shown, unknown
 from eznas.spaces import Architecture, networks_named
+from eznas.tables import csv_rows
 
 NO_PROXY: Final = frozenset(("index", "network", "content", "failed", "seconds"))
 """Columns of a file of scores that hold no scores."""
@@ -53,7 +54,7 @@ def read_given(text: str, architectures: Sequence[Architecture]) -> list[GivenSc
     path = Path(f"{name}.csv" if column else text)
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            header, *rows = csv.reader(stream, strict=True)
+            header, *rows = csv_rows(stream.read(), strict=True)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         reason = "it is empty" if isinstance(error, ValueError) and "unpack" in str(error) else one_line(str(error))
         raise ConfigError(f"{path} cannot be read as a table of scores ({reason}); {_FORM}") from None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from eznas.errors import ArchitectureError
+from eznas.guests import guest
 from eznas.names import one_line
 from eznas.randomness import derived_seed
 
@@ -34,7 +35,7 @@ def copied(network: nn.Module, what: str) -> nn.Module:
                 copies[id(value)] = value.detach().clone()
     try:
         return copy.deepcopy(network, copies)
-    except Exception as error:  # a foreign module may hold anything
+    except (Exception, SystemExit) as error:  # a foreign module may hold anything
         raise ArchitectureError(
             f"{what} cannot be copied ({type(error).__name__}: {one_line(error)}), which is needed to leave it as it "
             "is; give a function that makes it."
@@ -60,10 +61,10 @@ def with_shapes(network: nn.Module, shape: tuple[int, ...], seed: int) -> nn.Mod
     for module, _ in modes:
         module.training = False
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), guest():
             torch.manual_seed(derived_seed(seed, "shapes") % 2**32)
             network(torch.zeros(2, *shape))
-    except Exception as error:  # a foreign forward pass may raise anything
+    except (Exception, SystemExit) as error:  # a foreign forward pass may raise anything
         raise ArchitectureError(
             f"{what} has lazy layers, which get their shape in a first pass, and that raised {type(error).__name__}: "
             f"{one_line(error)} for images of {' x '.join(map(str, shape))}; give it images that it takes."

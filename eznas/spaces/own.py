@@ -4,8 +4,8 @@ The specification ``package.module:function`` names a function without arguments
 networks, or an iterable of (name, network) pairs. A value may also be a function without arguments that makes the
 network, which is then made only when it is needed. Networks are scored as they are, with the parameters they have, or
 as copies whose parameters are drawn by a scheme. What they draw from the generators of torch, NumPy and Python as they
-are made is the same in every process, because those are seeded meanwhile and put back afterwards. Importing runs the
-module: name one you trust, as you would to Python itself.
+are made is the same in every process, because those are seeded meanwhile and put back afterwards; what they print goes
+to stderr. Importing runs the module: name one you trust, as you would to Python itself.
 
 `space_of` makes a search space of the same kind from objects. Its functions are methods of an `OwnNetworks`, which
 travels to other processes with its networks wherever the space is sent; nothing is looked up by name there.
@@ -33,6 +33,7 @@ from pydantic import Field
 from torch import nn
 
 from eznas.errors import ArchitectureError
+from eznas.guests import guest
 from eznas.names import nearest, one_line, shown, unknown
 from eznas.randomness import derived_seed
 from eznas.spaces.architecture import Architecture, check_space
@@ -54,7 +55,7 @@ class Settings(SpaceSettings):
     """Networks of your own bring all they need, parameters included unless a scheme draws them."""
 
     space: Literal["python"] = NAME
-    n_classes: Annotated[int, Field(strict=True, ge=1)] | None = None
+    n_classes: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     """Logits; None if they may differ from network to network."""
 
 
@@ -93,7 +94,7 @@ class OwnNetworks:
         """
         found = self._given(name)
         try:
-            with _seeded("network", name):
+            with _seeded("network", name), guest():
                 network = found if isinstance(found, nn.Module) else found()
         except (Exception, SystemExit) as error:  # a foreign function may raise anything; the cause stays attached
             raise ArchitectureError(
@@ -171,7 +172,7 @@ def family(given: Any, where: str) -> OwnNetworks:
 def _collected(give: Callable[[], Any], where: str, prefix: str) -> OwnNetworks:
     """Networks by name from what a function of the user gives."""
     try:
-        with _seeded("function"):
+        with _seeded("function"), guest():
             given = give()
             pairs = [*(given.items() if isinstance(given, Mapping) else _pairs(given, where))]
     except ArchitectureError:
@@ -320,7 +321,7 @@ def _imported(where: str) -> Callable[[], Any]:
     if not name or not all(part.isidentifier() for part in [*module.split("."), name]):
         raise ArchitectureError(f"Expected {_EXAMPLE}, but got {NAME}:{said}; name a module and a function in it.")
     try:
-        with _working_folder_on_path():
+        with _working_folder_on_path(), guest():
             function = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise ArchitectureError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -44,11 +44,14 @@ def refuse_hidden(network: nn.Module) -> None:
 
 @contextmanager
 def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Seeded draws inside, every generator as it was found afterwards.
+    """Seeded draws inside, every generator as it was found afterwards; what a network prints goes to stderr.
 
     These are torch's on the CPU and on `device`, Python's, NumPy's global one if NumPy is loaded, and those that a
     module of `network` holds as an attribute, which start where they are. Others, such as a NumPy generator in a
     variable of the network's module file, are out of reach.
+
+    Raises:
+        RuntimeError: if the network asks to end the program.
     """
     numpy_random = getattr(sys.modules.get("numpy"), "random", None)
     python_state = random.getstate()
@@ -60,7 +63,7 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
     found = {kind for kind in set(map(type, values)) if issubclass(kind, kinds)}  # asking each value takes far longer
     held = [value for value in values if type(value) in found]
     restored = [_restoring(generator) for generator in held]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), redirect_stdout(sys.stderr):
         try:
             random.seed(FORWARD_SEED)
             if numpy_random is not None:
@@ -70,6 +73,8 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(FORWARD_SEED)
             yield
+        except SystemExit as leave:
+            raise RuntimeError(f"it called sys.exit({leave.code!r})") from leave
         finally:
             random.setstate(python_state)
             if numpy_random is not None:

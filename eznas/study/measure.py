@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +30,7 @@ from eznas.study.evaluate import StoreScores, bank_evaluator
 from eznas.study.machine import Machine
 from eznas.study.observer import Observer
 from eznas.study.problem import Family, Problem
+from eznas.tables import csv_text
 from eznas.workers import Pool
 
 Division = Literal["plain", "smoothed"]
@@ -555,11 +554,9 @@ def _scores_csv(
     for row, task in enumerate(labels):
         accuracies[row, task.networks] = task.accuracies
     networks = [arch.spec for family in problem.families for arch in family.networks("report")]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["network", *(f"accuracy:{task.task}" for task in labels), *(entry.id for entry in entries)])
+    rows = [["network", *(f"accuracy:{task.task}" for task in labels), *(entry.id for entry in entries)]]
     for column, name in enumerate(networks):
         known = [f"{value:.6g}" if np.isfinite(value) else "" for value in accuracies[:, column]]
         values = [f"{value:.9g}" if np.isfinite(value) else "" for value in scores[:, column]]
-        writer.writerow([name, *known, *values])
-    return out.getvalue()
+        rows.append([name, *known, *values])
+    return csv_text(rows)

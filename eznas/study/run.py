@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame,
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
+from eznas.statistics import in_use
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
@@ -168,10 +169,7 @@ def extend(
         n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     )
     folder = RunFolder.create(Path(new_dir) if new_dir is not None else new_run_path(settings))
-    if goes_on:
-        for name in GROWING:
-            shutil.copyfile(old.path / name, folder.path / name)
-    return _begun(folder, problem, machine, observer, should_stop, extends, state if goes_on else None)
+    return _begun(folder, problem, machine, observer, should_stop, extends, (old, state) if goes_on else None)
 
 
 N_ARCHIVE = 60
@@ -211,14 +209,18 @@ def _begun(
     observer: Observer | None,
     should_stop: ShouldStop,
     extends: Extension | None,
-    state: SearchState | None = None,
+    taken_over: tuple[RunFolder, SearchState] | None = None,
 ) -> Study:
-    """A new run in its folder; nothing of it stays if it fails before its first generation."""
+    """A new run in its folder, perhaps with all programs of another; nothing of it stays if it fails before its first
+    generation."""
     with folder.writing():
         try:
             folder.replace("config.toml", to_toml(problem.config))
             folder.replace(MANIFEST, make_manifest(problem, extends).model_dump_json(indent=1))
-            if state is not None:
+            if taken_over is not None:  # last: a run that is killed before it is resumed from nothing
+                old, state = taken_over
+                for name in GROWING:
+                    shutil.copyfile(old.path / name, folder.path / name)
                 Journal(folder, problem.config.checkpoints).adopt(state)
             return _run(folder, problem, machine, observer or Silent(), should_stop)
         except Exception:
@@ -229,14 +231,14 @@ def _begun(
 def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop) -> Study:
     config = problem.config
     if _is_complete(folder):
-        Journal(folder, config.checkpoints).load()  # refuses one that was changed
+        Journal(folder, config.checkpoints).load(read_only=True)  # refuses one that was changed
         return Study(folder.path)
     extends = Manifest.read(folder.path).extends
     problem = _with_notes(problem, extends)
     named = [_seed(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
-    with single_threaded(), _pool(machine, observer) as pool:
-        job = _Job(problem, machine, observer, pool, should_stop, named)
+    with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
+        job = _Job(problem, machine, observer, pool, should_stop, named, held)
         state = job.search(folder, problem, "Evolving", archive)
         if not is_finished(config.evolution, state):
             return Study(folder.path)
@@ -277,9 +279,10 @@ class _Job:
         pool: Pool,
         should_stop: ShouldStop,
         seeds: Sequence[Program],
+        held: ExitStack,
     ) -> None:
         self._problem, self._machine, self._observer, self._pool = problem, machine, observer, pool
-        self._should_stop, self._seeds = should_stop, seeds
+        self._should_stop, self._seeds, self._held = should_stop, seeds, held
         self._stores: Any = None
         self._bank: Any = None
 
@@ -291,7 +294,7 @@ class _Job:
         """
         settings = problem.config.evolution
         journal = Journal(folder, problem.config.checkpoints)
-        state = journal.load()
+        state = journal.load(note=self._observer.note)
         if is_finished(settings, state):
             return state
         assessor = make_assessor(problem, self._evaluator())
@@ -325,6 +328,7 @@ class _Job:
             return self._bank
         if self._stores is None:
             self._stores = capture_stores(self._problem, self._machine, self._observer, self._pool)
+            self._held.enter_context(in_use([store.folder for store in self._stores]))
         return make_evaluator(self._problem, self._stores, self._pool, self._machine)
 
 

@@ -8,21 +8,34 @@ answers are there.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import filelock
 import ray
-from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RaySystemError,
+    RpcError,
+    WorkerCrashedError,
+)
 
 from eznas.errors import WorkerError
 from eznas.workers.pool import Arguments, Died
@@ -34,6 +47,15 @@ PLACEMENT_SECONDS = 60.0
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Ray's shared memory on this machine; score blocks and programs are small."""
 CONNECT_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+"""How long Ray is waited for before it is looked at whether it lives: it would wait for a dead node without end, and
+end this process a minute after it lost its control service."""
+SESSIONS = "eznas-ray-"
+"""How the folders begin in which private instances keep sockets and logs."""
+MAX_FOLDER = 40
+"""Characters of the folder for temporary files, beyond which Ray's sockets in it would have names too long to open."""
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of Ray's services begins (HTTP/2); they answer with their settings."""
 _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError)
 """What reading an answer raises if its worker, or the node that held the answer, is gone."""
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -117,9 +139,17 @@ class RayPool:
     def __init__(self, n_workers: int, address: str | None, *, on_gpu: bool = False) -> None:
         self.n_workers = n_workers
         self._owns_ray = not ray.is_initialized()
+        self._session = contextlib.ExitStack()
         if self._owns_ray:
-            _start(n_workers, address)
-        _require_processors(n_workers)
+            with contextlib.ExitStack() as failing:
+                folder = failing.enter_context(_session_folder()) if address is None else None
+                _start(n_workers, address, folder)
+                self._session = failing.pop_all()
+        try:
+            _require_processors(n_workers)
+        except WorkerError:
+            self.close()
+            raise
         share = _share_of_gpu(n_workers, ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
         self._remote = ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)(_Actor)
         self._seats: list[_Seat] = []
@@ -154,7 +184,7 @@ class RayPool:
                 worker, item = idle.pop(), waiting.pop()
                 self._settle([worker])
                 running[self._seats[worker].actor.call.remote(method, items[item])] = (worker, item)
-            (ready,), _ = ray.wait(list(running), num_returns=1)
+            (ready,) = _wait(list(running))
             worker, item = running.pop(ready)
             outcome = self._outcome(worker, ready)
             idle.append(worker)
@@ -169,11 +199,15 @@ class RayPool:
         return [results[item] for item in range(len(items))]
 
     def close(self) -> None:
-        for seat in self._seats:
+        seats, self._seats = getattr(self, "_seats", []), []
+        lives = _problem() is None
+        for seat in seats if lives else ():
             ray.kill(seat.actor)
-        self._seats = []
         if self._owns_ray and ray.is_initialized():
+            if not lives:
+                _end_processes()
             ray.shutdown()
+        self._session.close()
 
     def _gather(
         self, method: str, arguments: Mapping[int, Arguments], timeout: float | None = None
@@ -190,7 +224,7 @@ class RayPool:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while pending:
             left = None if timeout is None else max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            ready = _wait(list(pending), timeout=left)
             if not ready:
                 break
             worker = pending.pop(ready[0])
@@ -232,12 +266,13 @@ class RayPool:
         seats = {worker: self._seats[worker] for worker in workers}
         waiting = {s.actor.__ray_ready__.remote(): w for w, s in seats.items() if s.is_replacement and s.n_processors}
         if waiting:
-            _, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=PLACEMENT_SECONDS)
-            for reference in late:
+            placed = _wait(list(waiting), n=len(waiting), timeout=PLACEMENT_SECONDS)
+            for reference in waiting.keys() - set(placed):
                 self._replace(waiting[reference], n_processors=0)
 
     def _replace(self, worker: int, n_processors: int | None = None) -> None:
         """Make sure that a worker's process is gone, and start another in its place; does not wait for either."""
+        _require_alive()
         seat = self._seats[worker]
         ray.kill(seat.actor)
         if n_processors is None:
@@ -275,7 +310,95 @@ def _require_few_deaths(n_deaths: int, worker: int, method: str, last: Died) -> 
         )
 
 
-def _start(n_workers: int, address: str | None) -> None:
+def _wait(references: list[Any], *, n: int = 1, timeout: float | None = None) -> list[Any]:
+    """Those of some references that are there, once n are or the time is over.
+
+    Raises:
+        WorkerError: if Ray itself ended meanwhile.
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        left = max(0.0, min(WATCH_SECONDS, deadline - time.monotonic()))
+        try:
+            ready, _ = ray.wait(references, num_returns=n, timeout=left)
+        except (ConnectionError, RaySystemError, RpcError) as error:
+            raise WorkerError(_gone(_one_line(error))) from None
+        if len(ready) >= n or time.monotonic() >= deadline:
+            return list(ready)
+        _require_alive()
+
+
+def _require_alive() -> None:
+    problem = _problem()
+    if problem is not None:
+        raise WorkerError(_gone(problem))
+
+
+def _gone(problem: str) -> str:
+    return (
+        f"Ray has ended ({problem}), perhaps for want of memory; what was finished is kept: go on with eznas resume, "
+        "or give the same command again, with fewer --workers or more memory"
+    )
+
+
+def _problem() -> str | None:
+    """What of Ray is gone, a clause; None if it lives."""
+    node = _node()
+    if node is None:
+        return None
+    try:
+        dead = [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")]
+        if dead:
+            return f"its process {dead[0]} died"
+        _require_reachable(node.gcs_address)
+        return None if any(each["Alive"] for each in ray.nodes()) else "no node of it lives"
+    except OSError as error:
+        return f"its control service at {node.gcs_address} is gone: {error.strerror or error}"
+
+
+def _node() -> Any:
+    """Ray's own account of what it started or joined here; None if nothing, or through a client."""
+    return getattr(ray._private.worker, "_global_node", None) if ray.is_initialized() else None
+
+
+def _end_processes() -> None:
+    """End what is left of a private instance that has lost a part, which Ray would ask in vain to end."""
+    node = _node()
+    if node is not None:
+        with contextlib.suppress(Exception):  # whatever fails here, the rest of it is as good as gone
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[str | None]:
+    """A folder for the sockets and logs of a private instance, removed afterwards; and those that dead processes left.
+
+    None where its name would be too long: Ray then takes its own folder, which stays.
+    """
+    root = Path(tempfile.gettempdir())
+    if len(str(root)) > MAX_FOLDER:
+        yield None
+        return
+    for left in root.glob(f"{SESSIONS}*"):
+        with contextlib.suppress(OSError):
+            if not left.is_symlink() and left.stat().st_uid == os.getuid():
+                _remove_unless_held(left)
+    folder = Path(tempfile.mkdtemp(prefix=SESSIONS, dir=root))
+    with filelock.FileLock(folder / ".lock"):
+        try:
+            yield str(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    """The lock of a process is let go when it dies, even if it is killed."""
+    if (folder / ".lock").is_file():
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lock").acquire(timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(n_workers: int, address: str | None, folder: str | None) -> None:
     """Start a private Ray, or join the one at `address`; never one that merely happens to run."""
     handler = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 lets any other process starve the workers
@@ -291,11 +414,14 @@ def _start(n_workers: int, address: str | None) -> None:
                 num_cpus=n_workers,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=folder,
                 **common,
             )
         else:
             _require_reachable(address)
             ray.init(address=address, **common)
+        with contextlib.suppress(Exception):  # its own words on deaths, many lines of logs, beside ours
+            getattr(ray._private.worker.global_worker, "gcs_error_subscriber").close()  # noqa: B009 (not declared)
     except (RuntimeError, ValueError, OverflowError, OSError) as error:
         where = "on this machine" if address is None else f"at {address!r}"
         what = _one_line(error)
@@ -306,14 +432,29 @@ def _start(n_workers: int, address: str | None) -> None:
 
 
 def _require_reachable(address: str) -> None:
-    """Fail at once where nobody answers; Ray itself would try for minutes, and loudly.
+    """Fail within seconds where nobody answers, or something else than Ray; Ray would try for minutes, and loudly.
 
     Raises:
         OSError: if nobody does.
     """
     host, separator, port = address.removeprefix("ray://").rpartition(":")
-    if separator and port.isascii() and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    if not (separator and port.isascii() and port.isdigit()):
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):  # then nothing is answered before keys are exchanged
+            return
+        connection.sendall(_GREETING)
+        answer = b""
+        while len(answer) < 4:
+            try:
+                piece = connection.recv(9)
+            except TimeoutError:
+                raise OSError(f"what listens there did not answer within {CONNECT_SECONDS:g} s") from None
+            if not piece:
+                break
+            answer += piece
+    if answer[3:4] != b"\x04":
+        raise OSError("what listens there is not Ray")
 
 
 def _require_processors(n_workers: int) -> None:

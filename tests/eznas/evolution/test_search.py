@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from eznas.runs.records import GenerationSummary
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})
-REGIMES = pytest.mark.parametrize("settings", [SETTINGS, PAPER], ids=["nsga2", "paper"])
+ISLANDS = SETTINGS.model_copy(update={"islands": 3, "migration_interval": 2, "migrants": 1})
+REGIMES = pytest.mark.parametrize("settings", [SETTINGS, PAPER, ISLANDS], ids=["nsga2", "paper", "islands"])
 
 
 def assessed(search: Search) -> list[str]:
@@ -63,7 +65,29 @@ def test_populations_are_full_and_distinct(tmp_path: Path, settings: EvolutionSe
     make_search(tmp_path, settings).run(lambda _, state: seen.append(state.population))
     assert len(seen) == settings.n_generations + 1
     for population in seen[1:]:
-        assert len(set(population)) == len(population) == settings.population_size
+        assert len(population) == settings.population_size
+        ends = np.cumsum([len(part) for part in np.array_split(np.arange(len(population)), settings.islands)])
+        for island in np.split(np.array(population), ends[:-1]):
+            assert len(set(island.tolist())) == len(island)
+
+
+def test_islands_meet_only_where_programs_migrate(tmp_path: Path) -> None:
+    def homes(search: Search, population: tuple[str, ...]) -> dict[str, set[int]]:
+        parts = np.array_split(np.array(population), search._settings.islands)
+        return {one: {n for n, part in enumerate(parts) if one in part.tolist()} for one in population}
+
+    for interval, may_share in ((100, False), (1, True)):
+        settings = ISLANDS.model_copy(update={"migration_interval": interval})
+        search = make_search(tmp_path / str(interval), settings)
+        found: list[tuple[str, ...]] = []
+        search.run(lambda _, state, found=found: found.append(state.population))  # type: ignore[misc]
+        shared = [one for population in found for one, of in homes(search, population).items() if len(of) > 1]
+        assert bool(shared) == may_share
+        if not may_share:
+            for before, after in itertools.pairwise(found):
+                stayed = {one: of for one, of in homes(search, after).items() if one in before}
+                assert stayed
+                assert all(of == homes(search, before)[one] for one, of in stayed.items())
 
 
 def test_a_search_ends_with_the_generation_in_which_its_time_is_up(tmp_path: Path) -> None:

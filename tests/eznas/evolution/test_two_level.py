@@ -80,6 +80,16 @@ def test_a_sum_is_least_squares_on_ranks() -> None:
     np.testing.assert_allclose([weights[0], weights[1]], expected, rtol=1e-6)
 
 
+def test_sums_for_the_top_look_at_the_best_networks() -> None:
+    truth = np.linspace(0.0, 1.0, 200)
+    noise = np.random.default_rng(1).normal(size=200)
+    knows_the_top = np.where(truth > 0.8, truth, 0.4 + 0.2 * noise)
+    knows_the_rest = np.where(truth > 0.8, 0.8 + 0.3 * noise, truth)
+    both, task = np.stack([knows_the_top, knows_the_rest]), [Labels("task", truth, np.arange(200))]
+    assert next(Fit(both, task).path(1)).rows == (1,)
+    assert next(Fit(both, task, of_top=True).path(1)).rows == (0,)
+
+
 def test_one_network_far_out_keeps_a_word_out_of_sums() -> None:
     spoilt = VALUES[:202].copy()
     spoilt[200, 0] = 1e9

@@ -147,7 +147,7 @@ def test_scoring_times_of_a_file(tmp_path: Path) -> None:
 
 
 def rows_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
-    assert main(["nas", *arguments, "--repeats", "3", "--format", "json"]) == 0
+    assert main(["nas", *arguments, "--repeats", "3", "--format", "json", "--quiet"]) == 0
     found: list[dict[str, object]] = json.loads(capsys.readouterr().out)
     return found
 
@@ -155,7 +155,7 @@ def rows_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[st
 def test_the_command_searches_by_the_clock(
     timed: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("eznas.benchmarks.load_nb201", lambda: timed)
+    monkeypatch.setattr("eznas.study.search.load_benchmark", lambda name: timed)
     path = tmp_path / "scores.csv"
     lines = [f"{arch.spec},{position},,50" for position, arch in enumerate(timed.architectures)]
     path.write_text("\n".join(["network,slow,failed,seconds", *lines]) + "\n")
@@ -169,6 +169,8 @@ def test_the_command_searches_by_the_clock(
     (counted, *_) = rows_of(capsys, "evolution", "--evaluations", "20")
     assert (counted["budget"], counted["trained"], counted["spent"]) == ("20 trainings", 20, 20)
     assert {(row["budget"], row["spent"]) for row in rows_of(capsys, "score")} == {("-", None)}
+    assert main(["nas", "evolution", "--seconds", "1e15", "--quiet"]) == 2
+    assert "which train all 15,625 networks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_the_command_searches_by_the_clock(
 def test_bad_clocks_are_one_sentence(
     capsys: pytest.CaptureFixture[str], embedded_data: None, arguments: list[str], message: str
 ) -> None:
-    assert main(["nas", *arguments]) == 2
+    assert main(["nas", *arguments, "--quiet"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line

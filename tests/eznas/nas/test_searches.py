@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +25,7 @@ from eznas.nas import (
     regularised_evolution,
     repeat,
     repeat_once,
+    score_evolution,
     score_search,
     warm_up_evolution,
     warm_up_random,
@@ -43,6 +45,7 @@ def every_search(table: SearchTable, budget: Budget) -> dict[str, Search]:
     trained = {"budget": budget}
     return {
         "score": partial(score_search, table, scores, n=20),
+        "score-evolution": partial(score_evolution, table, scores, n=200),
         "optimum": partial(optimum_search, table, n=20),
         "random": partial(random_search, table, **trained),
         "evolution": partial(regularised_evolution, table, **trained),
@@ -89,7 +92,7 @@ def test_the_budget_is_never_exceeded(make_small: Make, name: str) -> None:
     timed = make_small(seconds={"full": seconds})
     for table, budget, limit in ((make_small(), Budget(evaluations=70), 70), (timed, Budget(seconds=9_000), 9_000)):
         for outcome in repeat(every_search(table, budget)[name], 5, seed=0).outcomes:
-            if name in ("score", "optimum"):
+            if name in ("score", "score-evolution", "optimum"):
                 assert len(outcome.trained) == 0
                 continue
             assert outcome.is_timed == bool(table.seconds)
@@ -245,6 +248,28 @@ def test_repeats_have_the_mean_of_the_closed_form(small: SearchTable, n: int) ->
     assert s.std is not None
     assert abs(s.mean - expected) < 4 * s.std / np.sqrt(2_000)
     assert len(levels) < 12
+
+
+def test_evolution_by_scores_climbs_to_the_best_score(small: SearchTable) -> None:
+    scores = accuracies(small)
+    drawn = repeat(partial(score_search, small, scores, n=200), 30, seed=0)
+    evolved = repeat(partial(score_evolution, small, scores, n=200), 30, seed=0)
+    assert scores[evolved.picks].mean() > scores[drawn.picks].mean()
+    assert {len(outcome.trained) for outcome in evolved.outcomes} == {0}
+    with pytest.raises(ConfigError, match="3 of 625 architectures have scores"):
+        repeat(partial(score_evolution, replace(small, pool=np.arange(3)), scores), 1, seed=0)
+
+
+def test_searches_by_score_draw_from_those_that_have_scores(small: SearchTable) -> None:
+    table, scores = replace(small, pool=np.array([5, 99, 600])), np.zeros(625)
+    budget = Budget(evaluations=10)
+    for search in (
+        partial(score_search, table, scores, n=50),
+        partial(warm_up_random, table, scores, n_scored=3, budget=budget),
+        partial(area, table, scores, n_scored=10, budget=budget),
+    ):
+        for outcome in repeat(search, 20, seed=0).outcomes:
+            assert {outcome.pick, *outcome.trained.tolist()} <= {5, 99, 600}
 
 
 # ----------------------------------------------------------------------------------------------------------- bad input

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from eznas.benchmarks import Benchmark, Split
-from eznas.errors import BenchmarkError
-from eznas.nas import SearchTable, search_table
+from eznas.errors import BenchmarkError, ConfigError
+from eznas.nas import SearchTable, nearest, search_table
+from eznas.nas.table import N_NEAREST
 from eznas.randomness import stream
-from eznas.spaces import nb201
+from eznas.spaces import Architecture, nb201
 
 CELL = nb201.from_index(6111)
 
@@ -87,10 +88,29 @@ def test_a_table_that_contradicts_itself_is_one_sentence(
         make_small(**changes)
 
 
-def test_a_benchmark_of_other_cells_is_refused() -> None:
-    few = Benchmark("few", "Made up.", nb201.all_architectures()[:3], {("cifar10", Split.TEST, 200): np.zeros(3)})
-    with pytest.raises(BenchmarkError, match=r"needs all 15625 .* lists 3 other"):
-        search_table(few)
+def test_a_benchmark_that_lists_few_has_the_nearest_as_neighbours() -> None:
+    cells = nb201.all_architectures()[:400]
+    few = Benchmark("few", "Made up.", cells, {("cifar10", Split.TEST, 200): np.zeros(400)})
+    table = search_table(few)
+    assert not table.is_whole
+    neighbours, chances = table.moves
+    assert neighbours.shape == (400, N_NEAREST)
+    assert chances.sum() == pytest.approx(1)
+    for row in (0, 7, 399):  # the plain definition: sorted by edits, ties as in a ring
+        others = sorted((n_edits(cells[row], cells[at]), (at - row) % 400, at) for at in range(400) if at != row)
+        assert neighbours[row].tolist() == [at for _, _, at in others[:N_NEAREST]]
+    assert np.array_equal(nearest(cells, N_NEAREST, block=7), neighbours)
+    assert search_table(few, with_neighbours=False).neighbours is None
+    with pytest.raises(ConfigError, match="needs neighbours"):
+        _ = search_table(few, with_neighbours=False).moves
+    with pytest.raises(BenchmarkError, match="two or more"):
+        nearest(cells[:1], 3)
+
+
+def test_networks_without_places_are_near_by_their_texts() -> None:
+    texts = ["32x14/|none~0|", "32x14/|none~1|", "48x10/|conv~0|", "32x14/|none~0|none~1|"]
+    found = nearest([Architecture("net", text) for text in texts], 2)
+    assert found[:2].tolist() == [[1, 3], [0, 3]]  # one word differs; one word and one number more
 
 
 def test_an_unknown_data_set_is_refused(official: Benchmark) -> None:

@@ -52,6 +52,27 @@ def test_a_run_begins_in_a_new_or_empty_folder(tmp_path: Path) -> None:
         RunFolder.create(tmp_path)
 
 
+def test_a_run_that_was_killed_before_its_manifest_is_taken_over(tmp_path: Path) -> None:
+    """Whenever that was; a folder with anything else in it is somebody's."""
+    run = tmp_path / "run"
+    for left in ((), (".lock",), ("config.toml", f".{'0a' * 8}.temporary")):
+        folder = RunFolder.create(run)
+        for name in left:
+            (run / name).write_text("x")
+    RunFolder.create(run)
+    assert {path.name for path in run.iterdir()} == {"checkpoints", "config.toml", ".lock"}
+    for more in ("programs.jsonl", "checkpoints/000001.json", "mine.txt", "manifest.json"):
+        (run / more).write_text("x")
+        with pytest.raises(RunError, match="is not empty"):
+            RunFolder.create(run)
+        (run / more).unlink()
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "config.toml").write_text("seed = 1")
+    with pytest.raises(RunError, match="is not empty"):
+        RunFolder.create(tmp_path / "settings")
+    assert folder == RunFolder(run)
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "run"):

@@ -138,6 +138,28 @@ def test_a_run_killed_in_the_middle_of_a_generation_ends_as_if_undisturbed(
     assert len((path / "events.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_run_whose_checkpoints_are_gone_says_that_it_starts_over(run: Path) -> None:
+    for path in checkpoints(run):
+        path.unlink()
+    said: list[str] = []
+    journal = Journal(RunFolder(run), n_checkpoints=3)
+    before = contents(run)
+    assert journal.load(read_only=True, note=said.append) == SearchState()
+    assert contents(run) == before
+    assert journal.load(note=said.append) == SearchState()
+    assert said == [f"The checkpoints of run {run} are gone; it starts over from its first generation"] * 2
+    assert journal.load(note=said.append) == SearchState()
+    assert len(said) == 2, "of a run without programs nothing is lost"
+
+
+def test_a_damaged_checkpoint_is_told(run: Path) -> None:
+    newest = checkpoints(run)[-1]
+    newest.write_text("{}")
+    said: list[str] = []
+    Journal(RunFolder(run), n_checkpoints=3).load(note=said.append)
+    assert said == [f"{newest} is damaged; the run goes on after generation 4"]
+
+
 def test_when_every_checkpoint_is_damaged_the_run_is_refused(run: Path) -> None:
     for path in checkpoints(run):
         path.write_text("{}")

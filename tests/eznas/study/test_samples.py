@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from eznas.benchmarks import Benchmark, Split
+from eznas.benchmarks import Benchmark, Part, Split
 from eznas.errors import ConfigError
+from eznas.fitness import Labels
 from eznas.programs import Invalid, parse
 from eznas.proxies import ProgramProxy
 from eznas.reporting import front_table, write_report
@@ -169,6 +171,36 @@ def test_a_run_on_three_families_reports_each(side_by_side: dict[str, Any], tmp_
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert [sample["name"] for sample in manifest["samples"]] == ["nb201", "nb101", "python"]
     assert [condition["settings"]["space"] for condition in manifest["conditions"]] == ["nb201", "nb101", "python"]
+
+
+@pytest.mark.parametrize("regime", ["nsga2", "two-level"])
+def test_accuracies_to_report_on_choose_nothing(
+    side_by_side: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regime: str
+) -> None:
+    evolution = {**side_by_side["evolution"], "regime": regime, "n_words": 60, "n_sentences": 50}
+    if regime == "two-level":
+        evolution["primitive_set"] = "general"
+    config = config_from({**side_by_side, "evolution": evolution})
+    front = evolve(config, run_dir=tmp_path / "run").result
+    labels = Problem.labels
+
+    def turned(self: Problem, part: Part, *, of_store: bool = False) -> tuple[Labels, ...]:
+        sign = -1.0 if part == "report" else 1.0
+        return tuple(
+            dataclasses.replace(one, accuracies=sign * one.accuracies) for one in labels(self, part, of_store=of_store)
+        )
+
+    monkeypatch.setattr(Problem, "labels", turned)
+    other = evolve(config, run_dir=tmp_path / "turned").result
+    assert [entry.id for entry in other.discovered] == [entry.id for entry in front.discovered]
+    assert other.pick is not None
+    assert front.pick is not None
+    assert other.pick.id == front.pick.id
+    for entry in front.discovered:
+        twin = other.entry(entry.id)
+        assert twin.direction == entry.direction
+        assert other.tau(twin, "select") == front.tau(entry, "select")
+        assert other.worst_tau(twin, "report") != front.worst_tau(entry, "report")
 
 
 def test_folds_are_of_one_benchmark(side_by_side: dict[str, Any]) -> None:

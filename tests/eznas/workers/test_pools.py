@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,6 +237,88 @@ def test_an_address_where_nobody_answers_fails_at_once(monkeypatch: pytest.Monke
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "no.such.host.invalid:6379", "127.0.0.1:99999"):
         with pytest.raises(WorkerError, match=f"^Cannot reach Ray at '{address}': .*; check the address, or use"):
             open_pool(1, address)
+
+
+@pytest.mark.parametrize(("answer", "said"), [(b"", "did not answer within 0.2 s"), (b"HTTP/1.1 400", "is not Ray")])
+def test_an_address_where_something_else_listens_fails_within_seconds(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eznas.workers import _ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(_ray, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            for _ in range(2):
+                connections.append(server.accept()[0])
+                connections[-1].sendall(answer)
+
+        connections: list[socket.socket] = []
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        for prefix in ("", "ray://"):
+            with pytest.raises(WorkerError, match=f"^Cannot reach Ray at '{prefix}127.0.0.1:{port}': what .*{said}"):
+                open_pool(1, f"{prefix}127.0.0.1:{port}")
+        thread.join()
+        for connection in connections:
+            connection.close()
+
+
+DISTURBED = """
+import os, signal
+import ray
+from eznas.errors import WorkerError
+from eznas.workers import open_pool
+from tests.eznas.workers.states import State
+pool = open_pool(1)
+pool.deploy(State, [("only",)])
+print(pool.attempt("whoami", {0: ("hello",)}))
+(raylet,) = ray._private.worker._global_node.all_processes["raylet"]
+os.kill(raylet.process.pid, signal.SIGKILL)
+try:
+    while True:
+        pool.attempt("square", {0: (2, 2.0)})
+except WorkerError as error:
+    print(error)
+pool.close()
+"""
+
+
+def test_a_dead_node_of_ones_own_is_one_sentence_and_leaves_nothing() -> None:
+    """In a process of its own, where nothing shares the instance."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ez") as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        stale = Path(folder) / "eznas-ray-stale"
+        stale.mkdir()
+        (stale / ".lock").touch()
+        done = subprocess.run(
+            [sys.executable, "-c", DISTURBED], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )  # fmt: skip
+        assert list(Path(folder).glob("eznas-ray-*")) == [], done.stderr
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first == "{0: 'hello, only'}"
+    assert second.startswith("Ray has ended (")
+    assert "go on with eznas resume" in second
+    assert done.stderr == ""
+
+
+def test_the_folder_of_a_live_session_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eznas.workers import _ray
+
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ez") as root:
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: root)
+        with _ray._session_folder() as first, _ray._session_folder() as second:
+            assert first is not None
+            assert second is not None
+            assert Path(first).is_dir()
+            assert Path(second).is_dir()
+        assert list(Path(root).iterdir()) == []
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 100)))
+    with _ray._session_folder() as none:
+        assert none is None
 
 
 @pytest.mark.parametrize(
