@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from eznas.runs import Choice, Entry, Front
+    from eznas.runs import Choice
     from eznas.study import Machine
 
 INTERRUPTED = 130
@@ -25,12 +25,25 @@ class Format(StrEnum):
 
 
 class FrontFormat(StrEnum):
-    """Of the front of a run."""
+    """Of the front and of one proxy of it."""
 
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
     LATEX = "latex"
+
+
+class Select(StrEnum):
+    """Which proxy of a front is taken, by the selection networks."""
+
+    BEST = "best"
+    SIMPLEST = "simplest-within-se"
+    CHEAPEST = "cheapest"
+
+    @property
+    def rule(self) -> Any:
+        """As runs and functions call it."""
+        return "cheapest-within-se" if self is Select.CHEAPEST else self.value
 
 
 class GalleryFormat(StrEnum):
@@ -59,19 +72,6 @@ class Target(StrEnum):
     SYMPY = "sympy"
 
 
-class Select(StrEnum):
-    """Rules that pick a proxy of a run."""
-
-    BEST = "best"
-    SIMPLEST = "simplest-within-se"
-    CHEAPEST = "cheapest-within-se"
-
-    @property
-    def stored(self) -> Any:
-        """As functions take it."""
-        return self.value
-
-
 class Combination(StrEnum):
     """Of the members of an aggregate."""
 
@@ -95,6 +95,15 @@ class Initialisation(StrEnum):
 Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
 TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]
+SelectRule = Annotated[
+    Select | None,
+    typer.Option(
+        "--select", help="Take the best, or of those within one standard error of it the simplest or cheapest."
+    ),
+]
+MaxSize = Annotated[int | None, typer.Option("--max-size", min=1, help="Only formulas of at most so many nodes.")]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that look at no classes of images.")]
+ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that take no backward pass.")]
 Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
@@ -102,44 +111,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
-Rule = Annotated[
-    Select | None,
-    typer.Option(
-        "--select",
-        help="Rule that picks by the selection networks: the best, or the simplest or cheapest within one standard "
-        "error of it. Without: the rule of the run.",
-    ),
-]
-MaxSize = Annotated[int | None, typer.Option("--max-size", min=1, help="Most nodes of a formula to pick.")]
-NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that need no classes of images.")]
-ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that need no backward pass.")]
 
 
-def make_choice(rule: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:
-    """What is asked of the proxy of a run."""
-    from eznas.runs.choice import Choice
+def make_choice(select: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:
+    """What is wanted of a front."""
+    from eznas.runs import Choice
 
-    stored = None if rule is None else rule.stored
-    return Choice(rule=stored, max_size=max_size, no_labels=no_labels, forward_only=forward_only)
-
-
-def chosen(run: Path, proxy: str, choice: Choice) -> tuple[Front, Entry]:
-    """A run's front and the proxy of it that is meant.
-
-    Raises:
-        ConfigError: if a proxy is named that is not the pick of what is asked, or none is as asked.
-        RunError: if the run is not finished, or has no such proxy.
-    """
-    from eznas.errors import ConfigError
-    from eznas.runs.front import load_front
-
-    if choice and proxy != "best":
-        raise ConfigError(
-            f"--select, --max-size, --no-labels and --forward-only pick the proxy, and {proxy[:80]!r} names one; leave "
-            "out either"
-        )
-    front = choice.of(load_front(run))
-    return front, front.entry(proxy)
+    return Choice(
+        rule=select.rule if select else None, max_size=max_size, no_labels=no_labels, forward_only=forward_only
+    )
 
 
 def make_machine(workers: int, ray_address: str | None, device: str) -> Machine:

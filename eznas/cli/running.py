@@ -46,14 +46,13 @@ def evolve(
             help="CSV with a column of their names and a column of accuracies for each data set.",
         ),
     ] = None,
+    overrides: Overrides = None,
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, max=1000,
-            help="So many runs one after another, each in RUN/seed-N; the same command goes on with them.",
+            "--seeds", min=1, help="Run from so many seeds, one after another, in RUN/seed-N; again to go on."
         ),
     ] = None,
-    overrides: Overrides = None,
     run_dir: RunDir = None,
     workers: Workers = 0,
     ray_address: Address = None,
@@ -62,8 +61,7 @@ def evolve(
 ) -> None:
     """Evolve proxies, choose the best, and measure it on networks it has never seen.
 
-    Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine;
-    eznas evolve experiments/quickstart.toml --seeds 5 --run-dir runs/five
+    Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine
     """
     import eznas.study
     from eznas.runs.config import load_config
@@ -140,8 +138,7 @@ def _quoted(text: str) -> str:
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    kept = "finished generations are saved and eznas resume goes on"
-    study = _worked(work, workers, ray_address, device, quiet, kept)
+    study = _worked(work, workers, ray_address, device, quiet)
     if not study.is_finished:
         typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -152,22 +149,23 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
 
 
 def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    kept = "finished generations are saved and the same command goes on"
-    folder, studies = _worked(work, workers, ray_address, device, quiet, kept)
+    studies = _worked(work, workers, ray_address, device, quiet)
+    folder = studies[0].run_dir.parent
     if not studies[-1].is_finished:
-        said = f"Stopped; every finished generation is saved. Go on with the same command and --run-dir {folder}"
-        typer.echo(said, err=True)
+        typer.echo(
+            f"Stopped in {studies[-1].run_dir}; every finished generation is saved. Go on with the same command and "
+            f"--run-dir {folder}",
+            err=True,
+        )
         raise typer.Exit(INTERRUPTED)
-    from eznas.reporting import spread_text
+    from eznas.reporting import seeds_text
 
-    typer.echo(spread_text([study.result for study in studies], width=width()), nl=False)
-    typer.echo(f"Run folders: {folder}/seed-*   Again: eznas front {folder}", err=True)
+    typer.echo(seeds_text([study.result for study in studies], width=width()))
+    typer.echo(f"Run folder: {folder}   Report: {folder / 'report.html'}", err=True)
 
 
-def _worked(
-    work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool, kept: str
-) -> Any:
-    """What the work gives; interrupted at once, a sentence says what is kept."""
+def _worked(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> Any:
+    """What comes of work that may be asked to stop."""
     from eznas.progress import make_observer
 
     machine = make_machine(workers, ray_address, device)
@@ -175,7 +173,7 @@ def _worked(
         with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
             return work(machine=machine, observer=observer, should_stop=should_stop)
     except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        typer.echo(f"Interrupted; {kept}.", err=True)
+        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,20 +19,15 @@ from eznas.cli.options import (
     NoLabels,
     Output,
     Quiet,
-    Rule,
+    SelectRule,
     TableFormat,
     Workers,
     announce,
-    chosen,
     make_choice,
     make_machine,
     width,
 )
-from eznas.errors import ConfigError
 from eznas.names import printable
-
-if TYPE_CHECKING:
-    from eznas.runs import Choice
 
 
 def add_to(app: typer.Typer) -> None:
@@ -75,13 +70,13 @@ def score(
         ),
     ] = None,
     overrides: Settings = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with.")
-    ] = None,
-    select: Rule = None,
+    select: SelectRule = None,
     max_size: MaxSize = None,
     no_labels: NoLabels = False,
     forward_only: ForwardOnly = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with.")
+    ] = None,
     workers: Workers = 0,
     ray_address: Address = None,
     device: Device = "cpu",
@@ -91,15 +86,16 @@ def score(
 
     A RUN:ID and a proxy file bring the conditions along under which they were found. A sum, or a published aggregate by
     name (az_nas, te_nas, vkdnw_agg), ranks the networks among each other. A network that a proxy cannot score is
-    explained, and the others are scored.
+    explained, and the others are scored. What is said of the choice (--select, --max-size, ...) is of RUN:best.
 
-    Example: eznas score naswot,runs/first:best --networks nb201:random:20 --max-size 10
+    Example: eznas score naswot,runs/first:best --networks nb201:random:20
     """
     from eznas.progress import make_observer
     from eznas.scoring import split_names
     from eznas.study import score as scoring
 
-    names = _chosen_names(split_names(proxies), make_choice(select, max_size, no_labels, forward_only))
+    choice = make_choice(select, max_size, no_labels, forward_only)
+    names = scoring.chosen_names(split_names(proxies), choice)
     overrides = [*(overrides or ()), *([f"networks.scheme={initialise.value}"] if initialise else ())]
     machine = make_machine(workers, ray_address, device)
     with make_observer(quiet=quiet) as observer:
@@ -111,23 +107,6 @@ def score(
     for note in () if quiet else scored.notes:
         typer.echo(printable(note), err=True)
     typer.echo(scoring.scores_text(scored, form.value), nl=False)
-
-
-def _chosen_names(names: list[str], choice: Choice) -> list[str]:
-    """Names of proxies, ``RUN:best`` replaced by the proxy that is asked for."""
-    if not choice:
-        return names
-    found = []
-    for name in names:
-        folder, colon, proxy = name.rpartition(":")
-        is_best = bool(colon) and proxy == "best" and Path(folder).is_dir()
-        found.append(f"{folder}:{chosen(Path(folder), proxy, choice)[1].id}" if is_best else name)
-    if found == names:
-        raise ConfigError(
-            "--select, --max-size, --no-labels and --forward-only pick the proxy of a run, and none is named; write "
-            "RUN:best for it"
-        )
-    return found
 
 
 def aggregate(

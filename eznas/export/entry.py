@@ -9,7 +9,7 @@ from eznas.conditions import Conditions
 from eznas.errors import ConfigError
 from eznas.export.python import export_python
 from eznas.names import one_line, unknown
-from eznas.programs import to_latex, to_sympy, with_signs_settled
+from eznas.programs import to_latex, to_sympy
 from eznas.proxies import ProgramProxy, Proxy, proxy_of_entry, proxy_to_json
 from eznas.runs import Entry, Front
 from eznas.runs.front import tau_text
@@ -54,7 +54,7 @@ def export_proxy(proxy: Proxy, target: str, *, conditions: Conditions, card: dic
         )
     match target:
         case "latex":
-            return to_latex(with_signs_settled(proxy.program, proxy.direction)) + "\n"
+            return to_latex(proxy.program) + "\n"
         case "sympy":
             return str(to_sympy(proxy.program)) + "\n"
     return export_python(proxy, conditions, card=card)

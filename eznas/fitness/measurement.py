@@ -41,8 +41,6 @@ class Measurement(Form, strict=True):
     """Of all pairs of networks, those with equal scores."""
     tau: Criterion | None = None
     """Kendall's tau-b."""
-    standard_error: Annotated[float, Field(ge=0)] | None = None
-    """Of tau, over the choice of networks, by its formula; None if it was not kept."""
     rho: Criterion | None = None
     """Spearman's rho."""
     top_tau: Criterion | None = None

@@ -5,39 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from eznas.errors import ConfigError
 from eznas.names import one_line
-from eznas.programs import to_latex, with_signs_settled
-from eznas.reporting.words import (
-    TITLES,
-    comparison,
-    footnotes,
-    formula_text,
-    kinds_text,
-    neighbours,
-    rule_text,
-    run_name,
-    short,
-    ties_text,
-    time_text,
-    verdict,
-)
+from eznas.programs import directed_infix, to_latex
+from eznas.reporting.words import TITLES, comparison, kinds_text, run_name, short, ties_text, time_text, verdict
 from eznas.runs.front import Entry, Front, Measurement, SampleCard, criterion_text, number_text
+from primitives.numerics import DIVISION_FLOOR
 
 
-def entry_text(front: Front, entry: Entry, *, latex: bool = False, among: str = "") -> str:
-    """The proxy for a terminal, one fact per line, the formula as people write it first.
-
-    Args:
-        front: of the run.
-        entry: one of it.
-        latex: whether to show the formula in LaTeX as well.
-        among: what the pick was taken from, as the end of a sentence.
-    """
-    rule = f"the pick: {rule_text(front)}{f', {among}' if among else ''}"
-    pick = f" ({rule})" if entry is front.pick else ""
+def entry_text(front: Front, entry: Entry) -> str:
+    """The proxy for a terminal, one fact per line."""
+    pick = " (the pick)" if entry is front.pick else ""
     lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
-    facts = [*_facts(entry, latex), *(neighbours(front) if entry is front.pick else ())]
-    lines += [f"  {label:<14}{one_line(text, 100_000)}" for label, text in facts]
+    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry)]
     for sample in front.samples:
         lines += ["", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}"]
         lines += [f"  {label:<24}{one_line(text, 1_000)}" for label, text in _on_sample(front, entry, sample)]
@@ -51,21 +31,47 @@ def entry_json(entry: Entry) -> str:
     return json.dumps(entry.model_dump(mode="json"), indent=1) + "\n"
 
 
-def _facts(entry: Entry, latex: bool) -> Iterator[tuple[str, str]]:
+def entry_latex(entry: Entry) -> str:
+    """The formula for which higher is better, as LaTeX.
+
+    Raises:
+        ConfigError: if the proxy is no program.
+    """
+    if entry.formula is None:
+        raise ConfigError(f"Proxy {short(entry.label)} is no program, and only a program has a formula")
+    smoothed = entry.division == "smoothed"
+    return to_latex(entry.formula, direction=entry.direction, smoothed=smoothed) + "\n"
+
+
+def division_note(entry: Entry) -> str | None:
+    """What the divisions of its formula are, a clause; None if it has none."""
+    if entry.formula is None or all(node.name != "divide" for node in entry.formula.nodes):
+        return None
+    smoothing = f"x / y is x y / (y^2 + e^2) with e = {DIVISION_FLOOR:g}"
+    match entry.division:
+        case "plain":
+            return f"{smoothing}: on the networks evolved on the plain fraction"
+        case "smoothed":
+            return f"{smoothing}, which shows on the networks evolved on: some denominators are about 0"
+    return smoothing
+
+
+def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.title:
         yield "title", entry.title
     if entry.evolved is not None and entry.formula is not None:
-        yield "formula", formula_text(entry.formula, entry.direction)
-        for note in footnotes(entry.formula):
-            yield "", note
-        if latex:
-            yield "latex", to_latex(with_signs_settled(entry.formula, entry.direction))
+        yield "formula", directed_infix(entry.formula, entry.direction)
+        if (said := division_note(entry)) is not None:
+            yield "", said
         yield "program", entry.evolved.text
         if entry.simplified is not None:
             on_data = " (equal on data: branches that say nothing there are left out)" if entry.is_settled else ""
             yield "simplified", f"{entry.formula.text}{on_data}"
-    turned = ", which the formula has in it already" if entry.formula is not None else ""
-    yield "direction", "higher is better" if entry.direction > 0 else f"lower is better (score is negated{turned})"
+    of_formula = ", of the program; the formula is turned" if entry.formula is not None else ""
+    yield (
+        "direction",
+        "higher is better" if entry.direction > 0 else f"lower is better{of_formula or ' (score is negated)'}",
+    )
     if entry.units is not None:
         noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
         yield "reads", f"units {entry.units}{noise}"

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line, printable
+from eznas.programs import directed_infix, to_latex
 from eznas.reporting.words import (
+    RULES,
     TITLES,
     against_best,
-    formula_text,
+    beside,
     hardest_sample,
     outside,
     over_samples,
-    rule_text,
     seeds_text,
     short,
     short_names,
     verdict,
 )
-from eznas.runs.choice import gains_per_node
+from eznas.runs.choice import gains_per_node, marks
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 from eznas.tables import csv_text
 
@@ -56,30 +57,28 @@ _OF_ONE: Final = (
 )
 _OF_ANY: Final = (
     _Layout(criteria=("tau",), interval=True, details=_ALL),
+    _Layout(criteria=("tau",), interval=True, details=("size", "gain")),
     _Layout(criteria=("tau",), interval=True, details=("size",)),
     _Layout(criteria=("tau",), interval=False, details=("size", "gain", "formula")),
+    _Layout(criteria=("tau",), interval=False, details=("size", "gain")),
     _Layout(criteria=("tau",), interval=False, details=("size",)),
     _Layout(criteria=(), interval=False, details=("size",)),
 )
 """The richest that fits is used, the last one in any case."""
 _OF_MANY: Final = (
     _Layout(criteria=(), interval=False, details=_ALL),
+    _Layout(criteria=(), interval=False, details=("size", "gain")),
     _Layout(criteria=(), interval=False, details=("size",)),
 )
 _MOST_COLUMNS: Final = 4
 """Samples that each have a column."""
 
 
-def front_table(front: Front, *, width: int = 120, among: str = "") -> str:
+def front_table(front: Front, *, width: int = 120) -> str:
     """The front as a table for a terminal, `width` characters wide at most where that is 60 or more.
 
     Discovered proxies come in the order of the selection networks, published ones below; ``*`` marks the pick. Figures
     are those of the held-out networks, tau with its 95 % bootstrap interval if there is room.
-
-    Args:
-        front: to show.
-        width: of the terminal, in characters.
-        among: what the pick was taken from, as the end of a sentence; all that is shown without it.
     """
     from rich.console import Console
 
@@ -98,13 +97,14 @@ def front_table(front: Front, *, width: int = 120, among: str = "") -> str:
     console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
     console.print(_drawn(front, columns, widths))
     lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
-    return printable("\n".join([*lines, "", *_below(front, layout, width, among)]) + "\n")
+    return printable("\n".join([*lines, "", *_below(front, layout, width)]) + "\n")
 
 
 def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
     """Cells of each column, the header first."""
-    entries, gains = front.entries, gains_per_node(front)
-    yield ["", *("*" if entry is front.pick else "" for entry in entries)]
+    entries = front.entries
+    speaks = marks(front)
+    yield ["", *(_mark(entry is front.pick, speaks.get(entry.id, ())) for entry in entries)]
     yield ["proxy", *(short(entry.label) for entry in entries)]
     names = short_names([sample.name for sample in front.learnt], 16 if layout.interval else 8)
     for sample, name in zip(front.learnt, names, strict=True):
@@ -129,19 +129,24 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
         yield ["left out", *("-" if tau is None else f"{tau:.3f}" for tau in outside)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
     if "gain" in layout.details:
-        yield ["gain", *(_gain_text(gains.get(entry.id)) for entry in entries)]
+        gains = gains_per_node(front)
+        yield ["gain", *(f"{gains[entry.id]:+.4f}" if entry.id in gains else "" for entry in entries)]
     if "cost" in layout.details:
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
     if "formula" in layout.details:
         yield ["formula", *map(_formula_text, entries)]
 
 
-def _gain_text(gain: float | None) -> str:
-    return "" if gain is None else f"{1000 * gain:+.2f}"
-
-
 def _formula_text(entry: Entry) -> str:
-    return "" if entry.formula is None else formula_text(entry.formula, entry.direction)
+    return "" if entry.formula is None else directed_infix(entry.formula, entry.direction)
+
+
+_MARKS: Final = {"best": "b", "simplest-within-se": "s", "cheapest-within-se": "c", "elbow": "e"}
+
+
+def _mark(is_pick: bool, speaks: Sequence[str]) -> str:
+    """``*`` of the pick, then a letter for each rule that takes the entry."""
+    return ("*" if is_pick else " ") * bool(is_pick or speaks) + "".join(_MARKS[name] for name in speaks)
 
 
 def _cells(text: str) -> int:
@@ -176,9 +181,9 @@ def _fitting(text: str, width: int) -> str:
 # --- below the table ----------------------------------------------------------------------------------------------
 
 
-def _below(front: Front, layout: _Layout, width: int, among: str) -> list[str]:
+def _below(front: Front, layout: _Layout, width: int) -> list[str]:
     """What the numbers are, the pick against the best published proxy, and notes, wrapped to `width`."""
-    said = [_caption(front, layout, among)]
+    said = [_caption(front, layout)]
     sample = None if front.pick is None else hardest_sample(front, front.pick)
     if front.pick is not None and sample is not None:
         if len(front.learnt) > 1 and front.run.aggregate != "worst":
@@ -186,12 +191,12 @@ def _below(front: Front, layout: _Layout, width: int, among: str) -> list[str]:
         else:
             where = "the same networks" if len(front.samples) == 1 else short(sample.name, 40)
             said.append(verdict(front, sample, where))
-        said.append(outside(front, front.pick))
+        said += [outside(front, front.pick), beside(front, front.pick)]
     notes = front.run.notes
     said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
     if len(notes) > _MAX_NOTES:
         said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
-    return [line for text in said if text for line in textwrap.wrap(text, width, break_on_hyphens=False)]
+    return [line for text in said if text for line in textwrap.wrap(text, width)]
 
 
 def caption(front: Front) -> str:
@@ -199,7 +204,7 @@ def caption(front: Front) -> str:
     return _caption(front, _OF_ONE[0] if len(front.samples) == 1 else _OF_ANY[0])
 
 
-def _caption(front: Front, layout: _Layout, among: str = "") -> str:
+def _caption(front: Front, layout: _Layout) -> str:
     run = front.run
     kinds = [f"tau (Kendall's tau-b{', 95 % bootstrap interval' if layout.interval else ''})"]
     if not layout.criteria:
@@ -215,31 +220,127 @@ def _caption(front: Front, layout: _Layout, among: str = "") -> str:
             f"networks that the search did not see: the report is cross-fitted in {run.n_folds} folds, and discovered "
             "proxies other than the pick have no figure in it (-)"
         )
-    by = listed(front.learnt, lambda sample: f"{sample.select.n:,}" if sample.select else "")
-    elsewhere = listed(front.left_out, lambda sample: str(sample.report))
+    by = _listed(front.learnt, lambda sample: f"{sample.select.n:,}" if sample.select else "")
+    elsewhere = _listed(front.left_out, lambda sample: str(sample.report))
     sentences = [
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
-        f"{figures} on {networks}: {listed(front.learnt, lambda sample: str(sample.report))}.",
+        f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, "
-        f"{rule_text(front)}{f', {among}' if among else ''}.",
-        "Gain is in thousandths of tau there over the best smaller formula, per node more."
-        if "gain" in layout.details
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
+        _legend(front),
+        "Gain is held-out tau for each node more than the next smaller of the front."
+        if "gain" in layout.details and gains_per_node(front)
         else "",
         "Cost is in forward passes." if "cost" in layout.details else "",
     ]
     return " ".join(filter(None, sentences))
 
 
-def listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str], most: int = _MAX_SAMPLES) -> str:
+def _legend(front: Front) -> str:
+    """What the letters before the proxies say, those that are there."""
+    there = {name for names in marks(front).values() for name in names}
+    said = {
+        "best": "b the best there",
+        "simplest-within-se": "s the simplest within one standard error of it",
+        "cheapest-within-se": "c the cheapest within it",
+        "elbow": "e the elbow of tau against size",
+    }
+    return f"Marked: {', '.join(text for name, text in said.items() if name in there)}." if there else ""
+
+
+def _listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str]) -> str:
     """Something of each sample, those of which it is the same together."""
-    samples = every[:most]
+    samples = every[:_MAX_SAMPLES]
     named: dict[str, list[str]] = {}
     for sample in samples:
         named.setdefault(one_line(of(sample)), []).append(short(sample.name, 40))
     texts = [f"{', '.join(names)}: {text}" for text, names in named.items()]
     more = len(every) - len(samples)
     return "; ".join([*texts, f"and {more} more samples"] if more else texts)
+
+
+# --- for papers ---------------------------------------------------------------------------------------------------
+
+
+def front_latex(front: Front) -> str:
+    """The front as a table for a paper, which needs the packages booktabs and amsmath.
+
+    Formulas are those for which higher is better. The caption says of which networks, split and training the figures
+    are, and how intervals were taken.
+    """
+    samples = front.learnt if len(front.learnt) <= _MOST_COLUMNS else ()
+    titles = [_tex(sample.name) for sample in samples] or ["worst sample"]
+    if not samples and front.run.aggregate != "worst":
+        titles.insert(0, "mean")
+    lines = [
+        "% needs \\usepackage{booktabs,amsmath}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex_caption(front)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(titles)}rrl}}",
+        r"\toprule",
+        " & ".join(["Proxy", *(rf"$\tau$ {title}" for title in titles), "Size", "Cost", r"Formula \\"]),
+        r"\midrule",
+    ]
+    for entry in front.entries:
+        if entry.kind == "published" and front.published[:1] == (entry,) and front.discovered:
+            lines.append(r"\midrule")
+        lines.append(_tex_row(front, entry, samples))
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _tex_row(front: Front, entry: Entry, samples: Sequence[SampleCard]) -> str:
+    cells = [_tex(short(entry.label)) if entry is not front.pick else rf"\textbf{{{_tex(short(entry.label))}}}"]
+    if samples:
+        cells += [_tex_tau(entry, sample) for sample in samples]
+    else:
+        taus = [front.tau(entry, "report")] if front.run.aggregate != "worst" else []
+        cells += ["--" if tau is None else f"${tau:.3f}$" for tau in (*taus, front.worst_tau(entry, "report"))]
+    cells.append("--" if entry.formula is None else str(entry.formula.size))
+    cells.append("--" if entry.cost is None else f"{entry.cost:.2f}")
+    latex = "--"
+    if entry.formula is not None:
+        latex = f"${to_latex(entry.formula, direction=entry.direction, smoothed=entry.division == 'smoothed')}$"
+    return " & ".join([*cells, latex]) + r" \\"
+
+
+def _tex_tau(entry: Entry, sample: SampleCard) -> str:
+    measured = entry.report.get(sample.name)
+    if measured is None or measured.tau is None:
+        return "--"
+    tau = measured.tau
+    ends = "" if tau.low is None or tau.high is None else rf"\ {{\scriptsize $[{tau.low:.3f}, {tau.high:.3f}]$}}"
+    return f"${tau.value:.3f}${ends}"
+
+
+def _tex_caption(front: Front) -> str:
+    where = _listed(front.learnt, lambda sample: str(sample.report))
+    networks = "networks that the search did not see" if front.run.n_folds else "held-out networks"
+    said = [f"Kendall's $\\tau_b$ on {networks} ({_tex(where)})"]
+    if len(front.learnt) <= _MOST_COLUMNS:
+        said.append("in brackets 95\\,\\% bootstrap intervals over the choice of networks")
+    text = "; ".join(said) + ". Size in nodes, cost in forward passes; bold: the pick, chosen on other networks."
+    if any("divide" in (entry.program or "") for entry in front.entries):
+        text += " " + _tex_division(front)
+    return text
+
+
+def _tex_division(front: Front) -> str:
+    plain = any(entry.division != "smoothed" and "divide" in (entry.program or "") for entry in front.entries)
+    smoothing = r"$xy / (y^2 + \varepsilon^2)$ with $\varepsilon = 10^{-10}$"
+    return f"Fractions $x / y$ are {smoothing}." if plain else r"$\varepsilon = 10^{-10}$."
+
+
+_TEX: Final = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "…": r"\dots{}",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    """Text from a file as LaTeX prints it: what would be a command is not one."""
+    return "".join(_TEX.get(character, character) for character in text)
 
 
 # --- for programs -------------------------------------------------------------------------------------------------
@@ -252,12 +353,7 @@ def front_json(front: Front) -> str:
 
 def front_csv(front: Front) -> str:
     """The front as CSV, one row per proxy and sample; empty where there is no number."""
-    gains = gains_per_node(front)
-    rows = [
-        _row(entry, sample) | {"gain_per_node": gains.get(entry.id)}
-        for entry in front.entries
-        for sample in front.samples
-    ]
+    rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
     return printable(csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in rows)]))
 
 
@@ -266,7 +362,7 @@ _COLUMNS: Final = (
     *(f"report_{name}{end}" for name in CRITERIA for end in ("", "_low", "_high")),
     "pick_minus_this", "pick_minus_this_low", "pick_minus_this_high",
     "report_share_tied", "report_n", "report_n_failed", "report_split", "report_epochs",
-    "direction", "size", "height", "gain_per_node", "cost", "seconds", "generation", "program", "simplified",
+    "direction", "size", "height", "cost", "seconds", "generation", "program", "simplified",
 )  # fmt: skip
 
 

@@ -9,12 +9,8 @@ from typing import Final
 
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
-from eznas.programs import Program, to_infix, with_signs_settled
-from eznas.reporting.compared import over_samples as over_samples_of
-from eznas.runs.choice import needs_of
+from eznas.runs.choice import neighbours
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
-from primitives import Primitive
-from primitives.numerics import DIVISION_FLOOR, LOG_FLOOR
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
 """Of the criteria of a measurement, as tables print them."""
@@ -59,9 +55,7 @@ def headline(front: Front) -> Headline:
     together = front.tau(pick, "report")
     if len(front.learnt) > 1 and run.aggregate != "worst" and together is not None:
         title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.learnt)} samples"
-        means = over_samples_of(front, (pick,))
-        its = "" if means is None else f"Its mean is {criterion_text(means.taus[0])} (95 %, over networks). "
-        text = f"{its}{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
+        text = f"{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
         return Headline(title, " ".join(filter(None, (text, outside(front, pick)))))
     return Headline(title, " ".join(filter(None, (text, verdict(front, sample), outside(front, pick)))))
 
@@ -89,47 +83,6 @@ RULES: Final = {
 """How a run takes its pick from the front, by the name of the rule."""
 
 
-def why_picked(front: Front) -> str:
-    """Why the pick is the result of the run, a sentence or two."""
-    pick = front.pick
-    if pick is None:
-        return ""
-    n = sum({sample.benchmark: sample.select.n for sample in front.learnt if sample.select}.values())
-    best = max((tau for entry in front.discovered if (tau := front.tau(entry, "select")) is not None), default=None)
-    tau = front.tau(pick, "select")
-    said = f"Of {len(front.discovered)} formulas of the front, measured on {n:,} selection networks,"
-    if len(front.discovered) == 1:
-        said = f"The only formula of the front, measured on {n:,} selection networks, where"
-    said += f" it is {rule_text(front)}"
-    if tau is not None and best is not None:
-        of = f"{over_samples(front)}tau".removeprefix("the ")
-        said += f" ({of} {tau:.3f}{f'; the highest there is {best:.3f}' if best - tau >= 0.0005 else ''})"
-    return f"{said}. Held-out networks chose nothing."
-
-
-def needs_text(entry: Entry) -> str:
-    """What a program must be given of a network, and what it takes to have it."""
-    if entry.formula is None:
-        return ""
-    needs = needs_of(entry)
-    given = ["images"] if entry.formula.reads_images else []
-    given += ["their classes"] if "labels" in needs else []
-    if not given:
-        return "the network alone" + (", and a backward pass" if "gradients" in needs else "")
-    labels = "" if "labels" in needs else ", no labels"
-    return f"{' and '.join(given)}{labels}, {'a backward pass' if 'gradients' in needs else 'no backward pass'}"
-
-
-def rule_text(front: Front) -> str:
-    """How the run took its pick from the front; a run by another objective than tau says so where that shows."""
-    pick, rule = front.pick, RULES[front.run.pick]
-    tau = None if pick is None else front.tau(pick, "select")
-    best = max((its for entry in front.discovered if (its := front.tau(entry, "select")) is not None), default=None)
-    if front.run.pick == "best" and tau is not None and best is not None and best - tau >= 0.0005:
-        return f"{rule} by the first objective of the run"
-    return rule
-
-
 def over_samples(front: Front) -> str:
     """``the smallest `` or ``the mean `` of several samples; empty of one."""
     if len(front.learnt) == 1:
@@ -145,30 +98,34 @@ def against_best(front: Front, pick: Entry) -> str:
         return ""
     found, its = front.taus(pick, "report"), front.taus(best, "report")
     n_ahead = sum(found[name] > its.get(name, -2.0) for name in found)
-    means = over_samples_of(front, (pick, best))
-    paired = "" if means is None else f"; {comparison(means.less_first[0])}"
     return (
-        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks{paired}; the "
-        f"pick is ahead on {n_ahead} of {len(found)} samples."
+        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
+        f"ahead on {n_ahead} of {len(found)} samples."
     )
 
 
-def neighbours(front: Front) -> list[tuple[str, str]]:
-    """The next smaller and the next larger formula of the front, and what the pick has more or less, paired."""
-    pick = front.pick
-    if pick is None or pick.size is None:
-        return []
-    sized = [(entry.size, entry) for entry in front.discovered if entry.size is not None]
-    smaller = max((pair for pair in sized if pair[0] < pick.size), key=lambda pair: pair[0], default=None)
-    larger = min((pair for pair in sized if pair[0] > pick.size), key=lambda pair: pair[0], default=None)
-    found = []
-    for label, pair in (("next smaller", smaller), ("next larger", larger)):
-        means = None if pair is None else over_samples_of(front, (pick, pair[1]))
-        if pair is not None and means is not None:
-            kind = "tau" if len(front.learnt) == 1 else "mean tau"
-            of = f"{short(pair[1].label)}, {pair[0]} node{'s' if pair[0] != 1 else ''}"
-            found.append((label, f"{of}: in held-out {kind}, {comparison(means.less_first[0])}"))
-    return found
+def beside(front: Front, pick: Entry) -> str:
+    """The pick less its neighbours on the front, the next smaller and the next larger, on the sample hardest for it."""
+    sample = hardest_sample(front, pick)
+    compared = []
+    for entry in neighbours(front, pick):
+        difference = entry.versus_pick.get(sample.name) if sample is not None else None
+        if difference is not None:
+            which = "smaller" if (entry.size or 0) <= (pick.size or 0) else "larger"
+            compared.append(
+                f"the next {which}, {short(entry.label)} of {entry.size} nodes, {difference_text(difference)}"
+            )
+    if not compared or sample is None:
+        return ""
+    where = f" on {short(sample.name, 40)}" if len(front.samples) > 1 else ""
+    return f"tau of the pick less that of its neighbours on the front{where} (paired, 95 %): {'; '.join(compared)}."
+
+
+def difference_text(difference: Criterion) -> str:
+    """``+0.021 [-0.004, +0.046]``."""
+    if difference.low is None or difference.high is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:
@@ -201,23 +158,6 @@ def comparison(difference: Criterion) -> str:
         return f"the pick less it, {criterion_text(difference)} (paired, 95 %), does not tell the two apart"
     ends = sorted((abs(difference.low), abs(difference.high)))
     return f"the pick is {side} by {size:.3f} [{ends[0]:.3f}, {ends[1]:.3f}] (paired difference, 95 %)"
-
-
-def formula_text(program: Program, direction: int = 1) -> str:
-    """A formula on one line, as people write it, in which higher is better."""
-    return to_infix(with_signs_settled(program, direction))
-
-
-def footnotes(program: Program) -> tuple[str, ...]:
-    """What the operators of a formula are that have no value everywhere as they are written, a sentence each."""
-    names = {node.name for node in program.nodes if isinstance(node, Primitive)}
-    return tuple(text for name, text in _GUARDED.items() if name in names)
-
-
-_GUARDED: Final = {
-    "divide": f"x / y is computed as x y / (y² + {DIVISION_FLOOR:g}²), which is x / y unless y is almost 0.",
-    "log": f"log(x) is computed as ln(|x| + {LOG_FLOOR:g}), which is ln |x| unless x is almost 0.",
-}
 
 
 def run_name(run: RunCard) -> str:

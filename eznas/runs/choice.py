@@ -1,200 +1,210 @@
-"""Choosing from a front: the rules that take one proxy of several, and what a user asks of the proxy.
-
-The choice looks at the selection networks alone, as that of a run does.
-"""
+"""Choosing from the front of a finished run: by a rule, under limits, always on the selection networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar, get_args
+from itertools import pairwise
+from typing import Final, Literal
 
-import numpy as np
-
-from eznas.errors import ConfigError
-from eznas.fitness import Aggregate
+from eznas.errors import RunError
+from eznas.programs import Program
 from eznas.runs.front import Entry, Front
 from primitives import Statistic
 
-PickRule = Literal["simplest-within-se", "best", "cheapest-within-se"]
-"""Which program of the front is the result of a run: of those whose correlation on the selection networks is within one
-standard error of the best one's that of the fewest nodes, or the cheapest; or the best itself (the rule of Breiman,
-Friedman, Olshen and Stone 1984, section 3.4.3)."""
-PICK_RULES: Final[tuple[PickRule, ...]] = get_args(PickRule)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a rule compares of a program.
-
-    Attributes:
-        correlation: on the selection networks; higher is better.
-        standard_error: of it, over the choice of networks.
-        size: nodes.
-        cost: in forward passes.
-        id: breaks ties.
-    """
-
-    correlation: float
-    standard_error: float
-    size: int
-    cost: float
-    id: str
-
-
-def picked(programs: Sequence[T], standing: Callable[[T], Standing], rule: PickRule) -> T:
-    """One of the programs, of which there is one at least, by a rule."""
-    ranked = [(one, standing(one)) for one in programs]
-    best, of_best = min(ranked, key=lambda pair: (-pair[1].correlation, pair[1].size, pair[1].id))
-    if rule == "best":
-        return best
-    enough = [(one, of) for one, of in ranked if of.correlation >= of_best.correlation - of_best.standard_error]
-    if rule == "cheapest-within-se":
-        return min(enough, key=lambda pair: (pair[1].cost, pair[1].size, -pair[1].correlation, pair[1].id))[0]
-    return min(enough, key=lambda pair: (pair[1].size, pair[1].cost, -pair[1].correlation, pair[1].id))[0]
-
-
-def error_over_samples(
-    taus: Sequence[float], errors: Sequence[float], aggregate: Aggregate, weights: Sequence[float] | None = None
-) -> float:
-    """Standard error of a correlation over samples: of the worst one, or of the mean of samples of their own."""
-    each = np.asarray(errors, dtype=np.float64)
-    if aggregate == "worst":
-        return float(each[int(np.argmin(taus))])
-    shares = np.ones(len(each)) if weights is None else np.asarray(weights, dtype=np.float64)
-    return float(np.sqrt(np.square(shares * each).sum()) / shares.sum())
-
-
-def largest_error(tau: float, n: int) -> float:
-    """Largest standard error that tau of n networks drawn independently can have, for large n.
-
-    Source: Kendall, Rank Correlation Methods (1970), section 4.9: the variance is at most 2 (1 - tau²) / n.
-    """
-    return math.sqrt(2 * max(1 - tau**2, 0.0) / n)
-
-
-# --- what a user asks of a proxy ----------------------------------------------------------------------------------
+Rule = Literal["best", "simplest-within-se", "cheapest-within-se"]
+RULES: Final[tuple[Rule, ...]] = ("best", "simplest-within-se", "cheapest-within-se")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a user asks of the proxy of a run; a choice without anything is that of the run.
+    """Which discovered proxies of a front are wanted, and which of these is taken.
 
     Attributes:
-        rule: that picks; None is that of the run.
-        max_size: most nodes of the formula as it evolved.
-        no_labels: whether it must not look at classes of images.
-        forward_only: whether it must not take a backward pass.
+        rule: None: that of the run, whose own pick stays if it passes.
+        max_size: most nodes of the formula, as it is shown.
+        no_labels: leave out what looks at the classes of the images.
+        forward_only: leave out what takes a backward pass.
     """
 
-    rule: PickRule | None = None
+    rule: Rule | None = None
     max_size: int | None = None
     no_labels: bool = False
     forward_only: bool = False
 
-    def __bool__(self) -> bool:
-        return self != Choice()
-
     @property
-    def among(self) -> str:
-        """What the pick was taken from, as the end of a sentence: ``among formulas of at most 9 nodes``."""
-        return f"among formulas {self._asked}" if self._asked else ""
-
-    @property
-    def _asked(self) -> str:
-        parts = [
-            f"of at most {self.max_size} node{'s' if self.max_size != 1 else ''}" if self.max_size is not None else "",
-            "without labels" if self.no_labels else "",
-            "without a backward pass" if self.forward_only else "",
-        ]
-        return ", ".join(filter(None, parts))
+    def is_open(self) -> bool:
+        """Whether nothing is asked for."""
+        return self == Choice()
 
     def allows(self, entry: Entry) -> bool:
-        """Whether a discovered proxy is as asked; its rule aside."""
-        needs = needs_of(entry)
-        return (
-            (self.max_size is None or (entry.size is not None and entry.size <= self.max_size))
-            and not (self.no_labels and "labels" in needs)
-            and not (self.forward_only and "gradients" in needs)
+        """Whether a discovered proxy is within the limits."""
+        program = entry.formula
+        if program is None:
+            return False
+        return not (
+            (self.max_size is not None and program.size > self.max_size)
+            or (self.no_labels and program.needs_classes)
+            or (self.forward_only and takes_backward_pass(program))
         )
 
-    def of(self, front: Front) -> Front:
-        """The front of those discovered proxies that are as asked, with the pick among them; published ones all stay.
-
-        Differences to the pick of the run are left out where another proxy is picked.
-
-        Raises:
-            ConfigError: if none is as asked.
-        """
-        if not self:
-            return front
-        left = [entry for entry in front.discovered if self.allows(entry)]
-        rule = self.rule or front.run.pick
-        ranked = [entry for entry in left if front.tau(entry, "select") is not None]
-        if not ranked:
-            raise ConfigError(self._nothing_left(front))
-        is_of_the_run = not self.among and rule == front.run.pick
-        pick = front.pick if is_of_the_run else picked(ranked, lambda entry: _standing(front, entry), rule)
-        kept = [
-            entry.model_copy(update={"is_pick": entry is pick} | ({} if pick is front.pick else {"versus_pick": {}}))
-            for entry in (*left, *front.published)
-        ]
-        narrowed = front.model_copy(update={"entries": tuple(kept), "run": front.run.model_copy(update={"pick": rule})})
-        narrowed._folder = front.folder
-        return narrowed
-
-    def _nothing_left(self, front: Front) -> str:
-        sizes = [entry.size for entry in front.discovered if entry.size is not None]
-        if not sizes:
-            return f"Run {front.folder} found no proxy; look at its failures.jsonl, or evolve longer"
-        have = f"{len(sizes)} have" if len(sizes) > 1 else "only one has"
-        span = f"{min(sizes)} to {max(sizes)}" if len(set(sizes)) > 1 else f"{sizes[0]}"
-        return f"Run {front.folder} has no formula {self._asked}; its {have} {span} nodes; ask for less"
+    def __str__(self) -> str:
+        said = [f"--max-size {self.max_size}"] if self.max_size is not None else []
+        said += ["--no-labels"] * self.no_labels + ["--forward-only"] * self.forward_only
+        return " ".join(said) or f"--select {self.rule}"
 
 
-def needs_of(entry: Entry) -> frozenset[str]:
-    """What a program must be given or take of a network, of ``"labels"`` and ``"gradients"``."""
-    nodes = () if entry.formula is None else entry.formula.nodes
-    return frozenset(_needs(nodes))
+def takes_backward_pass(program: Program) -> bool:
+    """Whether a leaf of the program is a gradient, or the score of a published estimator that takes one."""
+    leaves = (node for node in program.nodes if isinstance(node, Statistic))
+    return any(leaf.is_gradient or (leaf.estimator is not None and leaf.passes > 1) for leaf in leaves)
 
 
-def _needs(nodes: Sequence[object]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, Statistic):
-            estimator = node.estimator
-            if node.needs_classes or (estimator is not None and "labels" in estimator.needs):
-                yield "labels"
-            if node.is_gradient or (estimator is not None and "gradients" in estimator.needs):
-                yield "gradients"
+def chosen(front: Front, choice: Choice) -> Front:
+    """The front with the discovered proxies that are wanted alone, the one taken marked as the pick.
+
+    Published proxies stay beside them. Differences to the pick are those to the run's own pick: they are dropped where
+    another is taken; `eznas.study.chosen_front` finds them anew.
+
+    Raises:
+        RunError: if nothing is left.
+    """
+    if choice.is_open:
+        return front
+    kept = [entry for entry in front.discovered if choice.allows(entry)]
+    if not kept:
+        sizes = [entry.formula.size for entry in front.discovered if entry.formula is not None]
+        smallest = f"; its smallest formula has {min(sizes)} nodes" if sizes else ""
+        raise RunError(
+            f"No proxy of {front.folder} is left by {choice}, of {len(front.discovered)}{smallest}; ask for less"
+        )
+    before = front.pick
+    keeps = choice.rule is None and before in kept
+    taken = before if keeps else pick_by(front, kept, choice.rule or front.run.pick)
+    is_same = before is not None and taken is not None and taken.id == before.id
+    entries = []
+    for entry in (*kept, *front.published):
+        update: dict[str, object] = {"is_pick": taken is not None and entry.id == taken.id}
+        entries.append(entry.model_copy(update=update if is_same else update | {"versus_pick": {}}))
+    run = front.run.model_copy(update={"pick": choice.rule or front.run.pick})
+    return front.model_copy(update={"entries": tuple(entries), "run": run})
 
 
-def _standing(front: Front, entry: Entry) -> Standing:
-    tau = front.tau(entry, "select")
-    assert tau is not None
+def pick_by(front: Front, entries: Sequence[Entry], rule: Rule) -> Entry | None:
+    """The entry that a rule takes, by the selection networks.
+
+    Args:
+        front: that has the entries.
+        entries: discovered ones.
+        rule: see `eznas.study.choose.PickRule`.
+
+    Returns:
+        None if no entry has a tau there.
+    """
+    taus = {entry.id: tau for entry in entries if (tau := front.tau(entry, "select")) is not None}
+    known = sorted((e for e in entries if e.id in taus), key=lambda e: (-taus[e.id], e.size or 0, e.id))
+    if not known:
+        return entries[0] if entries else None
+    if rule == "best":
+        return known[0]
+    least = taus[known[0].id] - selection_error(front, known[0])
+    enough = [entry for entry in known if taus[entry.id] >= least]
+    if rule == "cheapest-within-se":
+        return min(enough, key=lambda e: (_or_most(e.cost), e.size or 0, -taus[e.id], e.id))
+    return min(enough, key=lambda e: (e.size or 0, _or_most(e.cost), -taus[e.id], e.id))
+
+
+def selection_error(front: Front, entry: Entry) -> float:
+    """Standard error of tau of an entry on the selection networks, over the samples as they count together.
+
+    Where the run did not record it, it is the largest that tau can have by chance alone, of scores that have nothing to
+    do with the accuracies: ``sqrt(2 (2n + 5) / (9 n (n - 1)))``.
+
+    Source: `Kendall 1938 <https://doi.org/10.1093/biomet/30.1-2.81>`_.
+    """
+    if entry.select_error is not None:
+        return entry.select_error
+    errors = {}
+    for sample in front.learnt:
+        measured = entry.select.get(sample.name)
+        n = measured.n if measured is not None else (sample.select.n if sample.select else 2)
+        errors[sample.name] = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))) if n > 1 else 1.0
     taus = front.taus(entry, "select")
-    measured = {name: entry.select[name] for name in taus}
-    errors = [
-        one.standard_error if one.standard_error is not None else largest_error(taus[name], one.n)
-        for name, one in measured.items()
-    ]
-    weights = {sample.name: sample.weight for sample in front.samples}
-    error = error_over_samples([*taus.values()], errors, front.run.aggregate, [weights[name] for name in taus])
-    return Standing(tau, error, entry.size or 1, entry.cost or 0.0, entry.id)
+    if front.run.aggregate == "worst" and taus:
+        return errors[min(taus, key=lambda name: taus[name])]
+    weights = {sample.name: sample.weight for sample in front.learnt}
+    total = sum(weights.values())
+    return math.sqrt(sum((weights[name] * error) ** 2 for name, error in errors.items())) / total
+
+
+# --- marks on the front -------------------------------------------------------------------------------------------
+
+
+def marks(front: Front) -> Mapping[str, tuple[str, ...]]:
+    """By id, what speaks for a discovered proxy: the rules that take it, and ``elbow``."""
+    found: dict[str, list[str]] = {}
+    for rule in RULES:
+        entry = pick_by(front, front.discovered, rule)
+        if entry is not None:
+            found.setdefault(entry.id, []).append(rule)
+    bend = elbow(front)
+    if bend is not None:
+        found.setdefault(bend.id, []).append("elbow")
+    return {key: tuple(names) for key, names in found.items()}
+
+
+def elbow(front: Front) -> Entry | None:
+    """Where the trade of size against tau on the selection networks bends: farthest above the line between its ends.
+
+    Both are scaled to the range of the trade first.
+
+    Returns:
+        None where fewer than three proxies trade one for the other.
+
+    Source: `Satopaa et al. 2011 <https://doi.org/10.1109/ICDCSW.2011.20>`_.
+    """
+    steps = staircase(front)
+    if len(steps) < 3:
+        return None
+    sizes, taus = [float(e.size or 0) for e in steps], [front.tau(e, "select") or 0.0 for e in steps]
+    width, height = sizes[-1] - sizes[0], taus[-1] - taus[0]
+    above = [(tau - taus[0]) / height - (size - sizes[0]) / width for size, tau in zip(sizes, taus, strict=True)]
+    place = max(range(1, len(steps) - 1), key=lambda i: above[i])
+    return steps[place] if above[place] > 0 else None
+
+
+def staircase(front: Front) -> tuple[Entry, ...]:
+    """The discovered proxies that no smaller or equally small one ranks better than on the selection networks."""
+    known = [(entry, tau) for entry in front.discovered if (tau := front.tau(entry, "select")) is not None]
+    steps: list[Entry] = []
+    best = -math.inf
+    for entry, tau in sorted(known, key=lambda pair: (pair[0].size or 0, -pair[1], pair[0].id)):
+        if tau > best:
+            steps.append(entry)
+            best = tau
+    return tuple(steps)
 
 
 def gains_per_node(front: Front) -> Mapping[str, float]:
-    """By id, what a discovered proxy gains in tau on the selection networks over the best smaller one, per node more.
-
-    The smallest have none.
-    """
+    """By id, held-out tau gained for each node more than the next smaller proxy of the staircase has."""
+    steps = staircase(front)
     found = {}
-    ranked = [(entry, entry.size, front.tau(entry, "select")) for entry in front.discovered]
-    sized = [(entry, size, tau) for entry, size, tau in ranked if size is not None and tau is not None]
-    for entry, size, tau in sized:
-        smaller = [(its, -than) for _, than, its in sized if than < size]
-        if smaller:
-            best, less = max(smaller)
-            found[entry.id] = (tau - best) / (size + less)
+    for smaller, larger in pairwise(steps):
+        one, other = front.tau(smaller, "report"), front.tau(larger, "report")
+        if one is not None and other is not None and larger.size is not None and smaller.size is not None:
+            found[larger.id] = (other - one) / (larger.size - smaller.size)
     return found
+
+
+def neighbours(front: Front, entry: Entry) -> tuple[Entry, ...]:
+    """The next smaller and the next larger proxy of the trade of size against tau; fewer at an end."""
+    steps = [step for step in staircase(front) if step.id != entry.id]
+    size = entry.size or 0
+    below = [step for step in steps if (step.size or 0) <= size]
+    above = [step for step in steps if (step.size or 0) > size]
+    return (*below[-1:], *above[:1])
+
+
+def _or_most(cost: float | None) -> float:
+    return math.inf if cost is None else cost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,14 @@ from eznas.errors import RunError
 from eznas.evolution import non_dominated
 from eznas.fitness import Aggregate, Fitness, Unrankable, assess_population, objectives_named
 from eznas.runs import Candidate, SearchState, hall_of_fame
-from eznas.runs.choice import PickRule, Standing, error_over_samples, picked
 from eznas.study.problem import Problem
 
 POOL_SIZE: Final = 60
 """Programs of a run that are tried on the selection networks."""
+PickRule = Literal["simplest-within-se", "best", "cheapest-within-se"]
+"""Which program of the front is the result of a run: of those whose correlation on the selection networks is within one
+standard error of the best one's that of the fewest nodes, or the cheapest; or the best itself (the rule of Breiman,
+Friedman, Olshen and Stone 1984, section 3.4.3)."""
 
 
 def contenders(state: SearchState) -> list[Candidate]:
@@ -94,21 +97,33 @@ def choose_front(
     kept = _thinned(trade, size)
     kept += _thinned(rest, size - len(kept))
     kept.sort(key=order.index)
-    pick, _ = picked([ranked[i] for i in kept], lambda pair: _standing(*pair, aggregate, weights), rule)
-    return [ranked[i][0] for i in kept], pick.id
+    return [ranked[i][0] for i in kept], _pick([ranked[i] for i in kept], rule, aggregate, weights).id
 
 
-def _standing(
-    candidate: Candidate, fitness: Fitness, aggregate: Aggregate, weights: Sequence[float] | None
-) -> Standing:
-    error = standard_error(fitness, aggregate, weights)
-    return Standing(fitness.correlation, error, fitness.size, fitness.cost, candidate.id)
+def _pick(
+    ranked: Sequence[tuple[Candidate, Fitness]],
+    rule: PickRule,
+    aggregate: Aggregate,
+    weights: Sequence[float] | None,
+) -> Candidate:
+    """One of the programs of a front, the best of which comes first."""
+    best, fitness = ranked[0]
+    if rule == "best":
+        return best
+    least = fitness.correlation - standard_error(fitness, aggregate, weights)
+    enough = [(one, by) for one, by in ranked if by.correlation >= least]
+    if rule == "cheapest-within-se":
+        return min(enough, key=lambda pair: (pair[1].cost, pair[1].size, -pair[1].correlation, pair[0].id))[0]
+    return min(enough, key=lambda pair: (pair[1].size, pair[1].cost, -pair[1].correlation, pair[0].id))[0]
 
 
 def standard_error(fitness: Fitness, aggregate: Aggregate, weights: Sequence[float] | None = None) -> float:
     """Of the correlation of a program over its samples: of the worst one, or of the mean of samples of their own."""
-    taus = [task.tau for task in fitness.tasks]
-    return error_over_samples(taus, [task.standard_error for task in fitness.tasks], aggregate, weights)
+    errors = np.array([task.standard_error for task in fitness.tasks])
+    if aggregate == "worst":
+        return float(errors[int(np.argmin([task.tau for task in fitness.tasks]))])
+    shares = np.ones(len(errors)) if weights is None else np.asarray(weights, dtype=np.float64)
+    return float(np.sqrt(np.square(shares * errors).sum()) / shares.sum())
 
 
 def _thinned(items: list[int], size: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The same run with several seeds, one after another, each in a folder of its own."""
+"""The same search from several seeds, one after the other, each a run of its own that can be gone on with."""
 
 from __future__ import annotations
 
@@ -6,71 +6,101 @@ from pathlib import Path
 from typing import Any, Final
 
 from eznas.errors import ConfigError, RunError
-from eznas.runs.config import RunConfig, changed_config
-from eznas.runs.manifest import MANIFEST, Manifest
+from eznas.runs import Front, load_front
+from eznas.runs.config import RunConfig, load_config
+from eznas.runs.manifest import MANIFEST
 from eznas.study.machine import Machine
 from eznas.study.observer import Observer, Silent
 from eznas.study.results import Study
 from eznas.study.run import ShouldStop, evolve, new_run_path, resume
 
-MOST_SEEDS: Final = 1_000
+PAGE: Final = "report.html"
+TABLE: Final = "seeds.csv"
+MAX_SEEDS: Final = 1_000
 
 
 def evolve_seeds(
-    config: RunConfig,
+    settings: RunConfig,
     n_seeds: int,
     *,
     run_dir: Path | str | None = None,
     machine: Machine | None = None,
     observer: Observer | None = None,
     should_stop: ShouldStop = lambda: False,
-) -> tuple[Path, tuple[Study, ...]]:
-    """Runs that differ in their seed alone, in ``RUN/seed-N``; those that are there already are gone on with.
+    **given: Any,
+) -> tuple[Study, ...]:
+    """Runs from as many seeds, that of the settings first and those that follow it, in ``RUN/seed-N``.
 
-    The seed also draws the networks to evolve on, to select by and to report, so that the spread over seeds is that of
-    the whole procedure.
+    Called again with the same folder it goes on: finished seeds are left as they are, an interrupted one is resumed.
+    The spread over the seeds is written to ``RUN/seeds.csv`` and ``RUN/report.html`` once all are finished.
 
     Args:
-        config: settings; the seeds are its own and those that follow.
-        n_seeds: how many.
-        run_dir: a new or empty folder, or one that this function began with the same settings; None makes one.
-        machine: workers, device, cache.
-        observer: told how it goes on.
-        should_stop: asked after every generation.
+        settings: of each run but for its seed.
+        n_seeds: at least 1.
+        run_dir: a new folder, or one of these seeds; None makes one under ``runs/``.
+        machine, observer, should_stop: as `eznas.study.evolve`.
+        given: networks, accuracies and images, as `eznas.study.evolve` takes them.
 
     Returns:
-        The folder, and the runs in the order of their seeds; the last one is unfinished if it was stopped.
+        The runs; the last one is not finished if it was asked to stop.
 
     Raises:
-        ConfigError: if there are no seeds, or too many.
-        RunError: if a folder is there that was begun with other settings, or holds something else.
-        EznasError: as `evolve`.
+        ConfigError: if the number of seeds is out of bounds.
+        RunError: if the folder is a run itself, or holds a seed of other settings.
     """
-    if not 1 <= n_seeds <= MOST_SEEDS:
-        raise ConfigError(f"--seeds must be 1 to {MOST_SEEDS}, got {n_seeds}")
-    folder = Path(run_dir) if run_dir is not None else new_run_path(config)
-    if (folder / MANIFEST).exists():
-        raise RunError(f"{folder} is a run itself; give another --run-dir for runs of several seeds")
-    seeds = range(config.seed, config.seed + n_seeds)
-    every = {seed: changed_config(config, [f"seed={seed}"]) for seed in seeds}
-    for seed, settings in every.items():  # before hours are spent on the first ones
-        place = folder / f"seed-{seed}"
-        if (place / MANIFEST).is_file():
-            _check_same(place, settings)
-    how: dict[str, Any] = {"machine": machine, "observer": observer, "should_stop": should_stop}
+    if not 1 <= n_seeds <= MAX_SEEDS:
+        raise ConfigError(f"The number of seeds must be from 1 to {MAX_SEEDS:,}, got {n_seeds}")
+    folder = Path(run_dir) if run_dir is not None else new_run_path(settings)
+    if (folder / MANIFEST).is_file():
+        raise RunError(f"{folder} is a run of one seed; give --seeds another --run-dir")
+    observer = observer or Silent()
     studies: list[Study] = []
-    for number, (seed, settings) in enumerate(every.items(), start=1):
+    for number in range(n_seeds):
+        seed = settings.seed + number
+        one = settings.model_copy(update={"seed": seed})
         place = folder / f"seed-{seed}"
-        (observer or Silent()).stage(f"Seed {seed}, run {number} of {n_seeds}, in {place}")
-        is_begun = (place / MANIFEST).is_file()
-        studies.append(resume(place, **how) if is_begun else evolve(settings, run_dir=place, **how))
+        how: dict[str, Any] = {"machine": machine, "observer": observer, "should_stop": should_stop, **given}
+        observer.stage(f"Seed {seed}, {number + 1} of {n_seeds}")
+        if (place / MANIFEST).is_file():
+            _check_settings(place, one)
+            studies.append(resume(place, **how))
+        else:
+            studies.append(evolve(one, run_dir=place, **how))
         if not studies[-1].is_finished:
-            break
-    return folder, tuple(studies)
+            return tuple(studies)
+    write_seeds(folder)
+    return tuple(studies)
 
 
-def _check_same(place: Path, settings: RunConfig) -> None:
-    try:
-        Manifest.read(place).check_settings(settings, place)
-    except RunError as error:
-        raise RunError(f"{place} was begun with other settings than are asked for now: {error}") from None
+def seed_fronts(folder: Path) -> tuple[Front, ...]:
+    """The fronts of the finished seeds in a folder, by seed; empty if there is none."""
+    places = [place for place in Path(folder).glob("seed-*") if Study(place).is_finished]
+    return tuple(sorted((load_front(place) for place in places), key=lambda front: front.run.seed))
+
+
+def write_seeds(folder: Path) -> None:
+    """Writes the table and the page of the seeds in a folder.
+
+    Raises:
+        RunError: if none is finished.
+        OutputError: if they cannot be written.
+    """
+    from eznas.files import write_output
+    from eznas.reporting import seeds_text, write_seeds_page
+
+    fronts = seed_fronts(folder)
+    if not fronts:
+        raise RunError(f"{folder} holds no finished seed; eznas evolve --seeds goes on with it")
+    write_output(Path(folder) / TABLE, seeds_text(fronts, "csv"))
+    write_seeds_page(fronts, Path(folder) / PAGE)
+
+
+def _check_settings(place: Path, settings: RunConfig) -> None:
+    """Raises `RunError` where a seed was begun with other settings."""
+    found = load_config(place / "config.toml")
+    if found != settings:
+        changed = [key for key in type(settings).model_fields if getattr(found, key) != getattr(settings, key)]
+        raise RunError(
+            f"{place} was begun with other settings ({', '.join(changed)}); give --seeds another --run-dir, or "
+            "the same settings"
+        )

@@ -42,29 +42,6 @@ def test_one_proxy_is_shown(tiny_run: Path, capsys: Capsys) -> None:
     assert "naswot" in printed(capsys, "show", str(tiny_run), "naswot")
 
 
-def test_another_proxy_is_picked_by_what_is_asked(tiny_run: Path, capsys: Capsys) -> None:
-    front = json.loads(printed(capsys, "front", str(tiny_run), "--format", "json"))
-    found = {e["id"]: e["program"].count("(") for e in front["entries"] if e["kind"] == "discovered"}
-    smallest = min(Study(tiny_run).result.discovered, key=lambda entry: entry.size or 0)
-    asked = ("--max-size", str(smallest.size), "--select", "best")
-    table = printed(capsys, "front", str(tiny_run), *asked)
-    assert f"the best there, among formulas of at most {smallest.size} node" in " ".join(table.split())
-    shown = printed(capsys, "show", str(tiny_run), *asked)
-    assert f"{smallest.label} (the pick: the best there, among formulas of at most" in shown
-    assert "were not compared" not in shown
-    exported = json.loads(printed(capsys, "export", str(tiny_run), "--to", "json", *asked))
-    assert smallest.label in json.dumps(exported)
-    scored = ["score", f"{tiny_run}:best", "--networks", "nb201:6111", "--quiet", "--format", "json", *asked]
-    (row,) = json.loads(printed(capsys, *scored))
-    assert f"{tiny_run.name}:{smallest.id}" in row
-    assert found[smallest.id] == min(found.values())
-    assert "leave out either" in complaint(capsys, 2, "show", str(tiny_run), smallest.id, *asked)
-    assert "write RUN:best" in complaint(capsys, 2, "score", "naswot", "--networks", "nb201:6111", "--max-size", "3")
-    if smallest.size != 1:
-        for command in ("front", "show", "export"):
-            assert "has no formula of at most 1 node" in complaint(capsys, 2, command, str(tiny_run), "--max-size", "1")
-
-
 def test_the_report_is_one_file(tiny_run: Path, tmp_path: Path, capsys: Capsys) -> None:
     target = tmp_path / "report.html"
     assert printed(capsys, "report", str(tiny_run), "-o", str(target)) == f"{target}\n"

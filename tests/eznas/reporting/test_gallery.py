@@ -118,5 +118,5 @@ def test_the_worst_ranked_networks() -> None:
 
 def test_infix() -> None:
     text = "(subtract mac_count (subtract (multiply -2.0 unit_count) (divide 1.0 (multiply 2.0 (log mac_count)))))"
-    assert to_infix(parse(text)) == "mac_count - (-2 * unit_count - 1 / (2 * log(mac_count)))"
+    assert to_infix(parse(text)) == "mac_count - ((-2) * unit_count - 1 / (2 * log(mac_count)))"
     assert to_infix(parse("(divide (divide 1.0 2.0) (add 3.0 4.0))")) == "1 / 2 / (3 + 4)"

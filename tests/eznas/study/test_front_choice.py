@@ -7,8 +7,7 @@ import pytest
 from eznas.fitness import Fitness, TaskFitness, Unrankable
 from eznas.programs import Program, parse
 from eznas.runs import Candidate
-from eznas.runs.choice import PickRule
-from eznas.study.choose import choose_front, standard_error
+from eznas.study.choose import PickRule, choose_front, standard_error
 
 
 def _program(size: int) -> Program:
