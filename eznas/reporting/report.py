@@ -238,8 +238,10 @@ def _size_text(pick: Entry) -> str:
 def _snippet(pick: Entry) -> str:
     targets = ", targets" if pick.formula is not None and pick.formula.needs_classes else ""
     return (
-        f"from proxy import score  # the exported file; needs torch alone\n\n"
-        f"value = score(network, images{targets})  # higher predicts higher accuracy"
+        "# the exported file; needs torch alone\n"
+        "from proxy import score\n\n"
+        "# higher predicts higher accuracy\n"
+        f"value = score(network, images{targets})"
     )
 
 

@@ -76,7 +76,7 @@ class Counting:
 
     def is_ahead_of(self, measured: Measurement) -> bool:
         """Whether it ranks the sample better than the pick does."""
-        return measured.tau is None or self.tau > measured.tau.value
+        return measured.tau is None or self.tau > measured.tau.value + ROUNDING
 
     @property
     def is_told(self) -> bool:
@@ -84,6 +84,8 @@ class Counting:
         return self.difference is not None and self.difference.high is not None and self.difference.high < 0
 
 
+ROUNDING: Final = 1e-9
+"""Of tau; two that differ by less are equal."""
 COUNTS: Final = {"mac_count": "MACs", "parameter_count": "parameters"}
 """Published proxies that only count."""
 
