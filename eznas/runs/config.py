@@ -68,6 +68,7 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
+    """Images of a batch."""
     seed: Seed | None = None
     """Of the initialisation of networks and the draw of images; that of the run if not given. Runs that share it share
     what was captured, and the bank."""
@@ -208,17 +209,20 @@ class EvolutionSettings(Section):
     """Programs the search starts from and keeps coming back to: published names, program files, RUN:ID or formulas. A
     run with seeds is reported apart from those that start from nothing."""
     population_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 200
+    """Programs of a generation."""
     initial_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
     n_generations: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 20
+    """Generations after the first programs."""
     seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """Evolution ends with the generation in which it has taken so long; 0 sets no limit. How far a run with a limit
     comes depends on the machine."""
     crossover: Probability = 0.3
+    """Of two programs, which exchange a part. Crossover, mutation and combination are relative frequencies."""
     mutation: Probability = 0.3
+    """Of one program, of which a part is drawn anew."""
     combination: Probability = 0.4
-    """nsga2: of two programs by one more operator, the partner chosen by the scores already known. Crossover, mutation
-    and combination are relative frequencies."""
+    """nsga2: of two programs by one more operator, the partner chosen by the scores already known."""
     elite_share: Probability = 0.4
     """nsga2: share of the survivors that the first objective alone chooses."""
     likeness: Annotated[float, Field(gt=0, le=1)] = 0.99
@@ -232,8 +236,11 @@ class EvolutionSettings(Section):
     migrants: Positive = 3
     """Programs that migrate from each island."""
     tournament_size: Positive = 4
+    """Programs of which the best becomes a parent."""
     max_size: Annotated[int, Field(strict=True, ge=3, le=1000)] = 25
+    """Most nodes of a program."""
     max_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 10
+    """Longest path of a program, in edges."""
     initial_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 4
     """Greatest height of random programs."""
     aggregate: Literal["worst", "mean", "bound"] = "worst"
@@ -255,11 +262,13 @@ class EvaluationSettings(Section):
     """Where and in which portions programs are evaluated; none of these changes a score."""
 
     tile_kib: Positive = 2048
+    """Of the tensors that are worked on at once, so that they stay in the processor's cache."""
     memory_mib: Annotated[int, Field(strict=True, ge=16, le=2**24)] = 1024
     """Of each worker: statistics held in memory, results kept across generations, and what the work itself takes."""
     timeout_seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """A worker that takes longer over one population is killed; with --workers 1 or more. 0 waits."""
     networks_per_shard: Positive = 8
+    """Networks that are captured, stored and read together."""
 
 
 class ReportSettings(Section):
@@ -273,6 +282,7 @@ class ReportSettings(Section):
         "parameter_count", "mac_count", "naswot", "naswot_units", "synflow", "jacob_cov", "eznas_a_code",
         "eznas_a_paper",
     )  # fmt: skip
+    """Published proxies beside which the discovered ones are measured (eznas estimators lists them)."""
     baseline_batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 32
     """Images for the published estimators, which were designed for larger batches than programs need."""
     bootstrap: Annotated[int, Field(strict=True, ge=100, le=1_000_000)] = 1000
@@ -285,7 +295,9 @@ class RunConfig(Section):
     """Everything that determines a run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "run"
+    """Of the run, on its page and in the name of its folder."""
     seed: Seed = 0
+    """Of everything that is drawn."""
     checkpoints: Positive = 3
     """Checkpoints kept."""
     benchmark: BenchmarkSettings = BenchmarkSettings()
