@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Format, Repeats, TableFormat, width
+from eznas.cli.options import Format, Repeats, TableFormat, size_text, width
 from eznas.names import printable
 
 data_app = typer.Typer(help="Trained accuracies and images that this machine has.", no_args_is_help=True)
@@ -29,7 +29,7 @@ def data_status_command(form: TableFormat = Format.TABLE) -> None:
     from eznas.tables import render_table
 
     stores = stores_on_disk(cache_folder())
-    kept = f"{len(stores)} store(s), {_size(sum(s.n_bytes for s in stores))}; eznas data prune frees them"
+    kept = f"{len(stores)} store(s), {size_text(sum(s.n_bytes for s in stores))}; eznas data prune frees them"
     sources = data_status()
 
     def listed(values: tuple[object, ...]) -> object:
@@ -139,7 +139,7 @@ def data_prune_command(
     rows = [
         {
             "folder": store.folder.name,
-            "size": _size(store.n_bytes) if form is Format.TABLE else store.n_bytes,
+            "size": size_text(store.n_bytes) if form is Format.TABLE else store.n_bytes,
             "last used": time.strftime("%Y-%m-%d %H:%M", time.localtime(store.last_used)),
         }
         for store in going
@@ -147,7 +147,7 @@ def data_prune_command(
     if rows or form is not Format.TABLE:
         typer.echo(render_table(rows, form.value, width=width()), nl=False)
     beside = form is not Format.TABLE  # what is read by programs stands alone on stdout
-    said = f"{len(going)} store(s), {_size(sum(store.n_bytes for store in going))}, from {root}"
+    said = f"{len(going)} store(s), {size_text(sum(store.n_bytes for store in going))}, from {root}"
     if dry_run:
         typer.echo(f"Would remove {said}.", err=beside)
         return
@@ -158,14 +158,10 @@ def data_prune_command(
     removed = remove_stores(going)
     n_left = len(going) - len(removed)
     typer.echo(
-        f"Removed {len(removed)} store(s), {_size(sum(store.n_bytes for store in removed))}, from {root}."
+        f"Removed {len(removed)} store(s), {size_text(sum(store.n_bytes for store in removed))}, from {root}."
         + (f" {n_left} in use now stay(s)." if n_left else ""),
         err=beside,
     )
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def doctor(form: TableFormat = Format.TABLE) -> None:

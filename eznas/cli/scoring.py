@@ -90,9 +90,7 @@ def score(
     machine = make_machine(workers, ray_address, device)
     with make_observer(quiet=quiet) as observer:
         if output is not None:
-            scoring.score_into_file(
-                output, names, networks, overrides=overrides, machine=machine, observer=observer
-            )
+            scoring.score_into_file(output, names, networks, overrides=overrides, machine=machine, observer=observer)
             typer.echo(output)
             return
         scored = scoring.score(names, networks, overrides=overrides, machine=machine, observer=observer)
