@@ -117,9 +117,17 @@ def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasEr
 
 def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
     """What is wrong first, and where, in one sentence; with the nearest known key for an unknown one."""
-    first = error.errors()[0]
-    path = one_line(".".join(str(part)[:60] for part in first["loc"][:8]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return _sentence(error.errors()[0], where, form, more)
+
+
+def sentences(error: ValidationError, where: str, form: type[BaseModel]) -> tuple[str, ...]:
+    """Everything that is wrong, one sentence each."""
+    return tuple(_sentence(one, where, form) for one in error.errors())
+
+
+def _sentence(first: Any, where: str, form: type[BaseModel], more: str = "") -> str:
+    path = one_line(".".join(str(part)[:60] for part in first["loc"][:8]))
     if first["type"] == "extra_forbidden":
         return f"Unknown key {path!r} in {where}; {_hint(form, first['loc'])}{more}"
     message = one_line(first["msg"].removeprefix("Value error, "), 300)

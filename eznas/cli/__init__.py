@@ -2,8 +2,8 @@
 
 Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
 
-* `starting`: config; `running`: evolve, resume, extend; `looking`: front, show, report, export.
-* `listing`: runs, compare.
+* `starting`: init, config; `planning`: what a run would do; `running`: evolve, resume, extend.
+* `looking`: front, show, report, export; `listing`: runs, compare.
 * `scoring`: score, aggregate, estimators, badges, gallery; `assessing`: assess; `searching`: nas;
   `building`: benchmark; `oneshot`: oneshot; `bank`: bank; `machine`: data, doctor.
 * `options`: what they share.

@@ -12,8 +12,10 @@ import typer
 
 from eznas.cli.options import (
     INTERRUPTED,
+    Accuracies,
     Address,
     Device,
+    Networks,
     Overrides,
     Quiet,
     Run,
@@ -22,6 +24,7 @@ from eznas.cli.options import (
     make_machine,
     width,
 )
+from eznas.cli.planning import own_as_overrides, tell_plan
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,22 +35,13 @@ def add_to(app: typer.Typer) -> None:
 
 def evolve(
     config: Annotated[Path | None, typer.Argument(help="Settings as a TOML file; defaults without it.")] = None,
-    networks: Annotated[
-        str | None,
-        typer.Option(
-            "--networks",
-            help="Networks of your own: python:package.module:function, which gives (name, module) pairs.",
-        ),
-    ] = None,
-    accuracies: Annotated[
-        Path | None,
-        typer.Option(
-            "--accuracies",
-            help="CSV with a column of their names and a column of accuracies for each data set.",
-        ),
-    ] = None,
+    networks: Networks = None,
+    accuracies: Accuracies = None,
     overrides: Overrides = None,
     run_dir: RunDir = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done and take, and all that would stop it.")
+    ] = False,
     workers: Workers = 0,
     ray_address: Address = None,
     device: Device = "cpu",
@@ -60,11 +54,10 @@ def evolve(
     import eznas.study
     from eznas.runs.config import load_config
 
-    named = list(overrides or ())
-    if networks is not None:
-        named += ["benchmark.name=python", f"benchmark.networks={_quoted(networks)}"]
-    if accuracies is not None:
-        named += [f"benchmark.accuracies={_quoted(str(accuracies))}"]
+    named = [*(overrides or ()), *own_as_overrides(networks, accuracies)]
+    if dry_run:
+        tell_plan(config, named, run_dir, make_machine(workers, ray_address, device))
+        return
     settings = load_config(config, named)
     _finish(lambda **how: eznas.study.evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
 
@@ -116,13 +109,6 @@ def extend(
         lambda **how: eznas.study.extend(run, overrides or (), new_dir=run_dir, **how),
         workers, ray_address, device, quiet,
     )  # fmt: skip
-
-
-def _quoted(text: str) -> str:
-    """A text as TOML has it."""
-    import json
-
-    return json.dumps(text)
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:

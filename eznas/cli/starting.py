@@ -1,4 +1,4 @@
-"""Commands before a run: config."""
+"""Commands before a run: init, config."""
 
 from __future__ import annotations
 
@@ -7,14 +7,58 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Format, Overrides, TableFormat, width
+from eznas.cli.options import (
+    Accuracies,
+    Device,
+    Format,
+    Networks,
+    Overrides,
+    TableFormat,
+    Workers,
+    make_machine,
+    width,
+)
 from eznas.errors import ConfigError
 from eznas.names import printable, unknown
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    app.command()(init)
     app.command()(config)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="A new file of settings.", metavar="FILE.toml")],
+    networks: Networks = None,
+    accuracies: Accuracies = None,
+    overrides: Overrides = None,
+    workers: Workers = 0,
+    device: Device = "cpu",
+) -> None:
+    """Write a file of all settings with what they mean, for eznas evolve, and tell what a run with it would do.
+
+    What differs from the defaults is set; the rest stands in comments. Paths are as seen from here.
+
+    Example: eznas init mine.toml --networks python:zoo:networks --accuracies zoo.csv
+    """
+    from eznas.cli.planning import own_as_overrides, tell_plan
+    from eznas.files import replace_file, why_not_written
+    from eznas.runs.config import problems_of, table_in
+    from eznas.runs.settings import commented_toml
+
+    if file.exists():
+        raise ConfigError(f"{printable(str(file))} is there already; name a new file, or remove it")
+    named = [*(overrides or ()), *own_as_overrides(networks, accuracies)]
+    settings, problems = problems_of(table_in(None, named))
+    if settings is not None and not problems:
+        try:
+            replace_file(file, commented_toml(settings, only_changes=True))
+        except OSError as error:
+            raise ConfigError(why_not_written(file, error)) from None
+        typer.echo(f"Wrote {printable(str(file))}. Change it as you like, then: eznas evolve {printable(str(file))}")
+        named = []
+    tell_plan(file if not named else None, named, None, make_machine(workers, None, device))
 
 
 def config(

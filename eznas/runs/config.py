@@ -5,6 +5,7 @@ An unknown key is an error that names the nearest known one. The resolved settin
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from eznas.benchmarks import source_named
 from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
-from eznas.forms import Form, sentence
+from eznas.forms import Form, sentence, sentences
 from eznas.spaces import SpaceSettings, nb201, own, space_named
 
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
@@ -419,6 +420,54 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
         raise ConfigError(f"{str(error).rstrip('.')} (in {where})") from None
     except ValidationError as error:
         raise ConfigError(sentence(error, where, RunConfig)) from None
+
+
+def problems_of(table: Mapping[str, Any], *, where: str = "the settings") -> tuple[RunConfig | None, tuple[str, ...]]:
+    """Everything that is wrong with settings, a sentence each, and the settings without what is wrong.
+
+    The settings are None where what is wrong is not in one key or section.
+    """
+    left = json.loads(json.dumps(table, default=str))
+    problems: list[str] = []
+    for names in (left.get("benchmark"), *(left["samples"] if isinstance(left.get("samples"), list) else ())):
+        try:
+            space_of_benchmark(str(names.get("name", "nb201")) if isinstance(names, dict) else "nb201")
+        except (ArchitectureError, BenchmarkError) as error:
+            problems.append(f"{str(error).rstrip('.')} (in {where})")
+            for key in ("name", "datasets", "settings"):
+                names.pop(key, None)
+            left.pop("networks", None)
+    while True:
+        try:
+            return RunConfig.model_validate(left), tuple(dict.fromkeys(problems))
+        except (ArchitectureError, BenchmarkError) as error:
+            return None, (*problems, f"{str(error).rstrip('.')} (in {where})")
+        except ValidationError as error:
+            problems += sentences(error, where, RunConfig)
+            taken = [_without(left, one["loc"]) for one in error.errors()]
+            if not all(taken):
+                return None, tuple(dict.fromkeys(problems))
+
+
+def _without(table: dict[str, Any], path: Sequence[int | str]) -> bool:
+    """Take what a path leads to, or the last table on the way, out of nested settings; False if there is no key.
+
+    A path may go on with the branch of a union, which is no key.
+    """
+    place: tuple[dict[str, Any], str] | None = None
+    inner: Any = table
+    for key in path:
+        if isinstance(inner, dict):
+            place = inner, str(key)
+            inner = inner.get(str(key))
+        elif isinstance(inner, list) and isinstance(key, int) and key < len(inner):
+            inner = inner[key]
+        else:
+            break
+    if place is None:
+        return False
+    place[0].pop(place[1], None)
+    return True
 
 
 def recorded_settings(config: RunConfig) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def compare(first: str, second: str, *, n_resamples: int = 1000, seed: int = 0) 
     if not found:
         why = f": {one_line(notes[-1], 200)}" if notes else ""
         raise BenchmarkError(
-            f"Runs {_name(sides[0])} and {_name(sides[1])} report on no {MIN_NETWORKS} networks in common{why}; compare "
-            "proxies anywhere with eznas assess RUN:ID RUN:ID --benchmark NAME"
+            f"Runs {_name(sides[0])} and {_name(sides[1])} report on no {MIN_NETWORKS} networks in common{why}; "
+            "compare proxies anywhere with eznas assess RUN:ID RUN:ID --benchmark NAME"
         )
     if apart:
         notes.append(

@@ -239,7 +239,7 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
         return Study(folder.path)
     extends = Manifest.read(folder.path).extends
     problem = _with_notes(problem, extends)
-    named = [_seed(text) for text in config.evolution.seeds]
+    named = [seed_named(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
     with single_threaded(), _pool(machine, observer) as pool:
         job = _Job(problem, machine, observer, pool, should_stop, named)
@@ -345,7 +345,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     """The problem, with everything checked that would stop the run later."""
     for name in settings.report.baselines:
         published_proxy(name)
-    check_seeds(settings.evolution, [_seed(text) for text in settings.evolution.seeds])
+    check_seeds(settings.evolution, [seed_named(text) for text in settings.evolution.seeds])
     problem = prepare(settings, given)
     check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
     for note in problem.notes:
@@ -389,7 +389,7 @@ def _with_notes(problem: Problem, extends: Extension | None) -> Problem:
     return replace(problem, notes=(*problem.notes, note))
 
 
-def _seed(text: str) -> Program:
+def seed_named(text: str) -> Program:
     """The program of a seed.
 
     Raises:
