@@ -13,7 +13,7 @@ SPREAD := -n 2 --dist loadscope
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test check lint types imports unit bench bench-gpu chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality campaign cards pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates oneshot blocks clean
+.PHONY: help setup demo test check lint types imports unit bench bench-gpu fuzz chaos validate-nb201 seeds three-datasets two-spaces all-spaces generality campaign cards pytorchcv validate-estimators correlations every-space estimator-costs search-tables aggregates assessment oneshot blocks clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -57,7 +57,10 @@ bench: setup  ## speed and memory of the evaluation, in ratios of one run (about
 bench-gpu: setup  ## the same population on a CUDA device and on the CPU; says so where there is none
 	$(BIN)/python experiments/bench_gpu.py
 
-chaos: setup  ## kill -9 of driver, worker and node at 30 random moments: equal results (about half an hour)
+fuzz: setup  ## damage to whatever is read: a value or one sentence; OPTIONS is how often, 1000 (a quarter of an hour)
+	EZNAS_FUZZ=$(or $(OPTIONS),1000) $(BIN)/python -m pytest $(SPREAD) tests/eznas/fuzz
+
+chaos: setup  ## kill -9 of driver, worker and node, of banks, benchmarks and supernets: equal results (half an hour)
 	$(BIN)/python experiments/chaos.py
 
 validate-nb201: setup  ## EZNAS-A and NASWOT on 1,000 cells of the full skeleton, beside the published figures (hours)
@@ -124,6 +127,10 @@ search-tables: setup  ## architecture searches beside the published tables; SCOR
 
 aggregates: setup  ## aggregates by rank beside their members, on 400 cells outside the reference (two minutes)
 	$(BIN)/python experiments/aggregates.py
+
+assessment: setup  ## the study of estimators on every space, with EZNAS_DATA; goes on where it stopped (an hour)
+	$(BIN)/python experiments/assessment.py --workers $(WORKERS) $(OPTIONS)
+	$(BIN)/python -m experiments.blocks
 
 oneshot: setup  ## a reduced supernet of NAS-Bench-201, beside zero-shot proxies, with EZNAS_DATA (half an hour)
 	$(BIN)/python experiments/oneshot.py --into runs/oneshot.json $(OPTIONS)

@@ -5,7 +5,7 @@ assessed beside parameters, MACs, layers and chance, as `eznas assess` does it. 
 published scores of NAS-Bench-Suite-Zero on their own networks, stability over seeds and batches, biases, and, of score
 files of more cells, edits. Scores and assessments stay in the folder: the command goes on where it stopped.
 
-    python experiments/assessment.py [--folder DIR] [--cells FILE.csv ...] [--workers N] [--into FILE.json]
+    python experiments/assessment.py [--folder DIR] [--supernet RUN] [--cells FILE.csv ...] [--workers N] [--into FILE]
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from eznas.assessment import paired_difference
 from eznas.assessment.assessment import as_document
-from eznas.benchmarks import BENCHMARKS, Benchmark, load_benchmark
+from eznas.benchmarks import BENCHMARKS, Benchmark, load_benchmark, reporting_split
 from eznas.benchmarks.suite_zero import load_nb301
 from eznas.errors import BenchmarkError, EznasError
 from eznas.files import write_output
-from eznas.fitness import kendall_tau_b
+from eznas.fitness import Labels, kendall_tau_b
 from eznas.fitness.aggregation import aggregate_scores, sorted_reference
 from eznas.progress import make_observer
 from eznas.randomness import stream
@@ -47,7 +48,7 @@ VOTES: Final = (("jacob_cov", "snip", "synflow"), ("naswot", "jacob_cov", "synfl
 """Experts of the study: on NAS-Bench-201 and in its last version, and on NAS-Bench-301."""
 STABLE: Final = ("naswot", "epe_nas", "jacob_cov", "synflow", "snip", "grad_norm", "fisher", "grasp")
 STABLE_ON: Final = ("nb201", "nds_darts_in", "net_residual")
-N_STABLE: Final = 60
+N_STABLE: Final = 40
 SPACES: Final = ("nb201", "nb101", "nb301", "nds_darts_in", "nds_enas_in", "nds_amoeba_in", "nds_resnext_a_in")
 RESAMPLES: Final = 1000
 PUBLISHED_NAMES: Final = {"jacov": "jacob_cov", "nwot": "naswot"}
@@ -68,8 +69,8 @@ def drawn(benchmark: Benchmark, n: int) -> tuple[Architecture, ...]:
     return tuple(benchmark.architectures[place] for place in order)
 
 
-def scored(folder: Path, benchmark: Benchmark, n: int, workers: int) -> list[Path]:
-    """Files of scores of some networks of a benchmark, and of votes."""
+def scored(folder: Path, benchmark: Benchmark, n: int, workers: int, supernet: Path | None = None) -> list[Path]:
+    """Files of scores of some networks of a benchmark, of votes, and of a supernet of its space."""
     networks = drawn(benchmark, n)
     listed = folder / f"{benchmark.name}.txt"
     write_output(listed, "".join(f"{arch.space}:{arch.spec}\n" for arch in networks))
@@ -79,6 +80,13 @@ def scored(folder: Path, benchmark: Benchmark, n: int, workers: int) -> list[Pat
             path = folder / f"{benchmark.name}-{kind}.csv"
             score_into_file(path, names, f"@{listed}", machine=Machine(workers=workers), observer=observer)
             files.append(path)
+        if supernet is not None:
+            path = folder / f"{benchmark.name}-oneshot.csv"
+            names = [f"oneshot:{supernet}{kind}" for kind in ("", ":loss", ":ensemble")]
+            score_into_file(path, names, f"@{listed}", machine=Machine(workers=workers), observer=observer)
+            renamed = folder / f"{benchmark.name}-oneshot-named.csv"
+            renamed.write_text(path.read_text(encoding="utf-8").replace(f"oneshot:{supernet}", "oneshot"))
+            files.append(renamed)
     return [*files, votes(files[0])]
 
 
@@ -94,6 +102,35 @@ def votes(path: Path) -> Path:
     found = path.with_name(f"{path.stem}-votes.csv")
     lines = [[row["network"], *(repr(float(made[name][at])) for name in made)] for at, row in enumerate(rows)]
     return write_scores(found, ["network", *made], lines)
+
+
+def vote_gaps(path: Path, benchmark: Benchmark, dataset: str, shared: Path | None = None) -> dict[str, Any]:
+    """By how much the tau of each vote is above that of its best expert, with the paired interval.
+
+    A vote whose best expert fails too often to be compared is left out. Of a file of one-shot estimates the ensemble is
+    compared with the accuracy of the last checkpoint.
+    """
+    networks, columns = columns_of(path, benchmark)
+    _, summed = columns_of(votes(path), benchmark)
+    labels = Labels(
+        dataset,
+        benchmark.accuracies(networks, dataset, reporting_split(benchmark, (dataset,))),
+        np.arange(len(networks)),
+    )
+    found = {}
+    for name, vote in summed.items():
+        best = max(name.split("+"), key=lambda expert: kendall_tau_b(columns[expert], labels.accuracies))
+        try:
+            gap = paired_difference(vote, columns[best], labels, rng=stream(SEED, "assessment", "votes"))
+        except BenchmarkError:
+            continue
+        found[name] = [best, *_three(gap.model_dump())]
+    if shared is not None:
+        _, of = columns_of(shared, benchmark)
+        pair = (of["oneshot:ensemble"], of["oneshot"])
+        gap = paired_difference(*pair, labels, rng=stream(SEED, "assessment", "votes"))
+        found["oneshot:ensemble"] = ["oneshot", *_three(gap.model_dump())]
+    return found
 
 
 def write_scores(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
@@ -248,7 +285,7 @@ def biases(path: Path, benchmark: Benchmark, of: Mapping[str, Callable[[Architec
     """tau of each column of a file, and of the accuracies, with numbers of the networks."""
     networks, columns = columns_of(path, benchmark)
     dataset = benchmark.datasets[0]
-    split = next(split for d, split, _ in reversed(list(benchmark.tables)) if d == dataset)
+    split = reporting_split(benchmark, (dataset,))
     columns = {"accuracy": benchmark.accuracies(networks, dataset, split), **columns}
     found: dict[str, Any] = {"n": len(networks)}
     for name, number in of.items():
@@ -261,7 +298,7 @@ def edits(path: Path, benchmark: Benchmark) -> dict[str, Any]:
     """Of pairs of cells one edit apart: how often accuracy and score rise, for edits of a skip or a convolution."""
     networks, columns = columns_of(path, benchmark)
     dataset = benchmark.datasets[0]
-    split = next(split for d, split, _ in reversed(list(benchmark.tables)) if d == dataset)
+    split = reporting_split(benchmark, (dataset,))
     columns = {"accuracy": benchmark.accuracies(networks, dataset, split), **columns}
     at = {nb201.operations(arch): place for place, arch in enumerate(networks)}
     found: dict[str, Any] = {"n": len(networks)}
@@ -286,10 +323,11 @@ def edits(path: Path, benchmark: Benchmark) -> dict[str, Any]:
 # All ------------------------------------------------------------------------------------------------------------------
 
 
-def measured(folder: Path, cells: Sequence[Path], workers: int) -> dict[str, Any]:
+def measured(folder: Path, supernet: Path | None, cells: Sequence[Path], workers: int) -> dict[str, Any]:
     """Everything; a benchmark that is not at hand is left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    result: dict[str, Any] = {"spaces": {}, "published": {}, "stability": {}, "bias": {}, "edits": {}, "cells": {}}
+    kinds = ("spaces", "published", "votes", "stability", "bias", "edits", "cells")
+    result: dict[str, Any] = {kind: {} for kind in kinds}
     for (name, dataset), path in published_scores(folder).items():
         made = folder / f"published-{name}-{dataset}.json"
         result["published"][f"{name} {dataset}"] = document(
@@ -301,8 +339,14 @@ def measured(folder: Path, cells: Sequence[Path], workers: int) -> dict[str, Any
         except BenchmarkError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
-        files = scored(folder, benchmark, N, workers)
+        files = scored(folder, benchmark, N, workers, supernet if name == "nb201" else None)
         for dataset in benchmark.datasets:
+            result["votes"][f"{name} {dataset}"] = document(
+                folder / f"{name}-{dataset}-votes.json",
+                lambda files=files, benchmark=benchmark, dataset=dataset: vote_gaps(
+                    files[0], benchmark, dataset, next((path for path in files if "oneshot" in path.stem), None)
+                ),
+            )
             result["spaces"][f"{name} {dataset}"] = document(
                 folder / f"{name}-{dataset}.json",
                 lambda files=files, name=name, dataset=dataset: assessed(files, name, dataset),
@@ -337,6 +381,27 @@ def measured(folder: Path, cells: Sequence[Path], workers: int) -> dict[str, Any
     return result
 
 
+def as_text(result: Mapping[str, Any]) -> str:
+    """The results as JSON, a line for each sample and kind: of samples the shares K that the page shows."""
+    kinds = []
+    for kind, samples in result.items():
+        lines = []
+        for key, one in samples.items():
+            if kind in ("spaces", "published", "stability"):
+                one = {**one, "proxies": {name: _shown(of) for name, of in one["proxies"].items()}}
+            lines.append(f"  {json.dumps(key)}: {json.dumps(one)}")
+        kinds.append(f" {json.dumps(kind)}: {{\n" + ",\n".join(lines) + "\n }")
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+def _shown(of: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in of.items() if key not in ("edits", "best_rank", "worst_rank")}
+    for name in ("precision_top", "precision_bottom"):
+        if name in kept:
+            kept[name] = {share: three for share, three in kept[name].items() if share in ("0.05", "0.1")}
+    return kept
+
+
 def _stable(name: str) -> dict[str, Any]:
     with make_observer(quiet=False) as observer:
         options = Options(benchmark=name, n=N_STABLE, n_seeds=3, n_batches=5)
@@ -347,16 +412,17 @@ def main(arguments: Sequence[str]) -> int:
     """Write the results; the exit status is 1 if something is not at hand."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/assessment"))
+    parser.add_argument("--supernet", type=Path, help="a trained supernet of NAS-Bench-201 (make oneshot)")
     parser.add_argument("--cells", type=Path, nargs="*", default=[], help="scores of many NAS-Bench-201 cells")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--into", type=Path, default=Path("experiments/results/assessment.json"))
     given = parser.parse_args(arguments)
     try:
-        found = measured(given.folder, given.cells, given.workers)
+        found = measured(given.folder, given.supernet, given.cells, given.workers)
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_output(given.into, json.dumps(found, indent=1) + "\n")
+    write_output(given.into, as_text(found))
     print(given.into)
     return 0
 

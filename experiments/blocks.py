@@ -19,6 +19,7 @@ from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Final
 
+from experiments.assessment_blocks import assessment_lines
 from experiments.campaign_blocks import (
     all_cells_lines,
     all_cells_of,
@@ -31,6 +32,7 @@ from experiments.campaign_blocks import (
 )
 from experiments.coverage import coverage_lines
 from experiments.oneshot import oneshot_lines
+from experiments.search_tables import picks_lines
 from eznas.errors import EznasError, RunError
 from eznas.files import write_output
 from eznas.runs import Entry, load_front
@@ -492,6 +494,8 @@ BLOCKS: Final[Mapping[str, Callable[[Any], list[str]]]] = MappingProxyType(
         "word_ablation": word_ablation_lines,
         "oneshot": oneshot_lines,
         "oneshot_darts": oneshot_lines,
+        "assessment": assessment_lines,
+        "picks": picks_lines,
     }
 )
 """By name: what is in ``results/NAME.json`` to lines of Markdown."""

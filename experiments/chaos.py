@@ -1,5 +1,8 @@
 """kill -9 of the driver, a worker or a node at random moments of small runs: no lost generation, equal results.
 
+Also of the other things that take long: filling a bank, training a benchmark, training a supernet. There the same
+command is given again, and what it made is compared.
+
 A run is evolved undisturbed once. Then it is evolved again and again, each time something is killed at a random moment
 while it evolves, and the front and the hall of fame are compared with those of the undisturbed run. Only processes that
 this script has started are killed. Prints a table; ends with status 1 if any run differs.
@@ -25,6 +28,7 @@ from typing import Any
 from eznas.tables import render_table
 
 VICTIMS = ("driver", "actor", "node")
+JOBS = ("bank", "benchmark", "supernet")
 N_GENERATIONS = 6
 WORKERS = 2
 SETTINGS = {
@@ -43,6 +47,11 @@ RUN_SECONDS = 900.0
 LEAVE_SECONDS = 120.0
 """Time for the processes of a killed driver to go; Ray's own agents take a minute to notice."""
 ACTOR = "ray::_Actor"
+WORDS = ("parameter_count", "naswot", "(sum_layers (frobenius_norm weight_grad.noise))", "(mean_layers (mean weight))")
+SUPERNET = {
+    "networks.channels": 4, "images.source": "digits", "images.input_size": 8, "images.n_train": 320,
+    "training.epochs": 12, "training.batch_size": 32, "training.learning_rate": 0.2, "checkpoints.every": 3,
+}  # fmt: skip
 EZNAS = "from eznas.cli import main; raise SystemExit(main())"
 
 
@@ -54,20 +63,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the campaign and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n", nargs="?", type=int, default=30, help="runs to disturb (default 30)")
+    parser.add_argument("--jobs", type=int, default=9, help="banks, benchmarks and supernets to disturb (default 9)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims")
     arguments = parser.parse_args(argv)
     Path("runs").mkdir(exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir="runs"))
     os.environ["EZNAS_CACHE"] = str(root.absolute() / "cache")
     os.environ.setdefault("RAY_worker_niceness", "0")
+    draw = random.Random(arguments.seed)
+    rows: list[dict[str, Any]] = []
     try:
-        seconds = undisturbed(root / "undisturbed")
+        if arguments.n:
+            seconds = undisturbed(root / "undisturbed")
+            kinds = itertools.islice(itertools.cycle(VICTIMS), arguments.n)
+            rows += [row(root, number, kind, seconds, draw) for number, kind in enumerate(kinds)]
+        for job in JOBS[: arguments.jobs]:
+            n = arguments.jobs // len(JOBS) + (JOBS.index(job) < arguments.jobs % len(JOBS))
+            rows += job_rows(root, job, n, len(rows), draw)
     except ChaosError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    draw = random.Random(arguments.seed)
-    kinds = itertools.islice(itertools.cycle(VICTIMS), arguments.n)
-    rows = [row(root, number, kind, seconds, draw) for number, kind in enumerate(kinds)]
     (root / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(render_table(rows, "table", width=160), end="")
     n_bad = sum(one["outcome"] != "equal" for one in rows)
@@ -141,6 +156,91 @@ def disturbed(folder: Path, kind: str, moment: float, seconds: Sequence[float], 
     return n_done
 
 
+# -------------------------------------------------------------------------------------------------- other things made
+
+
+def job_rows(root: Path, job: str, n: int, first: int, draw: random.Random) -> list[dict[str, Any]]:
+    """Disturbed jobs of one kind: killed once at a random moment, given again, and compared with an undisturbed one.
+
+    Raises:
+        ChaosError: if the undisturbed one fails.
+    """
+    start = time.monotonic()
+    expected = root / f"{job}-undisturbed"
+    with driver(expected, arguments_of(job, expected), cache=expected) as process:
+        finish(process, expected)
+    lasts = time.monotonic() - start
+    made = made_by(job, expected)
+    rows = []
+    for number in range(first, first + n):
+        start, folder = time.monotonic(), root / f"{number:02d}-{job}"
+        moment = draw.uniform(0.2, 1.0) * lasts
+        with driver(folder, arguments_of(job, folder), cache=folder) as process:
+            eventually(lambda: process.poll() is not None, moment)
+        n_before = len(made_by(job, folder))
+        try:
+            with driver(folder, arguments_of(job, folder), cache=folder) as process:
+                finish(process, folder)
+            outcome = "equal" if made_by(job, folder) == made else "another result"
+        except ChaosError as error:
+            outcome = str(error)
+        rows.append({
+            "run": number, "killed": job, "at": f"{moment:.1f} s", "generations done": f"{n_before} of {len(made)}",
+            "outcome": outcome, "seconds": round(time.monotonic() - start),
+        })  # fmt: skip
+    return rows
+
+
+def arguments_of(job: str, folder: Path) -> list[str]:
+    """Of the command that makes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if job == "supernet":
+        settings = [word for key, value in SUPERNET.items() for word in ("--set", f"{key}={value}")]
+        return ["oneshot", "train", "--run-dir", str(folder / "run"), "--quiet", *settings]
+    if job == "benchmark":
+        size = ["--n", "12", "--epochs", "1", "--train", "200", "--size", "8", "--repeated", "0"]
+        return [
+            "benchmark",
+            "build",
+            "--space",
+            "nb201",
+            "--images",
+            "digits",
+            "--output",
+            str(folder),
+            "--quiet",
+            *size,
+        ]
+    (folder / "words.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    return ["bank", "build", "--words", str(folder / "words.txt"), "--networks", "nb201:random:60", "--quiet"]
+
+
+def made_by(job: str, folder: Path) -> dict[Any, Any]:
+    """What is there of it, without times."""
+    if job == "supernet":
+        from eznas.oneshot import read_state
+
+        paths = [*(folder / "run").glob("latest.safetensors"), *(folder / "run" / "checkpoints").glob("*.safetensors")]
+        return {path.name: read_state(path, verify=True).digest for path in paths}
+    if job == "benchmark":
+        lines = [line.split(",") for path in folder.glob("*.csv") for line in path.read_text("utf-8").splitlines()[1:]]
+        return {(line[0], line[1]): (*line[2:4], *line[5:]) for line in lines if len(line) > 6}
+    from eznas.bank.block import NAME, read_block
+
+    found = {}
+    for path in (folder / "banks").glob("*/*/*.safetensors"):
+        if NAME.fullmatch(path.name):
+            (rows,) = path.parent.glob("*.json")
+            words = json.loads(rows.read_text(encoding="utf-8"))
+            block = read_block(path, len(words), verify=True)
+            found |= {
+                (word, column): (block.values[row, at].tobytes(), int(block.kinds[row, at]))
+                for row, word in enumerate(words)
+                for at, column in enumerate(block.columns)
+            }
+    return found
+
+
 # ------------------------------------------------------------------------------------------------------------- running
 
 
@@ -156,11 +256,12 @@ def machine(address: str | None = None) -> list[str]:
 
 
 @contextmanager
-def driver(folder: Path, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def driver(folder: Path, arguments: Sequence[str], *, cache: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """The command line in a process of its own, which does not outlive the block; output goes beside the run folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, "-c", EZNAS, *arguments], stdout=log, stderr=log)
+        environment = os.environ if cache is None else {**os.environ, "EZNAS_CACHE": str(cache)}
+        process = subprocess.Popen([sys.executable, "-c", EZNAS, *arguments], stdout=log, stderr=log, env=environment)
         try:
             yield process
         finally:

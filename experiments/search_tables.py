@@ -105,14 +105,15 @@ def picks_lines(result: Mapping[str, Any]) -> list[str]:
     """One row for each proxy, the best on CIFAR-100 first."""
     rows, datasets = result["picks"], {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16": "ImageNet16-120"}
     lines = [
-        f"| highest score of | cells scored | {' | '.join(datasets.values())} | score evolution, {REPEATS} runs |",
-        f"|{'---|' * 6}",
+        f"| highest score of | cells scored | {' | '.join(datasets.values())} | evolution by the score | AREA |",
+        f"|{'---|' * 7}",
     ]
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["cifar100"][0]):
         tied = f" ({row['tied']:,} tied)" if row["tied"] > 1 else ""
         cells = [f"{row[key][0]:.2f} ({row[key][1]:,.0f})" for key in datasets]
-        evolved = result["evolved"].get(name)
-        cells.append("" if evolved is None else " / ".join(f"{evolved[key][0]:.2f}" for key in datasets))
+        for kind in ("evolved", "area"):
+            means = result[kind].get(name)
+            cells.append("" if means is None else " / ".join(f"{means[key][0]:.2f}" for key in datasets))
         lines.append(f"| `{name}`{tied} | {row['scored']:,} | {' | '.join(cells)} |")
     return lines
 
@@ -238,12 +239,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows, trained = measure(benchmark, given.files)
         chosen = picks(benchmark, given.files)
         if given.into is not None:
-            evolved: dict[str, dict[str, list[float]]] = {}
-            for row in rows:
-                name = row["method"].removeprefix("score evolution ")
-                if name != row["method"] and row["split"] == "test":
-                    evolved.setdefault(name, {})[row["dataset"]] = [round(row["mean"], 3), round(row["std"], 3)]
-            write_output(given.into, json.dumps({"picks": chosen, "evolved": evolved}, indent=1) + "\n")
+            found: dict[str, Any] = {"picks": chosen, "repeats": REPEATS}
+            for key, prefix in (("evolved", "score evolution "), ("area", "area ")):
+                found[key] = {}
+                for row in rows:
+                    name = row["method"].removeprefix(prefix)
+                    if name != row["method"] and row["split"] == "test":
+                        found[key].setdefault(name, {})[row["dataset"]] = [round(row["mean"], 3), round(row["std"], 3)]
+            write_output(given.into, json.dumps(found, indent=1) + "\n")
     except EznasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

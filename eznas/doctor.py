@@ -87,18 +87,31 @@ def _images() -> str:
 
 
 def _cache() -> str:
+    from eznas.files import size_text
+    from eznas.statistics import stores_on_disk
     from eznas.study import cache_folder
+    from eznas.study.machine import cache_bound
 
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     with tempfile.TemporaryFile(dir=existing):
         pass
-    free = shutil.disk_usage(existing).free
+    free, bound = shutil.disk_usage(existing).free, cache_bound()
+    stores = stores_on_disk(folder)
+    n_bytes = sum(store.n_bytes for store in stores)
+    held = f"{len(stores)} store(s) of statistics, {size_text(n_bytes)} of {size_text(bound)}"
+    frees = " or free some with eznas data prune" if stores else ""
     if free < NEEDED_BYTES:
         raise OSError(
-            f"{folder} has {free / 1e9:.1f} GB free, a run may need {NEEDED_BYTES / 1e9:.0f} GB; set EZNAS_CACHE"
+            f"{_shown(folder)} has {size_text(free)} free, a run may need {size_text(NEEDED_BYTES)}; set EZNAS_CACHE "
+            f"to another folder{frees} ({held})"
         )
-    return f"{_shown(folder)}, {free / 1e9:.0f} GB free"
+    if n_bytes > bound:
+        raise OSError(
+            f"{_shown(folder)} holds {held}; free some with eznas data prune --keep-gib {bound / 2**30:g}, or allow "
+            "more with EZNAS_CACHE_GIB"
+        )
+    return f"{_shown(folder)}, {size_text(free)} free; {held} (EZNAS_CACHE_GIB)"
 
 
 def _shown(path: Path) -> str:

@@ -30,6 +30,16 @@ _REMEDIES = {
 }
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether there is a file of that name, which may be anything a user typed; `Path.is_file` raises for some."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder of that name, as `is_file`."""
+    return os.path.isdir(path)
+
+
 def write_output(target: Path, text: str) -> None:
     """Write a file that a user named, as `replace_file`.
 
@@ -111,6 +121,11 @@ def why_not_written(target: Path, error: OSError, *, when_full: str = "free spac
     """
     reason = "it is a folder" if error.errno == errno.EISDIR else error.strerror or str(error)
     return f"Cannot write {target}: {reason}; {remedy(error, when_full=when_full)}"
+
+
+def size_text(n_bytes: int) -> str:
+    """``1.2 GiB`` or ``3.4 MiB``."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def remedy(error: OSError, *, when_full: str = "free space") -> str:

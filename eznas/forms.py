@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,8 @@ from eznas.names import nearest, one_line, shown
 MAX_BYTES: Final = 64_000_000
 """Largest file that is read by default."""
 F = TypeVar("F", bound="Form")
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+"""How JSON writes half of a character that takes two of its units; one alone cannot be written to any file."""
 _STORED: Final = {"stored": True}
 
 
@@ -31,6 +35,33 @@ class Form(BaseModel):
     """Data with a fixed shape: frozen, typed, finite, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def json_of(text: str | bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: whatever is wrong with it, too deep nesting, too long numbers and halves of characters included.
+    """
+    try:
+        found = json.loads(text)
+        if _HALF.search(text if isinstance(text, str) else text.decode(errors="replace")):
+            json.dumps(found, ensure_ascii=False).encode()  # raises where one stands without the other
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return found
+
+
+def toml_of(text: str) -> dict[str, Any]:
+    """What a TOML text says.
+
+    Raises:
+        ValueError: as `json_of`.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def is_stored(context: object) -> bool:
@@ -97,8 +128,8 @@ def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasEr
         EznasError: `error`, if it is not JSON or something else; one sentence.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = json_of(text)
+    except ValueError:
         raise error(f"{where} is not valid JSON; the file is damaged: {remedy}") from None
     if not isinstance(data, dict):
         raise error(f"{where} must hold a JSON object, got {shown(data)}; the file is damaged: {remedy}")

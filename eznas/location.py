@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from eznas.errors import BenchmarkError
+from eznas.files import is_file, is_folder
 
 DATA_VARIABLE: Final = "EZNAS_DATA"
 
@@ -28,7 +29,7 @@ def data_folder(data_dir: Path | None = None) -> Path | None:
         )
     else:
         folder, origin, remedy = Path(data_dir), "The data folder", "name an existing folder"
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
+    if not is_folder(folder):
+        found = "a file" if is_file(folder) else "nothing"
         raise BenchmarkError(f"{origin} must name a folder, but there is {found} at {str(folder)!r}; {remedy}.")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -62,6 +63,7 @@ class Assessed:
         pick_intervals: by name (`eznas.assessment.picks.PICKS`) and share of the networks.
         scores: (n,) in which higher is better; failures ``-inf``.
         sizes: bias by size.
+        shapes: bias by width, depth and resolution, as far as the space varies them.
         edits: bias by operation.
         over, under: positions of the most over- and under-estimated networks.
         differences_of_rank: (n,) ranking differences.
@@ -77,6 +79,7 @@ class Assessed:
     intervals: Mapping[str, Criterion] = field(default_factory=dict)
     pick_intervals: Mapping[str, Mapping[float, Criterion]] = field(default_factory=dict)
     sizes: tuple[SizeGroup, ...] = ()
+    shapes: Mapping[str, tuple[SizeGroup, ...]] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
     over: tuple[int, ...] = ()
     under: tuple[int, ...] = ()
@@ -161,7 +164,13 @@ def n_resamples_for(n: int) -> tuple[int, int]:
 
 
 def assess_scores(
-    scored: Sequence[Scored], labels: Labels, sizes: FloatArray, *, pairs: Pairs, seed: int
+    scored: Sequence[Scored],
+    labels: Labels,
+    sizes: FloatArray,
+    *,
+    pairs: Pairs,
+    seed: int,
+    shapes: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> tuple[Assessed, ...]:
     """Everything that scores and accuracies say of each proxy.
 
@@ -171,6 +180,7 @@ def assess_scores(
         sizes: (n,) MACs or parameters of the networks, for the groups of the bias by size.
         pairs: networks one edit apart; nothing where the space does not tell.
         seed: of all draws.
+        shapes: (n,) numbers of the networks by name, such as their depth; each gives groups of its own.
     """
     n_measure, n_study = n_resamples_for(labels.accuracies.size)
     measurements, differences = compare_many(
@@ -207,6 +217,7 @@ def assess_scores(
                 intervals=intervals[place],
                 pick_intervals=_pick_intervals(x, labels, stream(seed, "assess", "picks")),
                 sizes=size_bias(x, labels.accuracies, sizes),
+                shapes={name: size_bias(x, labels.accuracies, values) for name, values in shapes.items()},
                 edits=edit_bias(x, labels.accuracies, pairs),
                 over=over,
                 under=under,
@@ -317,6 +328,7 @@ def _proxy_document(one: Assessed, assessment: Assessment) -> dict[str, Any]:
         },
         "bias": {
             "by_size": [asdict(group) for group in one.sizes],
+            "by_shape": {name: [asdict(group) for group in groups] for name, groups in one.shapes.items()},
             "by_edit": [asdict(edit) for edit in one.edits],
             "most_over_estimated": [_network(one, place, assessment) for place in one.over],
             "most_under_estimated": [_network(one, place, assessment) for place in one.under],

@@ -27,6 +27,7 @@ from eznas.conditions import Conditions, tensor_digest
 from eznas.digests import content_digest
 from eznas.errors import BankError
 from eznas.files import remedy, replace_file
+from eznas.forms import json_of
 from eznas.programs import FailureKind
 from eznas.spaces import Architecture
 
@@ -303,10 +304,10 @@ def _json(path: Path, kind: type = dict) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_of(path.read_text(encoding="utf-8"))
         if not isinstance(found, kind):
             raise ValueError(f"expected {kind.__name__}, got {type(found).__name__}")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BankError(
             f"A file of the bank cannot be read, {path}: {str(error)[:200]}; remove the folder {path.parent}, and its "
             "values are computed anew"

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 
 from eznas.errors import BankError
 from eznas.files import replace_file
+from eznas.forms import json_of
 from eznas.programs import FailureKind
 
 NAME: Final = re.compile(r"(?P<columns>[0-9a-f]{32})-(?P<checksum>[0-9a-f]{32})\.safetensors")
@@ -74,14 +75,14 @@ def read_block(path: Path, n_rows: int, *, verify: bool = False) -> Block:
         if verify and blake2b(path.read_bytes(), digest_size=16).hexdigest() not in path.stem:
             raise ValueError("its content is not what its name says")
         with safe_open(path, framework="numpy") as file:
-            columns = tuple(json.loads((file.metadata() or {}).get("columns", "[]")))
+            columns = tuple(json_of((file.metadata() or {}).get("columns", "[]")))
             values, kinds = file.get_tensor("values"), file.get_tensor("kinds")
         shape = (n_rows, len(columns))
         if values.shape != shape or kinds.shape != shape or values.dtype != np.float64 or kinds.dtype != np.uint8:
             raise ValueError(f"expected {shape[0]} rows and {shape[1]} columns, got {values.shape} and {kinds.shape}")
         if not all(isinstance(column, str) for column in columns) or digest_of(columns) not in path.name:
             raise ValueError("its networks are not those of its name")
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
         raise BankError(
             f"A block of the bank cannot be read, {path}: {_brief(error)}; remove the file, and what it held is "
             "computed anew"

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from eznas import tables
 from eznas.errors import BenchmarkError
+from eznas.files import is_file
 from eznas.location import DATA_VARIABLE, data_folder
 from eznas.names import one_line, shown
 
@@ -106,7 +107,7 @@ def read_csv_table(path: Path, needed: Sequence[str], absent: str) -> CsvTable:
     Raises:
         BenchmarkError: if the file is missing, damaged, too large, or lacks columns, rows or fields.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(f"The data folder {str(path.parent)!r} lacks {path.name}; {absent}.")
     try:
         with gzip.open(path, "rb") as stream:

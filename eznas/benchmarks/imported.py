@@ -24,7 +24,7 @@ from eznas.benchmarks.benchmark import Benchmark, Column
 from eznas.benchmarks.csv_table import MAX_BYTES, REMEDY, CsvTable, csv_rows
 from eznas.benchmarks.split import Split
 from eznas.errors import ArchitectureError, BenchmarkError
-from eznas.files import replace_file
+from eznas.files import is_file, replace_file
 from eznas.forms import Form, form_of
 from eznas.names import one_line
 from eznas.spaces import SPACES, Architecture, space_named
@@ -231,7 +231,7 @@ def load_table(path: Path) -> Benchmark:
 
 def _read(path: Path, max_bytes: int) -> tuple[TableHeader, bytes]:
     """Header and the rest; a rest that was not read to its end is not looked at."""
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(
             f"The data folder {str(path.parent)!r} lacks {path.name}; make it with eznas data import KIND FILE."
         )

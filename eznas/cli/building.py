@@ -77,7 +77,10 @@ def show(
     output: Folder = Path("benchmarks"),
     form: TableFormat = Format.TABLE,
 ) -> None:
-    """Benchmarks of a folder: networks, accuracies, label noise, and what parameters and MACs alone rank."""
+    """Benchmarks of a folder: networks, accuracies, label noise, and what parameters and MACs alone rank.
+
+    Example: eznas benchmark show -o benchmarks
+    """
     from eznas.tables import render_table
     from eznas.training import summaries
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eznas.cli.options import Format, TableFormat, size_text, width
+from eznas.cli.options import Format, TableFormat, width
+from eznas.files import size_text
 from eznas.names import printable
 
 if TYPE_CHECKING:

@@ -22,7 +22,10 @@ def front(
     form: TableFormat = Format.TABLE,
     figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
 ) -> None:
-    """The Pareto front of a run beside published proxies, on held-out networks."""
+    """The Pareto front of a run beside published proxies, on held-out networks.
+
+    Example: eznas front runs/first --format csv
+    """
     from eznas.reporting import front_csv, front_json, front_table, write_front_figure
     from eznas.runs.front import load_front
 
@@ -39,7 +42,10 @@ def front(
 
 
 def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None:
-    """One proxy of a run: formula, where it came from, how well it ranks."""
+    """One proxy of a run: formula, where it came from, how well it ranks.
+
+    Example: eznas show runs/first best
+    """
     from eznas.reporting import entry_json, entry_text
     from eznas.runs.front import load_front
 
@@ -53,7 +59,10 @@ def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None
 def report(
     run: Run, output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None
 ) -> None:
-    """Write the report of a run: one HTML file that opens offline."""
+    """Write the report of a run: one HTML file that opens offline.
+
+    Example: eznas report runs/first -o report.html
+    """
     from eznas.reporting import write_report
 
     announce(write_report(run, output))

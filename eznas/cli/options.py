@@ -105,11 +105,6 @@ def width() -> int:
     return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 160
 
 
-def size_text(n_bytes: int) -> str:
-    """``1.5 GiB``, or ``12.3 MiB``."""
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
-
-
 def announce(path: Path, *, err: bool = False) -> None:
     """Name a file that was written; what went through a pipe or to a device stays as it was written."""
     from eznas.files import is_replaceable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eznas.cli.options import size_text, width
+from eznas.cli.options import width
+from eznas.files import size_text
 from eznas.names import legible, printable
 
 if TYPE_CHECKING:

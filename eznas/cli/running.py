@@ -73,7 +73,10 @@ def resume(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Go on with an interrupted run; its result equals that of an undisturbed one."""
+    """Go on with an interrupted run; its result equals that of an undisturbed one.
+
+    Example: eznas resume runs/first --workers 2
+    """
     import eznas.study
     from eznas.errors import ConfigError
 

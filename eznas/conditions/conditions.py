@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import torch
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationError
 from torch import Tensor, nn
 
 from eznas.conditions.images import image_batch
 from eznas.conditions.own_images import PREFIX
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
-from eznas.forms import Form, is_stored
+from eznas.forms import Form, is_stored, sentence
 from eznas.names import one_line, shown
 from eznas.randomness import derived_seed, stream
 from eznas.spaces import Architecture, SearchSpace, SettingsUnion, space_named
@@ -74,6 +74,18 @@ class Conditions(Form):
                 f"a batch may have at most {MAX_VALUES:,} values, but {n_values:,} are asked for; use fewer or smaller "
                 "images"
             )
+
+    @classmethod
+    def of_settings(cls, **values: Any) -> Conditions:
+        """Conditions of what a user set.
+
+        Raises:
+            ConfigError: if there can be no such conditions; names the setting.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError(sentence(error, "[probe] and [report]", cls)) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Conditions) and self.model_dump() == other.model_dump()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from eznas.conditions.image_set import LabelledImages
 from eznas.errors import BenchmarkError
+from eznas.files import is_file
 from eznas.names import one_line
 
 MAX_BYTES: Final = 2**30
@@ -47,7 +48,7 @@ def load_image_file(path: Path, n_classes: int) -> LabelledImages:
     Raises:
         BenchmarkError: if the file is missing, damaged or holds something else.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(
             f"The data folder {str(path.parent)!r} lacks {path.name}; put the images there, or use 'digits'."
         )
@@ -70,7 +71,7 @@ def load_own_file(path: Path) -> LabelledImages:
     Raises:
         BenchmarkError: if the file is missing, damaged or holds something else.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise BenchmarkError(f"There is no file of images at {path}; name an .npz file.")
     read, *_ = _read(path)
     return checked_images(*read, str(path))

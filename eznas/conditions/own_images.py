@@ -18,6 +18,7 @@ import torch
 from eznas.conditions.image_files import checked_images, load_own_file
 from eznas.conditions.image_set import ImageSet, LabelledImages
 from eznas.errors import BenchmarkError
+from eznas.files import is_folder
 from eznas.guests import guest
 from eznas.names import one_line, shown
 
@@ -48,7 +49,7 @@ def own_images(text: str) -> ImageSet | None:
         return None
     elif text.lower().endswith(".npz"):
         load = partial(load_own_file, Path(text))
-    elif Path(text).is_dir():
+    elif is_folder(text):
         load = partial(load_folder, Path(text))
     else:
         return None

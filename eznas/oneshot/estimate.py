@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eznas.conditions import TrainingImages, training_images
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, ConfigError, RunError, ScoreError
+from eznas.files import is_file
 from eznas.names import shown, unknown
 from eznas.oneshot.checkpoint import WEIGHTS, averaged, read_checkpoint, read_state
 from eznas.oneshot.config import EvaluationSettings, OneShotConfig
@@ -260,7 +261,7 @@ def oneshot_proxy(text: str) -> OneShotProxy:
     """
     where = text.removeprefix(PREFIX)
     folder, colon, kind = where.rpartition(":")
-    if not colon or OneShotFolder(Path(where)).settings_path.is_file():
+    if not colon or is_file(OneShotFolder(Path(where)).settings_path):
         folder, kind = where, "accuracy"
     kinds = kind.split("-")
     for word in kinds:

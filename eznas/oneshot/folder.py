@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from eznas.errors import ConfigError, RunError
+from eznas.files import is_file
 from eznas.oneshot.checkpoint import read_state
 from eznas.oneshot.config import OneShotConfig, load_oneshot_config
 
@@ -55,7 +56,7 @@ class OneShotFolder:
         Raises:
             RunError: if it is no folder of a supernet, or its settings are damaged.
         """
-        if not self.settings_path.is_file():
+        if not is_file(self.settings_path):
             raise RunError(
                 f"{self.path} is no run of a supernet: it has no {self.settings_path.name}; make one with eznas "
                 "oneshot train"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from eznas.errors import ProgramError
-from eznas.programs.program import MAX_HEIGHT, MAX_SIZE, Constant, Node, Program, fold
+from eznas.forms import json_of
+from eznas.programs.program import MAX_SIZE, Constant, Node, Program, fold
 from eznas.programs.text import leaf_named, operator_named
 from primitives import Level, Primitive, Statistic
 
@@ -51,9 +52,7 @@ def directed_from_json(text: str) -> tuple[Program, int]:
     if len(text) > MAX_BYTES:
         raise ProgramError(f"A program file may have at most {MAX_BYTES} bytes, got {len(text)}; use a smaller program")
     try:
-        document = json.loads(text)
-    except RecursionError:
-        raise ProgramError(f"The program is nested too deeply; at most {MAX_HEIGHT} levels are read") from None
+        document = json_of(text)
     except ValueError as error:
         raise ProgramError(f"Not a program file: invalid JSON ({error}); expected format {FORMAT!r}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -21,7 +21,7 @@ from eznas.digests import content_digest
 from eznas.errors import ConfigError, EznasError, ProgramError
 from eznas.estimators import Estimator, by_name
 from eznas.fitness.aggregation import MAX_TERMS, Floats, Mode
-from eznas.forms import Form, form_of, sentence
+from eznas.forms import Form, form_of, json_of, sentence
 from eznas.names import shown
 from eznas.programs import directed_from_json, from_tree, parse, to_tree
 from eznas.programs.storage import FORMAT as PROGRAM_FORMAT
@@ -234,8 +234,8 @@ def load_proxy_file(path: Path, *, name: str | None = None) -> StoredProxy:
 
 def _format_of(text: str) -> object:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = json_of(text)
+    except ValueError:
         return None
     return data.get("format") if isinstance(data, dict) else None
 

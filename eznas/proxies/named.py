@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 from eznas.errors import ConfigError, ProgramError, RunError
 from eznas.estimators import PUBLISHED, by_name
+from eznas.files import is_file
 from eznas.fitness.aggregation import Mode
 from eznas.names import shown, unknown
 from eznas.oneshot import PREFIX, oneshot_proxy
@@ -80,14 +80,6 @@ def proxy_named(text: str) -> StoredProxy:
     if text not in KNOWN_PROGRAMS and statistic is not None and statistic.type is NETWORK_SCALAR:
         return StoredProxy(ProgramProxy(name=text, program=parse(text)))
     return StoredProxy(published_proxy(text))
-
-
-def is_file(text: str) -> bool:
-    """Whether a text is the path of a file."""
-    try:
-        return os.path.isfile(text)
-    except ValueError:  # no path at all
-        return False
 
 
 def is_sum(text: str) -> bool:

@@ -55,7 +55,7 @@ def render_assessment_page(assessment: Assessment) -> str:
         trim_blocks=True, finalize=_printable,
     )  # fmt: skip
     columns = [
-        (name, f"{title} {100 * share:g} %", share)
+        (name, title, f"{100 * share:g} %", share)
         for name, (title, shares) in PICKS.items()
         for share in shares
         if n_of_share(share, assessment.n) >= 1
@@ -67,7 +67,9 @@ def render_assessment_page(assessment: Assessment) -> str:
         columns=columns,
         value=_value,
         pick=_pick,
+        ends=_ends,
         words=words,
+        shapes=next((one.shapes for one in assessment.proxies if one.shapes), {}),
         has_stability=any(one.stability for one in assessment.proxies),
         figures={
             "ranks": _safe(figures.rank_figure(assessment)),
@@ -100,4 +102,16 @@ def _pick(one: Assessed, name: str, share: float) -> str:
         return "–"
     return (
         f"{value:.3f}" if name.startswith("tau") else f"{100 * value:.2g} %" if value < 0.01 else f"{100 * value:.1f} %"
+    )
+
+
+def _ends(one: Assessed, name: str, share: float) -> str:
+    """The interval of a pick in percent; empty where there is none."""
+    found = one.pick_intervals.get(name, {}).get(share)
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return (
+        f"[{100 * found.low:.2g}, {100 * found.high:.0f}]"
+        if found.high > 0.1
+        else (f"[{100 * found.low:.2g}, {100 * found.high:.2g}]")
     )

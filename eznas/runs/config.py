@@ -5,11 +5,10 @@ An unknown key is an error that names the nearest known one. The resolved settin
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import (
@@ -25,9 +24,12 @@ from eznas.benchmarks import source_named
 from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
-from eznas.forms import Form, sentence, sentences
+from eznas.forms import Form, sentence, sentences, toml_of
+from eznas.names import one_line
 from eznas.spaces import SpaceSettings, nb201, own, space_named
 
+MAX_BYTES: Final = 2**20
+"""Largest file of settings that is read."""
 Positive = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Size = Annotated[int, Field(strict=True, ge=1, le=10_000)]
@@ -386,11 +388,15 @@ def table_in(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]
     table: dict[str, Any] = {}
     if path is not None:
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise ValueError(f"it has more than {MAX_BYTES} bytes")
+            table = toml_of(content.decode("utf-8"))
         except OSError as error:
             raise ConfigError(f"Cannot read configuration {path}: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"Configuration {path} is not valid TOML: {error}") from None
+        except ValueError as error:
+            raise ConfigError(f"Configuration {path} is not valid TOML: {one_line(error)}") from None
     for override in overrides:
         _override(table, override)
     return table
@@ -427,7 +433,7 @@ def problems_of(table: Mapping[str, Any], *, where: str = "the settings") -> tup
 
     The settings are None where what is wrong is not in one key or section.
     """
-    left = json.loads(json.dumps(table, default=str))
+    left = deepcopy(dict(table))
     problems: list[str] = []
     for names in (left.get("benchmark"), *(left["samples"] if isinstance(left.get("samples"), list) else ())):
         try:
@@ -496,8 +502,8 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not separator or not all(keys):
         raise ConfigError(f"--set takes section.key=value, got {override!r}; for example --set seed=5")
     try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = toml_of(f"value = {text.strip()}")["value"]
+    except ValueError:
         value = text.strip()  # a bare word is a string
     for key in keys[:-1]:
         table = table.setdefault(key, {})

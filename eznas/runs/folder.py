@@ -27,7 +27,7 @@ from typing import Final
 import filelock
 
 from eznas.errors import RunError
-from eznas.files import TEMPORARY, replace_file, why_not_written
+from eznas.files import TEMPORARY, is_file, replace_file, why_not_written
 from eznas.forms import F, Form, read_form_lines
 from eznas.names import shown
 from eznas.runs.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ class RunFolder:
         Raises:
             RunError: if it is not one, or of another version.
         """
-        if not (path / MANIFEST).is_file():
+        if not is_file(path / MANIFEST):
             where = shown(path, 400)[1:-1]
             raise RunError(f"{where} is not a run folder: it has no manifest.json; eznas evolve makes one")
         Manifest.read(path)

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from eznas.benchmarks import Part
 from eznas.conditions import Conditions, Units
 from eznas.errors import ProgramError, RunError
+from eznas.files import is_file, is_folder
 from eznas.fitness import CRITERIA, Criterion, Measurement
 from eznas.forms import Form, read_form, shown
 from eznas.programs import Program, parse
@@ -293,8 +294,8 @@ def load_front(run_dir: Path) -> Front:
         RunError: if the folder has no front, or it is damaged or of another version.
     """
     run_dir = Path(run_dir)
-    if not (run_dir / FILE).is_file():
-        remedy = "finish the run with eznas resume" if run_dir.is_dir() else "check the path; eznas evolve makes runs"
+    if not is_file(run_dir / FILE):
+        remedy = "finish the run with eznas resume" if is_folder(run_dir) else "check the path; eznas evolve makes runs"
         raise RunError(f"{run_dir} has no {FILE}; {remedy}")
     front = read_form(Front, run_dir / FILE, error=RunError, remedy=REMEDY, max_bytes=MAX_BYTES)
     front._folder = run_dir

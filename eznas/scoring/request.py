@@ -13,12 +13,12 @@ from eznas.conditions import Conditions
 from eznas.errors import ConfigError
 from eznas.estimators import Estimator
 from eznas.estimators.activations import PATTERNS
+from eznas.files import is_file
 from eznas.fitness.aggregation import Mode, aggregate_scores, sorted_reference
 from eznas.names import shown
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import Proxy, RankAggregate, Recipe, StoredProxy, aggregate_named, is_sum, proxy_named
 from eznas.proxies.aggregate import needs_no_pass
-from eznas.proxies.named import is_file
 from eznas.runs.config import OWN, config_with
 from eznas.scoring.networks import Scores
 from eznas.scoring.resolve import resolved_conditions

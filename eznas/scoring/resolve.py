@@ -67,10 +67,10 @@ def resolved_conditions(
     notes: list[str] = []
     seed = config.seed if probe.seed is None else probe.seed
     if settings.space == OWN and is_run:
-        fitted = Conditions(settings=settings, seed=seed, images=images)
+        fitted = Conditions.of_settings(settings=settings, seed=seed, images=images)
         fitted = fitted.of_family(family) if family is not None else fitted
         size, channels, n_classes = _fitted(fitted, architectures, size, channels, notes)
-    conditions = Conditions(
+    conditions = Conditions.of_settings(
         settings=settings,
         seed=seed,
         images=images,

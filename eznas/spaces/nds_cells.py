@@ -302,6 +302,15 @@ class CellSpace:
         """
         return self.genotype(arch).depth
 
+    def shape(self, arch: Architecture) -> dict[str, float]:
+        """Channels of the first cells, and the number of cells.
+
+        Raises:
+            ArchitectureError: if `arch` is not of this space.
+        """
+        network = self.genotype(arch)
+        return {"width": float(network.width), "depth": float(network.depth)}
+
     # Networks ---------------------------------------------------------------------------------------------------------
 
     def skeleton(self, arch: Architecture, settings: CellsSettings) -> Skeleton:
@@ -357,6 +366,7 @@ class CellSpace:
             digest=text_digest,
             counts=self.counts,
             level=self.level,
+            shape=self.shape,
         )
 
 

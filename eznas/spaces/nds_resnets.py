@@ -319,6 +319,15 @@ class ResidualSpace:
         """
         return sum(stage.n_blocks for stage in self.stages(arch))
 
+    def shape(self, arch: Architecture) -> dict[str, float]:
+        """Mean channels of a block, and the number of blocks.
+
+        Raises:
+            ArchitectureError: if `arch` is not of this space.
+        """
+        stages, depth = self.stages(arch), self.level(arch)
+        return {"width": sum(stage.n_blocks * stage.width for stage in stages) / depth, "depth": float(depth)}
+
     # Networks ---------------------------------------------------------------------------------------------------------
 
     def blocks(self, arch: Architecture, settings: ResidualSettings) -> Iterator[Block]:
@@ -392,6 +401,7 @@ class ResidualSpace:
             digest=text_digest,
             counts=self.counts,
             level=self.level,
+            shape=self.shape,
         )
 
 

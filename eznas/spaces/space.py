@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -62,6 +62,8 @@ class SearchSpace(Generic[S]):
         index_of: position in the official list; None without such a list.
         places: what stands in each place of an architecture that an edit changes, as texts; two architectures that
             differ in one place are one edit apart. None of a space whose edits are not told apart.
+        shape: width, depth and resolution of an architecture, those of them that the space varies; None of a space
+            that varies none.
         begins: how a text of an architecture may begin that stands without the name of its space.
     """
 
@@ -80,6 +82,7 @@ class SearchSpace(Generic[S]):
     level: Callable[[Architecture], int | None] = no_level
     index_of: Callable[[Architecture], int] | None = None
     places: Callable[[Architecture], tuple[str, ...]] | None = None
+    shape: Callable[[Architecture], Mapping[str, float]] | None = None
     begins: tuple[str, ...] = ()
 
     def build(

@@ -250,6 +250,16 @@ def places(arch: Architecture) -> tuple[str, ...]:
     return tuple(map(str, widths(arch)))
 
 
+def shape(arch: Architecture) -> dict[str, float]:
+    """Mean channels of a layer.
+
+    Raises:
+        ArchitectureError: if `arch` is not of this space.
+    """
+    found = widths(arch)
+    return {"width": sum(found) / len(found)}
+
+
 SPACE: Final = SearchSpace(
     name=NAME,
     title="NATS-Bench size space",
@@ -265,5 +275,6 @@ SPACE: Final = SearchSpace(
     counts=counts,
     index_of=index_of,
     places=places,
+    shape=shape,
     begins=tuple(f"{width}:" for width in WIDTHS),
 )

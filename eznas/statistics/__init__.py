@@ -7,7 +7,7 @@ store or captures what it lacks, in this process or, with a `Spread`, on workers
 
 from __future__ import annotations
 
-from eznas.statistics.cache import StoreOnDisk, prunable, remove_stores, stores_on_disk
+from eznas.statistics.cache import StoreOnDisk, in_use, keep_within, prunable, remove_stores, stores_on_disk
 from eznas.statistics.capture import ALL_STATISTICS, NetworkStatistics, capture, count_parameters, counts
 from eznas.statistics.graph import ModuleGraph, module_graph
 from eznas.statistics.shard import ShapeGroup, Shard, pack
@@ -43,6 +43,8 @@ __all__ = [
     "ensure_store",
     "module_graph",
     "pack",
+    "in_use",
+    "keep_within",
     "prunable",
     "remove_stores",
     "stores_on_disk",

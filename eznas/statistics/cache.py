@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
 from eznas.errors import StoreError
+from eznas.forms import json_of
 from eznas.statistics.shard_file import SHARD_NAME, TEMPORARY_NAME
 
 MANIFEST = "manifest.json"
+RECENT_SECONDS = 3600.0
+"""A store that was used since stays although the cache is larger than its bound: a run elsewhere may read it."""
 _STORE_NAME = re.compile(r"[0-9a-f]{32}")
 _MANIFEST_FIELDS = {"checksum", "format", "settings", "statistics", "networks", "shards"}
 
@@ -72,11 +76,37 @@ def prunable(root: Path, keep_bytes: int = 0) -> tuple[StoreOnDisk, ...]:
     return tuple(going)
 
 
-def remove_stores(stores: Iterable[StoreOnDisk]) -> tuple[StoreOnDisk, ...]:
-    """Remove stores, and name those that are gone: a store that a process is capturing now is left alone.
+@contextmanager
+def in_use(folders: Iterable[Path]) -> Iterator[None]:
+    """Mark stores as used by this process, which keeps them from being removed until it is done, or dies."""
+    with ExitStack() as held:
+        for folder in folders:
+            with suppress(OSError):  # a cache that cannot be written is read all the same
+                file = held.enter_context(open(f"{folder}.used.lock", "ab"))
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
 
-    Statistics can always be captured again. A store that a run has open is not known to be so: prune when no run is
-    under way. Only files of the store go; a folder with others in it stays with those.
+
+def keep_within(root: Path, n_bytes: int, spared: Collection[Path] = ()) -> tuple[StoreOnDisk, ...]:
+    """Remove the stores used least recently until all together take at most so many bytes, and name those that went.
+
+    Args:
+        root: folder of all stores.
+        n_bytes: that they may take.
+        spared: stores that stay, as do those that a run uses or that were used a moment ago.
+
+    Raises:
+        StoreError: as `remove_stores`.
+    """
+    now = time.time()
+    old = (store for store in prunable(root, n_bytes) if now - store.last_used > RECENT_SECONDS)
+    return remove_stores([store for store in old if store.folder not in spared])
+
+
+def remove_stores(stores: Iterable[StoreOnDisk]) -> tuple[StoreOnDisk, ...]:
+    """Remove stores, and name those that are gone: a store that a process captures or a run uses now is left alone.
+
+    Statistics can always be captured again. Only files of the store go; a folder with others in it stays with those.
 
     Raises:
         StoreError: if a store cannot be removed.
@@ -84,11 +114,11 @@ def remove_stores(stores: Iterable[StoreOnDisk]) -> tuple[StoreOnDisk, ...]:
     removed = []
     for store in stores:
         try:
-            with filelock.FileLock(f"{store.folder}.lock").acquire(timeout=0):
+            with filelock.FileLock(f"{store.folder}.lock").acquire(timeout=0), _unused(store.folder):
                 if _store(store.folder) is None:  # changed since it was listed
                     continue
                 _remove(store.folder)
-        except filelock.Timeout:
+        except (filelock.Timeout, BlockingIOError):
             continue
         except OSError as error:
             raise StoreError(
@@ -97,6 +127,14 @@ def remove_stores(stores: Iterable[StoreOnDisk]) -> tuple[StoreOnDisk, ...]:
             ) from None
         removed.append(store)
     return tuple(removed)
+
+
+@contextmanager
+def _unused(folder: Path) -> Iterator[None]:
+    """Hold a store that no run uses; raises BlockingIOError if one does."""
+    with open(f"{folder}.used.lock", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def _store(folder: Path) -> StoreOnDisk | None:
@@ -125,8 +163,8 @@ def _is_own(entry: os.DirEntry[str]) -> bool:
 def _is_manifest(path: Path) -> bool:
     """Whether it is the manifest of a store, of whatever version."""
     try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        document = json_of(path.read_bytes())
+    except ValueError:
         return False
     return isinstance(document, dict) and document.keys() >= _MANIFEST_FIELDS
 

@@ -30,7 +30,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eznas.conditions import Conditions, tensor_digest
-from eznas.errors import CaptureError, StoreError
+from eznas.errors import CaptureError, StoreError, is_out_of_memory
+from eznas.forms import json_of
 from eznas.spaces import Architecture
 from eznas.statistics.cache import MANIFEST, mark_used
 from eznas.statistics.capture import ALL_STATISTICS, OF_LAYERS, NetworkStatistics, capture
@@ -272,7 +273,9 @@ class ShardWriter:
                 units=conditions.units,
             )
         except CaptureError as error:
-            raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}") from error
+            is_large = is_out_of_memory(error.__cause__ or error)
+            more = "; a smaller probe.batch_size or probe.input_size takes less" if is_large else ""
+            raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}{more}") from error
         layers = tuple({name: self._stored(tensor) for name, tensor in layer.items()} for layer in found.layers)
         quantities = found.quantities
         if self.measure is not None and self.key.metrics:
@@ -440,7 +443,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of `folder`, known to be whole and of this version."""
     path = folder / MANIFEST
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_of(path.read_text(encoding="utf-8"))
         version, checksum = document["format"], document.pop("checksum")
     except FileNotFoundError:
         raise StoreError(

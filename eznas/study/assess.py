@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,10 @@ from eznas.scoring import (
     request_for,
     score_networks,
 )
-from eznas.spaces import Architecture, networks_named
+from eznas.spaces import Architecture, SearchSpace, networks_named
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
+from eznas.study.score import why_failed
 from eznas.tables import render_table
 
 N_SCORED: Final = 200
@@ -148,10 +149,20 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
         n_resamples=n_resamples_for(len(architectures)),
         seed=options.seed,
         proxies=assess_scores(
-            scored, labels, np.array([macs for _, macs in sizes], dtype=np.float64), pairs=pairs, seed=options.seed
+            scored, labels, np.array([macs for _, macs in sizes], dtype=np.float64), pairs=pairs, seed=options.seed,
+            shapes=_shapes(architectures, space),
         ),
         notes=tuple(notes),
     )
+
+
+def _shapes(architectures: Sequence[Architecture], space: SearchSpace[Any]) -> dict[str, FloatArray]:
+    """(n,) width, depth and resolution of the networks, those that the space varies."""
+    if space.shape is None:
+        return {}
+    found = [space.shape(arch) for arch in architectures]
+    names = [name for name in found[0] if len({one[name] for one in found}) > 1]
+    return {name: np.array([one[name] for one in found]) for name in names}
 
 
 def _in_words(conditions: Conditions) -> str:
@@ -223,6 +234,7 @@ def _scored(
     observer.stage(f"Scoring {len(architectures):,} networks of {benchmark.name}")
     first = rows(request, request.conditions)
     notes.extend(request.rows(first)[1] if request.without_reference else ())
+    notes.extend(why_failed([column.name for column in request.columns], architectures, first))
     accuracies = benchmark.accuracies(architectures, dataset, reporting_split(benchmark, (dataset,)))
     draws: dict[str, list[FloatArray]] = {}
     for number in range(1, options.n_seeds):
@@ -327,6 +339,9 @@ def assessment_text(assessment: Assessment, form: str) -> str:
         ("Picks (%): precision at top and bottom, best rank (BR) and worst rank (WR)", _picks(assessment)),
         (f"Bias by {assessment.size}, smallest fifth to largest: ranked too high by % of all", _by_size(assessment)),
     ]
+    shapes = dict.fromkeys(name for one in assessment.proxies for name in one.shapes)
+    for shape in shapes:
+        parts.append((f"Bias by {shape}, least to most: ranked too high by % of all", _by_size(assessment, shape)))
     if any(one.edits for one in assessment.proxies):
         title = "Bias by operation: pairs one edit apart, how often each rises (%)"
         parts.append((title, _edits(assessment)))
@@ -390,12 +405,13 @@ def _picks(assessment: Assessment) -> list[dict[str, str]]:
     return rows
 
 
-def _by_size(assessment: Assessment) -> list[dict[str, str]]:
+def _by_size(assessment: Assessment, shape: str | None = None) -> list[dict[str, str]]:
     rows = []
     for one in assessment.proxies:
+        groups = one.sizes if shape is None else one.shapes.get(shape, ())
         row = {"proxy": _name(one)}
         for place in range(5):
-            group = one.sizes[place] if place < len(one.sizes) else None
+            group = groups[place] if place < len(groups) else None
             tau = None if group is None or group.tau is None else f"{group.tau:.2f}"
             row[f"{place + 1} (tau)"] = "-" if group is None else f"{100 * group.difference:+.0f} ({tau or '-'})"
         rows.append(row)
@@ -440,4 +456,7 @@ def _value(one: Assessed, name: str) -> str:
 
 
 def _interval(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.2f},{high:.2f}]"
+    if low is None or high is None:
+        return f"{value:.3f}"
+    ends = ",".join(f"{end:.2f}".replace("0.", ".", 1) for end in (low, high))
+    return f"{value:.3f} [{ends}]"

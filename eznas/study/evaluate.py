@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,23 @@ import numpy.typing as npt
 
 from eznas.bank import Bank, BankEvaluator, Column
 from eznas.benchmarks import Part
+from eznas.errors import StoreError
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import Assessor
+from eznas.files import size_text
 from eznas.fitness import objectives_named
 from eznas.programs import Program
 from eznas.proxies import measured
-from eznas.statistics import ShardFile, ShardWriter, Spread, StatisticsStore, ensure_store
-from eznas.study.machine import Machine
+from eznas.statistics import (
+    ShardFile,
+    ShardWriter,
+    Spread,
+    StatisticsStore,
+    ensure_store,
+    keep_within,
+    stores_on_disk,
+)
+from eznas.study.machine import BOUND_VARIABLE, Machine, cache_bound
 from eznas.study.observer import Observer
 from eznas.study.problem import Problem
 from eznas.workers import Pool
@@ -43,7 +54,8 @@ def capture_stores(
     Workers, if the machine has any, are those of `pool`; each captures one shard at a time.
     """
     spread = _spread(pool) if pool is not None and machine.workers else None
-    stores = []
+    stores: list[StatisticsStore] = []
+    any_new = False
     for family, key in zip(problem.learnt, problem.store_keys(), strict=True):
         observer.stage(f"Capturing statistics of {len(key.architectures)} {family.name} networks")
         store, is_new = ensure_store(
@@ -55,9 +67,31 @@ def capture_stores(
             measure=measured,
         )
         if is_new:
-            observer.note(f"{store.nbytes / 1e9:.1f} GB of statistics are in {store.folder}")
+            observer.note(f"{size_text(store.nbytes)} of statistics are in {store.folder}")
+            any_new = True
         stores.append(store)
+    if any_new:
+        _bound_cache(machine, [store.folder for store in stores], observer)
     return stores
+
+
+def _bound_cache(machine: Machine, used: Sequence[Path], observer: Observer) -> None:
+    """Say how large the cache has become, and remove what was used least recently if it is larger than it may be."""
+    bound = cache_bound()
+    try:
+        gone = keep_within(machine.stores, bound, used)
+        n_bytes = sum(store.n_bytes for store in stores_on_disk(machine.stores))
+    except StoreError as error:
+        observer.note(str(error))
+        return
+    if gone:
+        freed = size_text(sum(store.n_bytes for store in gone))
+        observer.note(f"{len(gone)} store(s) of statistics that were used least recently were removed, {freed}")
+    more = "; eznas data prune frees it" if n_bytes > bound else ""
+    observer.note(
+        f"The cache {machine.stores} holds {size_text(n_bytes)} of statistics, of {size_text(bound)} that it may "
+        f"({BOUND_VARIABLE}){more}"
+    )
 
 
 def _spread(pool: Pool) -> Spread:

@@ -11,9 +11,13 @@ from pathlib import Path
 import torch
 
 from eznas.errors import ConfigError
+from eznas.names import shown
 from eznas.workers import Pool, open_pool
 
 CACHE_VARIABLE = "EZNAS_CACHE"
+BOUND_VARIABLE = "EZNAS_CACHE_GIB"
+DEFAULT_BOUND_GIB = 20.0
+"""Of captured statistics; banks and trainings, which take long to make again and little room, are not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +54,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("eznas")) / "statistics"
 
 
+def cache_bound() -> int:
+    """Bytes that captured statistics may take on the disk before those used least recently go: ``EZNAS_CACHE_GIB``.
+
+    Raises:
+        ConfigError: if that is no number of GiB.
+    """
+    text = os.environ.get(BOUND_VARIABLE) or str(DEFAULT_BOUND_GIB)
+    try:
+        gib = float(text)
+    except ValueError:
+        gib = -1.0
+    if not 0 <= gib <= 2**30:
+        raise ConfigError(f"{BOUND_VARIABLE} must be a number of GiB from 0, got {shown(text)}; correct it or unset it")
+    return int(gib * 2**30)
+
+
 def check_machine(machine: Machine) -> None:
     """Refuse a machine that cannot work before anything is written.
 
     Raises:
-        ConfigError: unknown or absent device, impossible number of workers.
+        ConfigError: unknown or absent device, impossible number of workers or bound of the cache.
     """
+    cache_bound()
     if machine.workers < 0:
         raise ConfigError(f"--workers must be 0 (this process) or more, got {machine.workers}; leave it out to use 0")
     if machine.ray_address is not None and machine.workers == 0:

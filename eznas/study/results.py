@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eznas.errors import RunError
+from eznas.files import is_file
 from eznas.proxies import ProgramProxy, Proxy, load_proxy_file, proxy_named, proxy_of_entry
 from eznas.runs import Entry, Front, load_front
 
@@ -23,7 +24,7 @@ class Study:
     @property
     def is_finished(self) -> bool:
         """Whether the run has a front; an interrupted run goes on with `resume`."""
-        return (self.run_dir / "front.json").is_file()
+        return is_file(self.run_dir / "front.json")
 
     @property
     def result(self) -> Front:
@@ -98,7 +99,7 @@ def load_proxy(source: Path | str) -> Proxy:
         EznasError: if there is none.
     """
     if isinstance(source, Path):
-        if not source.is_file():
+        if not is_file(source):
             raise RunError(f"Cannot read proxy file {source}: no such file; check the path")
         return load_proxy_file(source).proxy
     return proxy_named(source).proxy

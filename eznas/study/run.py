@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame,
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
+from eznas.statistics import in_use
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
@@ -241,8 +242,8 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
     problem = _with_notes(problem, extends)
     named = [seed_named(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
-    with single_threaded(), _pool(machine, observer) as pool:
-        job = _Job(problem, machine, observer, pool, should_stop, named)
+    with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
+        job = _Job(problem, machine, observer, pool, should_stop, named, held)
         state = job.search(folder, problem, "Evolving", archive)
         if not is_finished(config.evolution, state):
             return Study(folder.path)
@@ -283,9 +284,10 @@ class _Job:
         pool: Pool,
         should_stop: ShouldStop,
         seeds: Sequence[Program],
+        held: ExitStack,
     ) -> None:
         self._problem, self._machine, self._observer, self._pool = problem, machine, observer, pool
-        self._should_stop, self._seeds = should_stop, seeds
+        self._should_stop, self._seeds, self._held = should_stop, seeds, held
         self._stores: Any = None
         self._bank: Any = None
 
@@ -335,6 +337,7 @@ class _Job:
             return self._bank
         if self._stores is None:
             self._stores = capture_stores(self._problem, self._machine, self._observer, self._pool)
+            self._held.enter_context(in_use([store.folder for store in self._stores]))
         return make_evaluator(self._problem, self._stores, self._pool, self._machine)
 
 

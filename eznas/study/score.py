@@ -74,7 +74,7 @@ def score(
     scores = _scores(request, architectures, machine, observer)
     of_columns, notes = request.rows(scores)
     columns = tuple(column.name for column in request.columns)
-    why = _why(columns, architectures, of_columns)
+    why = why_failed(columns, architectures, of_columns)
     little = _LittleRead()
     for network, arch in enumerate(architectures):
         little.see(columns, arch, network, of_columns)
@@ -279,7 +279,7 @@ def _content(space: SearchSpace[Any], arch: Architecture) -> str:
         return ""
 
 
-def _why(columns: Sequence[str], architectures: Sequence[Architecture], scores: Scores) -> list[str]:
+def why_failed(columns: Sequence[str], architectures: Sequence[Architecture], scores: Scores) -> list[str]:
     """The first failure of each proxy in words, and how many more there are."""
     notes = []
     for row, name in enumerate(columns):

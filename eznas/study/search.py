@@ -27,6 +27,7 @@ from eznas.scoring import Scores, counted, names_file, request_for, score_networ
 from eznas.spaces import space_of
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
+from eznas.study.score import why_failed
 
 N_SCORED: Final = 200
 """Networks that proxies score here, drawn uniformly, where nobody says how many: well within a minute."""
@@ -183,6 +184,7 @@ def _scored(
         )
     n_all = len(benchmark.architectures)
     guides = {}
+    names = [column.name for column in request.columns]
     for row, column in enumerate(request.columns):
         values = np.full((len(draws), n_all), np.nan)
         values[:, places] = [one.scores[row] for one in draws]
@@ -198,9 +200,11 @@ def _scored(
         )
         failed = int(np.sum(~np.isfinite(mean[places])))
         if failed == n:
+            said = why_failed(names, architectures, draws[0])
+            reason = next((text for text in said if text.startswith(f"{column.name} has")), "no reason is known")
             raise BenchmarkError(
-                f"{column.name} failed on all {n:,} networks of {benchmark.name}, so it cannot search them; eznas "
-                "score says why"
+                f"{column.name} failed on all {n:,} networks of {benchmark.name}, so it cannot search them: "
+                f"{reason}"
             )
         if failed:
             notes.append(f"{column.name} failed on {failed:,} of {n:,} networks, which rank last.")

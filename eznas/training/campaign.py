@@ -74,7 +74,9 @@ def drawn_by_size(request: BuildRequest, settings: SpaceSettings) -> tuple[tuple
         EznasError: if the space has not so many networks, or one cannot be built.
     """
     drawn = networks_named(f"{request.space}:random:{N_PER_STRATUM * request.n}:{request.seed}")
-    conditions = Conditions(settings=settings, seed=request.seed, images=DIGITS, input_size=request.input_size).drawn()
+    conditions = Conditions.of_settings(
+        settings=settings, seed=request.seed, images=DIGITS, input_size=request.input_size
+    ).drawn()
     counts = [counted(arch, conditions) for arch in drawn]
     order = sorted(range(len(drawn)), key=lambda i: (counts[i][1], counts[i][0], drawn[i].spec))
     rng = stream(request.seed, "strata")

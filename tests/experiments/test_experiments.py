@@ -21,7 +21,7 @@ import torch
 from eznas.benchmarks import load_benchmark
 from eznas.estimators import PUBLISHED
 from eznas.runs.config import config_from, load_config
-from eznas.spaces import nb201
+from eznas.spaces import nb201, networks_named
 from eznas.study import prepare
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -658,3 +658,53 @@ def test_coverage_is_counted_by_family(capsys: pytest.CaptureFixture[str]) -> No
     assert row.endswith(" 2 shortcut, 1 stem, 1 head |  |  |")
     assert script("coverage").main(["nb201:nonsense"]) == 1
     assert capsys.readouterr().err.startswith("nb201:nonsense: ")
+
+
+def test_the_study_of_estimators_goes_on_where_it_stopped(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    module, blocks = script("assessment"), script("assessment_blocks")
+    for name, value in {
+        "SPACES": ("net_residual", "nb101"), "N": 16, "ESTIMATORS": ("jacob_cov", "snip", "synflow", "naswot"),
+        "GALLERY": ("gallery:dimensionality",), "STABLE_ON": (), "families": lambda: (), "RESAMPLES": 20,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    into = elsewhere / "results.json"
+    assert module.main(["--into", str(into)]) == 0
+    assert "nb101 is left out" in capsys.readouterr().err
+    found = json.loads(into.read_text())
+    proxies = found["spaces"]["net_residual cifar10"]["proxies"]
+    assert {"jacob_cov", "naswot", "dimensionality", "jacob_cov+snip+synflow", "parameters", "random"} <= set(proxies)
+    votes = found["votes"]["net_residual cifar10"]["jacob_cov+snip+synflow"]
+    best = max(("jacob_cov", "snip", "synflow"), key=lambda name: proxies[name]["tau"][0])
+    assert proxies[votes[0]]["tau"][0] == proxies[best]["tau"][0]
+    difference = proxies["jacob_cov+snip+synflow"]["tau"][0] - proxies[votes[0]]["tau"][0]
+    assert votes[1] == pytest.approx(difference, abs=2e-4)
+    text = "\n".join(blocks.assessment_lines(found))
+    for part in ("1 families, mean", "95 % interval", "## Findings of the study", "not attempted"):
+        assert part in text
+    before = into.read_text()
+    monkeypatch.setattr(module, "assess", None)  # what is there is not measured again
+    assert module.main(["--into", str(into)]) == 0
+    assert into.read_text() == before
+
+
+def test_biases_of_cells_are_counted(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EZNAS_DATA", raising=False)
+    module = script("assessment")
+    (darts,) = networks_named(
+        "darts:|max_pool_3x3~0|skip_connect~1|+|sep_conv_3x3~2|skip_connect~0|+|sep_conv_5x5~3|skip_connect~1|"
+        "+|skip_connect~4|skip_connect~2|/" + "+".join(["|skip_connect~0|skip_connect~1|"] * 4)
+    )
+    assert module.depth_of(darts) == 3
+    benchmark = load_benchmark("nb201")
+    cells = benchmark.architectures[:3000]
+    path = elsewhere / "scores.csv"
+    rows = [[cell.spec, str(nb201.operations(cell).count("nor_conv_3x3"))] for cell in cells]
+    found = module.edits(module.write_scores(path, ["network", "convolutions"], rows), benchmark)
+    change = found["skip_connect -> nor_conv_3x3"]
+    assert change["pairs"] > 100
+    assert change["convolutions"] == 1
+    assert 0.5 < change["accuracy"] < 1
+    assert found["none -> skip_connect"]["convolutions"] == 0.5

@@ -10,6 +10,7 @@ from typing import Final
 from eznas.benchmarks.importers.gathering import Gathering, Label
 from eznas.benchmarks.importers.streams import INTACT
 from eznas.errors import ArchitectureError, BenchmarkError
+from eznas.files import is_folder
 from eznas.names import shown
 from eznas.spaces import SPACES
 
@@ -86,7 +87,7 @@ class Importer:
         """
         found: dict[Path, None] = {}
         for path in named:
-            inside = [path] if not (path.is_dir() and self.suffixes) else sorted(self._inside(path))
+            inside = [path] if not (is_folder(path) and self.suffixes) else sorted(self._inside(path))
             if not inside:
                 raise BenchmarkError(
                     f"The folder {path} has no file that ends in {' or '.join(self.suffixes)}; name {self.takes}."

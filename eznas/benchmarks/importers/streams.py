@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eznas.errors import BenchmarkError
+from eznas.files import is_file, is_folder
 from eznas.names import one_line, shown
 
 MAX_RATIO: Final = 500
@@ -57,8 +59,9 @@ class Stream:
         self.where = one_line(path, 200)
         self.n_read = 0
         self._max_bytes = max_bytes
-        if not path.is_file():
-            found = "it is a folder" if path.is_dir() else "it is no file" if path.exists() else "there is no such file"
+        if not is_file(path):
+            other = "it is no file" if os.path.exists(path) else "there is no such file"
+            found = "it is a folder" if is_folder(path) else other
             raise BenchmarkError(f"{self.where} cannot be imported: {found}; name a file that was downloaded.")
         try:
             self._raw = path.open("rb")

@@ -7,6 +7,7 @@ family is a file of ranges over it (`family`).
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 import numpy as np
@@ -102,6 +103,22 @@ def allocate(arch: Architecture, settings: Settings) -> nn.Module:
     return Network(description_of(arch), settings.n_classes)
 
 
+def shape(arch: Architecture) -> dict[str, float]:
+    """Mean channels of a block, the number of blocks, and pixels after the stem for each before it.
+
+    Raises:
+        ArchitectureError: if `arch` is not of the grammar.
+    """
+    described = description_of(arch)
+    depths, widths = described.numbers("depth"), described.numbers("width")
+    halved = re.search(r"(?:patch|s)(\d)$", described.one("stem"))
+    return {
+        "width": sum(d * w for d, w in zip(depths, widths, strict=True)) / sum(depths),
+        "depth": sum(depths),
+        "resolution": 1.0 if halved is None else 1 / int(halved[1]),
+    }
+
+
 SPACE: Final = SearchSpace(
     name=NAME,
     title="networks of a small grammar",
@@ -114,6 +131,7 @@ SPACE: Final = SearchSpace(
     function=function,
     allocate=allocate,
     digest=text_digest,
+    shape=shape,
 )
 
 __all__ = [

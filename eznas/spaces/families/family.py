@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from eznas.errors import ArchitectureError
-from eznas.forms import Form, sentence
+from eznas.forms import Form, sentence, toml_of
 from eznas.names import one_line, shown, unknown
 from eznas.spaces.architecture import Architecture
 from eznas.spaces.families.description import (
@@ -82,10 +82,11 @@ class Family(Form):
         for block in self.block:
             if block not in BLOCKS:
                 raise ValueError(unknown("block", block, BLOCKS))
-        for name, rows in self.ranges.items():
-            if not any(name in BLOCKS[block] for block in self.block):
-                fields = dict.fromkeys(field for block in self.block for field in BLOCKS[block])
+        fields = dict.fromkeys(field for block in self.block for field in BLOCKS[block])
+        for name in self.ranges:  # all of them before any is looked at
+            if name not in fields:
                 raise ValueError(unknown("field", name, fields))
+        for name, rows in self.ranges.items():
             known = OPERATIONS if name == "cell" else FIELDS[name].values
             for row in rows:
                 wrong = [value for value in row if value not in known]
@@ -200,17 +201,18 @@ def read_family(path: Path) -> Family:
         ArchitectureError: if it cannot be read, or is none.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ArchitectureError(f"Cannot read {one_line(str(path), 200)}: {error.strerror or error}.") from None
     if len(content) > MAX_BYTES:
         raise ArchitectureError(f"{one_line(str(path), 200)} has more than {MAX_BYTES} bytes, and is no family.")
     try:
-        return Family.model_validate(tomllib.loads(content.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ArchitectureError(f"{one_line(str(path), 200)} is not TOML: {one_line(str(error), 200)}.") from None
-    except ValidationError as error:
+        return Family.model_validate(toml_of(content.decode()))
+    except ValidationError as error:  # a ValueError itself
         raise ArchitectureError(f"{sentence(error, one_line(str(path), 200), Family)}.") from None
+    except ValueError as error:
+        raise ArchitectureError(f"{one_line(str(path), 200)} is not TOML: {one_line(str(error), 200)}.") from None
 
 
 @cache

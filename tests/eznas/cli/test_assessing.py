@@ -14,6 +14,7 @@ import pytest
 from eznas.benchmarks import Split, load_nb201
 from eznas.cli import main
 from eznas.fitness import kendall_tau_b
+from eznas.spaces import networks_named, space_of
 from tests.eznas.cli.commands import Capsys, complaint, printed
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -166,3 +167,71 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(given: Path, capsys: Capsy
     assert "column" in complaint(capsys, 2, "assess", f"{given}:goof", "--benchmark", "nb201", "--quiet")
     twice = ["assess", f"{given}:good", str(given), "--benchmark", "nb201", "--quiet"]
     assert "'good'" in complaint(capsys, 2, *twice)
+
+
+def test_bias_by_width_and_depth_where_a_space_varies_them(tmp_path: Path, capsys: Capsys) -> None:
+    path = tmp_path / "page.html"
+    command = ["assess", "parameter_count", "--benchmark", "net_residual", "--n", "30", *SMALL]
+    assert main([*command, "-o", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for shape in ("width", "depth", "resolution"):
+        assert f"Bias by {shape}" in text
+        assert f"<h2>Bias by {shape}</h2>" in path.read_text()
+    found = json.loads(printed(capsys, *command, "--format", "json"))["proxies"][0]
+    groups = found["bias"]["by_shape"]["depth"]
+    assert sum(group["n"] for group in groups) == 30
+    assert sum(group["n"] * group["difference"] for group in groups) == pytest.approx(0)
+    (top, *_), (low, high) = found["picks"]["precision_top"].values(), found["pick_intervals"]["precision_top"]["0.1"]
+    assert 0 <= low <= found["picks"]["precision_top"]["0.1"] <= high <= 1
+    assert top <= 1
+    rows = csv.DictReader(io.StringIO(printed(capsys, *command, "--format", "csv")))
+    picks = [row for row in rows if (row["criterion"], row["share"]) == ("best_rank", "0.1")]
+    assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in picks)
+
+
+def test_scores_without_an_order_have_a_reason_and_no_figures(tmp_path: Path, capsys: Capsys) -> None:
+    cells = load_nb201().architectures[:30]
+    path = tmp_path / "bad.csv"
+    lines = [f"{cell.spec},{place},7," for place, cell in enumerate(cells)]
+    path.write_text("\n".join(["network,good,equal,failed_all", *lines]) + "\n")
+    command = ["assess", str(path), "--benchmark", "nb201", "--quiet"]
+    found = {one["name"]: one for one in json.loads(printed(capsys, *command, "--format", "json"))["proxies"]}
+    assert found["good"]["measurement"]["tau"] is not None
+    for name in ("equal", "failed_all"):
+        assert found[name]["measurement"]["tau"] is None
+        assert found[name]["picks"] == found[name]["pick_intervals"] == {}
+        assert f"{name} ranks no networks because" in " ".join(printed(capsys, *command).split())
+    # of 30 networks 0.1, 0.5 and 1 % are none, and K never exceeds n
+    assert list(found["good"]["picks"]["precision_top"]) == ["0.05", "0.1", "0.5", "1"]
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(["network,good,equal,failed_all", *lines[:6]]) + "\n")
+    again = json.loads(printed(capsys, "assess", str(few), "--benchmark", "nb201", "--quiet", "--format", "json"))
+    assert list(again["proxies"][0]["picks"]["precision_top"]) == ["0.5", "1"]
+
+
+def test_labels_of_classes_that_networks_lack_are_said(capsys: Capsys) -> None:
+    command = ["--benchmark", "nb201", *SMALL, "--set", "networks.n_classes=2", "--format", "json"]
+    found = json.loads(printed(capsys, "assess", "grad_norm", "--n", "5", *command))
+    assert found["proxies"][0]["measurement"]["failures"] == {"unfit": 5}
+    (said,) = [note for note in found["notes"] if note.startswith("grad_norm has no score")]
+    assert "is not a class of Network, which has 2 logits" in said
+    refused = complaint(capsys, 1, "nas", "score", "--proxy", "grad_norm", "--networks", "5", "--n", "5", *command)
+    assert "failed on all 5 networks" in refused
+    assert "which has 2 logits" in refused
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("net:residual/depth=3-1/width=8-24/kernel=3-3/groups=1/se=0/norm=batch/activation=relu/stem=conv3s2/down=stride",
+         {"width": 12, "depth": 4, "resolution": 0.5}),
+        ("nds_resnext_a:16x64m1g1-8x32m0.5g2-4x256m1g1", {"width": 2304 / 28, "depth": 28}),
+        ("sss:8:16:24:32:64", {"width": 28.8}),
+    ],
+)  # fmt: skip
+def test_shapes_of_networks(spec: str, expected: dict[str, float]) -> None:
+    (arch,) = networks_named(spec)
+    shape = space_of(arch).shape
+    assert shape is not None
+    assert shape(arch) == pytest.approx(expected)

@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import filelock
 import pytest
 
 from eznas.cli import main
-from tests.eznas.cli.commands import Capsys, printed
+from eznas.statistics import in_use, keep_within
+from tests.eznas.cli.commands import Capsys, complaint, printed
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
 
@@ -99,6 +101,35 @@ def test_old_statistics_are_pruned(stores: Path, capsys: Capsys) -> None:
     assert folders(stores) == {"b"}
 
 
+def test_what_a_run_uses_is_not_pruned(stores: Path, capsys: Capsys) -> None:
+    with in_use([stores / ("b" * 32)]), in_use([stores / ("b" * 32)]):  # several may
+        assert "1 in use now stay(s)" in printed(capsys, "data", "prune")
+        assert folders(stores) == {"b"}
+    assert "Removed 1 store(s)" in printed(capsys, "data", "prune")
+    assert folders(stores) == set()
+
+
+def test_the_cache_is_kept_within_its_bound(stores: Path) -> None:
+    """What was used least recently goes first; not what was used a moment ago, or is spared."""
+    bound = int(0.5 * 2**20)
+    now = time.time()
+    for name, hours in (("a", 0.1), ("b", 5.0), ("c", 9.0)):
+        for path in (stores / (name * 32)).iterdir():
+            os.utime(path, (now - hours * 3600,) * 2)
+        os.utime(stores / (name * 32), (now - hours * 3600,) * 2)
+    assert keep_within(stores, 10 * 2**20) == ()
+    assert [store.folder.name[0] for store in keep_within(stores, bound, [stores / ("b" * 32)])] == ["c"]
+    assert [store.folder.name[0] for store in keep_within(stores, bound)] == ["b"]
+    assert keep_within(stores, 0) == ()
+    assert folders(stores) == {"a"}
+
+
+@pytest.mark.parametrize("bound", ["many", "-1", "nan", "1e300"])
+def test_a_bound_that_is_no_size_is_refused(bound: str, monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    monkeypatch.setenv("EZNAS_CACHE_GIB", bound)
+    assert f"EZNAS_CACHE_GIB must be a number of GiB from 0, got '{bound}'" in complaint(capsys, 2, "evolve", "--quiet")
+
+
 def test_pruning_leaves_what_is_no_store_alone(stores: Path, tmp_path: Path, capsys: Capsys) -> None:
     (stores / ("a" * 32) / "notes.txt").write_text("mine")
     before = tree(tmp_path)
@@ -149,3 +180,12 @@ def test_a_machine_in_trouble_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert findings["accuracies"]["is_well"] == "PROBLEM"
     assert "EZNAS_DATA must name a folder" in findings["accuracies"]["detail"]
     assert findings["torch"]["is_well"] == "ok"
+
+
+def test_a_cache_beyond_its_bound_is_a_problem_with_a_remedy(
+    stores: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.setenv("EZNAS_CACHE_GIB", "0.001")
+    assert main(["doctor", "--format", "json"]) == 1
+    (detail,) = [row["detail"] for row in json.loads(capsys.readouterr().out) if row["check"] == "cache"]
+    assert "holds 3 store(s) of statistics, 3.0 MiB of 1.0 MiB; free some with eznas data prune --keep-gib" in detail

@@ -303,3 +303,21 @@ def test_an_unfinished_run_without_checkpoint_says_when_one_comes(tmp_path: Path
     stop_after(1, tmp_path / "run", config())
     with pytest.raises(RunError, match="has no checkpoint yet; the first comes after epoch 2"):
         oneshot_proxy(f"oneshot:{tmp_path / 'run'}")
+
+
+def test_one_shot_estimates_are_judged_and_searched_with_like_others(
+    run: OneShotFolder, embedded_data: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = f"oneshot:{run.path},oneshot:{run.path}:loss"
+    assert main(["assess", names, "--benchmark", "nb201", "--n", "6", "--quiet", "--format", "json"]) == 0
+    accuracy, loss, *_ = json.loads(capsys.readouterr().out)["proxies"]
+    assert loss["measurement"]["n_failed"] == 0
+    assert [len(one["bias"]["by_size"]) > 0 for one in (accuracy, loss) if one["measurement"]["tau"]]
+    search = ["nas", "score", "--networks", "6", "--n", "4", "--repeats", "5", "--quiet", "--format", "json"]
+    assert main([*search, "--proxy", names]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["proxy"] for row in rows] == [f"oneshot:{run.path}", f"oneshot:{run.path}:loss", "params"]
+    assert main([*search, "--proxy", names, "--benchmark", "net_residual"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "failed on all 6 networks" in line

@@ -179,3 +179,37 @@ def test_a_mistake_in_samples_is_one_sentence(table: dict[str, Any], message: st
         config_from(table)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "seed", "checkpoints", "probe.batch_size", "probe.input_size", "probe.channels", "probe.seed",
+        "benchmark.epochs",
+        "benchmark.n_evolve", "evolution.population_size", "evolution.initial_size", "evolution.n_generations",
+        "evolution.seconds", "evolution.tournament_size", "evolution.max_size", "evaluation.tile_kib",
+        "evaluation.memory_mib", "evaluation.timeout_seconds", "evaluation.networks_per_shard", "report.front_size",
+        "report.baseline_batch_size", "report.bootstrap", "networks.channels", "networks.cells_per_stage",
+        "networks.n_classes",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["9" * 25, "-1", "[[[]]]", "'x'"])
+def test_every_number_has_its_bounds(key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s){key.split('.')[-1]}.*(less than|greater than|valid|unable)"):
+        load_config(None, [f"{key}={value}"])
+
+
+@pytest.mark.parametrize("text", ["a = [" + "[" * 5000, "seed = " + "9" * 5000, "\x00", "#" * 2**21])
+def test_a_file_that_is_no_toml_of_a_common_size_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"c\.toml is not valid TOML: "):
+        load_config(tmp_path / "c.toml")
+
+
+def test_conditions_beyond_a_machine_name_the_setting() -> None:
+    from eznas.conditions import Conditions
+
+    with pytest.raises(ConfigError, match=r"'batch_size' in .probe. and .report.: input should be less than or equal"):
+        Conditions.of_settings(settings=nb201.Settings(), batch_size=10**6)
+    with pytest.raises(ConfigError, match="a batch may have at most"):
+        Conditions.of_settings(settings=nb201.Settings(), batch_size=60_000, input_size=512)

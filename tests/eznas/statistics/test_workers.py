@@ -87,9 +87,12 @@ def test_ray_workers_write_the_same_bytes_and_go_on_where_one_process_was_stoppe
     assert there.folder.name == here.folder.name
     assert content(there.folder) == content(here.folder)
     assert progress.steps == [(1, 11), (3, 11), (5, 11), (7, 11), (9, 11), (11, 11)]
-    assert progress.notes == [f"0.0 GB of statistics are in {there.folder}"]
+    place, size = progress.notes
+    assert place.endswith(f" MiB of statistics are in {there.folder}")
+    held = place.partition(" of ")[0]
+    assert size.startswith(f"The cache {there.folder.parent} holds {held} of statistics, of 20.0 GiB that it may")
     captured(problem, machine, progress, pool)
-    assert len(progress.notes) == 1, "nothing is said of what was there already"
+    assert len(progress.notes) == 2, "nothing is said of what was there already"
 
     (there.folder / "manifest.json").unlink()
     for shard in sorted(there.folder.glob("*.safetensors"))[1:4]:
