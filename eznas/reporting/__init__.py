@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eznas.reporting.entry import entry_json, entry_text
     from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
-    from eznas.reporting.front import front_csv, front_json, front_table
+    from eznas.reporting.front import front_csv, front_html, front_json, front_rows, front_table
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
@@ -29,13 +29,14 @@ _HOMES = {
     "entry": ("entry_json", "entry_text"),
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
-    "front": ("front_csv", "front_json", "front_table"),
+    "front": ("front_csv", "front_html", "front_json", "front_rows", "front_table"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
 }  # fmt: skip
 
 __all__ = [
-    "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
+    "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_html", "front_json",
+    "front_rows", "front_table",
     "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
     "render_assessment_page", "render_report", "scatter_figure", "write_assessment_page", "write_figures",
     "write_front_figure", "write_report",
