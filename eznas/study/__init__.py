@@ -13,7 +13,7 @@ from eznas.study.results import Study, load_proxy
 from eznas.study.run import evolve, extend, resume
 
 __all__ = [
-    "Discovery", "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores", "evolve",
-    "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare",
-    "resume", "single_threaded",
+    "Discovery", "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores",
+    "evolve", "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers", "prepare", "resume",
+    "single_threaded",
 ]  # fmt: skip
