@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from eznas.cli import app, main
-from tests.eznas.cli.commands import Capsys
+from tests.eznas.cli.commands import Capsys, complaint
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
 HEAVY = {"torch", "ray", "pandas", "numpy", "scipy", "sympy", "sklearn", "matplotlib", "deap", "jinja2"}
@@ -89,3 +89,20 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(RunError):
         main(["front", str(tmp_path), "--debug"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score naswot --networks nb201:random:2", "assess naswot --benchmark nb201", "nas score --proxy naswot",
+        "benchmark build --space net:residual", "bank build", "oneshot train", "evolve",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused_at_once(
+    command: str, device: str, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "--device" in complaint(capsys, 2, *command.split(), "--device", device, "--quiet")
+    assert list(tmp_path.iterdir()) == []
