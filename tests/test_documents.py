@@ -91,7 +91,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_a_link_to_nothing_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
-    path.write_text("# One page\n\n[a](#one-page) [b](#two) [c](page.md#one-page) [d](other.md) [e](https://a.org/#x)\n")
+    path.write_text(
+        "# One page\n\n[a](#one-page) [b](#two) [c](page.md#one-page) [d](other.md) [e](https://a.org/#x)\n"
+    )
     assert broken_links(path) == ["#two", "other.md"]
 
 

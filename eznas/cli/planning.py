@@ -29,7 +29,9 @@ def own_as_overrides(networks: str | None, accuracies: Path | None) -> list[str]
     return named
 
 
-def tell_plan(config: Path | None, overrides: Sequence[str], run_dir: Path | None, machine: Machine) -> None:
+def tell_plan(
+    config: Path | None, overrides: Sequence[str], run_dir: Path | None, machine: Machine, *, n_seeds: int = 1
+) -> None:
     """Print what a run with these settings would do; exit status 2 if anything would stop it."""
     from eznas.errors import LONGEST
     from eznas.runs.config import problems_of, table_in
@@ -45,6 +47,8 @@ def tell_plan(config: Path | None, overrides: Sequence[str], run_dir: Path | Non
         typer.echo(render_table(found.rows(), "table", width=width()))
         for line in _lines(found, machine):
             typer.echo(printable(line))
+        if n_seeds > 1:
+            typer.echo(f"All of this {n_seeds} times over: the run is asked for with {n_seeds} seeds.")
     for note in found.notes:
         typer.echo(printable(f"Note: {note}"))
     for problem in found.problems:

@@ -38,6 +38,12 @@ def evolve(
     networks: Networks = None,
     accuracies: Accuracies = None,
     overrides: Overrides = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=1, help="Run from so many seeds, one after another, in RUN/seed-N; again to go on."
+        ),
+    ] = None,
     run_dir: RunDir = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be done and take, and all that would stop it.")
@@ -56,9 +62,16 @@ def evolve(
 
     named = [*(overrides or ()), *own_as_overrides(networks, accuracies)]
     if dry_run:
-        tell_plan(config, named, run_dir, make_machine(workers, ray_address, device))
+        place = run_dir if seeds is None else None  # that of seeds may hold some that are done
+        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1)
         return
     settings = load_config(config, named)
+    if seeds is not None:
+        _finish_seeds(
+            lambda **how: eznas.study.evolve_seeds(settings, seeds, run_dir=run_dir, **how),
+            workers, ray_address, device, quiet,
+        )  # fmt: skip
+        return
     _finish(lambda **how: eznas.study.evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
 
 
@@ -115,15 +128,7 @@ def extend(
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    from eznas.progress import make_observer
-
-    machine = make_machine(workers, ray_address, device)
-    try:
-        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
-            study = work(machine=machine, observer=observer, should_stop=should_stop)
-    except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    study = _worked(work, workers, ray_address, device, quiet)
     if not study.is_finished:
         typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -131,6 +136,35 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
 
     typer.echo(front_table(study.result, width=width()))
     typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
+
+
+def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
+    studies = _worked(work, workers, ray_address, device, quiet)
+    folder = studies[0].run_dir.parent
+    if not studies[-1].is_finished:
+        typer.echo(
+            f"Stopped in {studies[-1].run_dir}; every finished generation is saved. Go on with the same command and "
+            f"--run-dir {folder}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+    from eznas.reporting import seeds_text
+
+    typer.echo(seeds_text([study.result for study in studies], width=width()))
+    typer.echo(f"Run folder: {folder}   Report: {folder / 'report.html'}", err=True)
+
+
+def _worked(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> Any:
+    """What comes of work that may be asked to stop."""
+    from eznas.progress import make_observer
+
+    machine = make_machine(workers, ray_address, device)
+    try:
+        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
+            return work(machine=machine, observer=observer, should_stop=should_stop)
+    except KeyboardInterrupt:  # Typer would turn it into a silent exit
+        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager

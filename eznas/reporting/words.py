@@ -9,6 +9,7 @@ from typing import Final
 
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
+from eznas.runs.choice import neighbours
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
@@ -101,6 +102,30 @@ def against_best(front: Front, pick: Entry) -> str:
         f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
         f"ahead on {n_ahead} of {len(found)} samples."
     )
+
+
+def beside(front: Front, pick: Entry) -> str:
+    """The pick less its neighbours on the front, the next smaller and the next larger, on the sample hardest for it."""
+    sample = hardest_sample(front, pick)
+    compared = []
+    for entry in neighbours(front, pick):
+        difference = entry.versus_pick.get(sample.name) if sample is not None else None
+        if difference is not None:
+            which = "smaller" if (entry.size or 0) <= (pick.size or 0) else "larger"
+            compared.append(
+                f"the next {which}, {short(entry.label)} of {entry.size} nodes, {difference_text(difference)}"
+            )
+    if not compared or sample is None:
+        return ""
+    where = f" on {short(sample.name, 40)}" if len(front.samples) > 1 else ""
+    return f"tau of the pick less that of its neighbours on the front{where} (paired, 95 %): {'; '.join(compared)}."
+
+
+def difference_text(difference: Criterion) -> str:
+    """``+0.021 [-0.004, +0.046]``."""
+    if difference.low is None or difference.high is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:

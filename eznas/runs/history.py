@@ -23,7 +23,6 @@ from eznas.runs.records import FailureRecord, GenerationSummary, ProgramRecord
 from eznas.tables import csv_rows
 
 ACCURACY = "accuracy:"
-NETWORK = "network"
 MAX_ANCESTORS = 200
 
 
@@ -59,7 +58,7 @@ class Scores:
         accuracies: by sample, (n_networks,) percent; NaN for a network that is not in it.
         by_proxy: by id or published name, (n_networks,) in the direction of the proxy: higher is better; NaN where it
             failed.
-        networks: what they are called.
+        networks: (n_networks,) their texts.
     """
 
     accuracies: Mapping[str, np.ndarray]
@@ -113,15 +112,14 @@ def read_scores(run_dir: Path) -> Scores:
         arrays = {
             name: np.array([_cell(cell) for cell in column])
             for name, column in zip(header, columns, strict=True)
-            if name != NETWORK
+            if name != "network"
         }
-        networks = dict(zip(header, columns, strict=True)).get(NETWORK, ())
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); make it anew with eznas resume") from None
     return Scores(
         {name.removeprefix(ACCURACY): array for name, array in arrays.items() if name.startswith(ACCURACY)},
         {name: array for name, array in arrays.items() if not name.startswith(ACCURACY)},
-        tuple(networks),
+        next((tuple(column) for name, column in zip(header, columns, strict=True) if name == "network"), ()),
     )
 
 

@@ -292,14 +292,18 @@ def family_of(
         notes += left_out
     if space is not None:  # nothing but the space itself knows networks that were handed over
         benchmark = replace(benchmark, functions=tuple(map(space.function, benchmark.architectures)))
-    parts = _all_reported(benchmark, sample, config.seed) if sample.left_out else partition(
-        benchmark,
-        _sizes(benchmark, sample),
-        seed=config.seed,
-        strategy=sample.strategy,
-        dataset=datasets[0],
-        split=learn,
-        epochs=sample.epochs,
+    parts = (
+        _all_reported(benchmark, sample, config.seed)
+        if sample.left_out
+        else partition(
+            benchmark,
+            _sizes(benchmark, sample),
+            seed=config.seed,
+            strategy=sample.strategy,
+            dataset=datasets[0],
+            split=learn,
+            epochs=sample.epochs,
+        )
     )
     splits: dict[Part, Split] = {"evolve": learn, "select": learn, "report": report}
     return Family(

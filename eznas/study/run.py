@@ -68,7 +68,7 @@ def evolve(
     machine = machine or Machine()
     check_machine(machine)
     problem = _prepared(settings, given, observer)
-    folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(run_dir) if run_dir is not None else new_run_path(settings))
     return _begun(folder, problem, machine, observer, should_stop, None)
 
 
@@ -168,7 +168,7 @@ def extend(
         seeds=tuple(program.text for program in archive),
         n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     )
-    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(new_dir) if new_dir is not None else new_run_path(settings))
     return _begun(folder, problem, machine, observer, should_stop, extends, (old, state) if goes_on else None)
 
 
@@ -198,12 +198,7 @@ def _fitting(settings: RunConfig, archive: Sequence[Candidate]) -> list[Program]
 
 def _n_learnt_from(recorded: Manifest, problem: Problem) -> int:
     """Networks to report on that the extended run evolved or selected on."""
-    learnt = {
-        spec
-        for sample in recorded.samples
-        for part in ("evolve", "select")
-        for spec in sample.networks[part]
-    }
+    learnt = {spec for sample in recorded.samples for part in ("evolve", "select") for spec in sample.networks[part]}
     return sum(arch.spec in learnt for family in problem.families for arch in family.networks("report"))
 
 
@@ -291,9 +286,7 @@ class _Job:
         self._stores: Any = None
         self._bank: Any = None
 
-    def search(
-        self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()
-    ) -> SearchState:
+    def search(self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()) -> SearchState:
         """One search, from where its folder says; finished, unless it was asked to stop.
 
         It starts from the seeds that the settings name, and from the archive of another run, if it is given one. The
@@ -306,9 +299,7 @@ class _Job:
             return state
         assessor = make_assessor(problem, self._evaluator())
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
-        search = Search(
-            settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note
-        )
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note)
         self._observer.stage(stage)
         return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
 
@@ -457,7 +448,7 @@ def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
         yield pool
 
 
-def _new_run_path(config: RunConfig) -> Path:
+def new_run_path(config: RunConfig) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = Path("runs") / (f"{stamp}-{config.name}" + (f"-{attempt}" if attempt else ""))

@@ -30,9 +30,7 @@ print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
 
 def test_help_and_version_import_nothing_heavy() -> None:
     """Of no command: so they come at once."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120)
     *_, statuses, imported = done.stderr.splitlines()
     assert len(statuses.split()) > 12
     assert set(statuses.split()) == {"0"}

@@ -55,13 +55,15 @@ def test_a_dry_run_tells_networks_images_time_and_cache(
     tmp_path: Path, cache: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["evolve", "--dry-run", "--run-dir", "new", *options(report__baselines='["mac_count"]')]) == 0
+    asked = options(report__baselines='["mac_count"]')
+    assert main(["evolve", "--dry-run", "--run-dir", "new", "--seeds", "3", *asked]) == 0
     shown = capsys.readouterr()
     row = next(line for line in shown.out.splitlines() if " nb201 " in line).split()
     assert row[:6] == ["nb201", "15625", "16", "12", "12", "cifar10"]
     assert "3 x 16 x 16" in shown.out
     assert "Programs: 60 at most." in shown.out
     assert "Time: about " in shown.out
+    assert "with 3 seeds" in shown.out
     assert f"MiB of statistics in {cache / 'statistics'}" in shown.out
     assert "nothing was begun" in shown.err
     assert list(tmp_path.iterdir()) == []

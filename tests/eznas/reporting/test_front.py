@@ -101,7 +101,7 @@ def test_table_names_all_proxies_and_what_was_measured(samples: tuple[str, ...],
     assert front.pick is not None
     has_room = width >= 26 + 22 * len(samples)
     for entry in front.entries:
-        (row,) = [line for line in lines if re.match(rf"[ *]+{re.escape(entry.label)} ", line)]
+        (row,) = [line for line in lines if re.match(rf"[ *bsce]+{re.escape(entry.label)} ", line)]
         assert row.lstrip().startswith("*") == (entry is front.pick)
         for name in samples:
             measured = entry.report[name].tau
