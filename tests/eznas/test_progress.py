@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
 
 from eznas import progress
+from eznas.programs import parse
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.records import GenerationSummary
@@ -28,3 +33,44 @@ def test_a_search_that_begins_after_a_resumed_one_is_told_from_its_own_start() -
     assert first.endswith("10 s left")
     assert "1.0/s" in second
     assert second.endswith("1 min 00 s left")
+
+
+def panel_lines(width: int, height: int) -> list[str]:
+    """What the panel of a search shows at a size."""
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+    observer = progress.PanelObserver(console)
+    observer.stage("Evolving " + "long " * 60)
+    state = SearchState(candidates={c.id: c for c in CANDIDATES})
+    observer.generation(SUMMARY, state, EvolutionSettings(n_generations=3))
+    observer.advance(3, 10)
+    return ["".join(s.text for s in line).rstrip() for line in console.render_lines(observer._panel())]
+
+
+CANDIDATES = tuple(
+    SimpleNamespace(id=str(n), program=parse(text), objectives=(value,))
+    for n, (text, value) in enumerate([("mac_count", 0.5), ("(log mac_count)", 0.4), ("parameter_count", 0.3)])
+)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 10), (80, 24), (200, 50)])
+def test_the_panel_fits_its_terminal(width: int, height: int) -> None:
+    lines = panel_lines(width, height)
+    assert len(lines) < height
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("Evolving")
+    assert any("mac_count" in line for line in lines)
+
+
+def test_the_front_so_far_leaves_out_what_a_smaller_program_beats() -> None:
+    assert [(value) for _, value, _ in progress.front_so_far(list(CANDIDATES))] == [0.5]
+
+
+def test_without_a_terminal_generations_are_told_at_most_every_ten_seconds() -> None:
+    stream = io.StringIO()
+    observer = progress.StderrObserver(stream)
+    observer.stage("Evolving")
+    settings = EvolutionSettings(n_generations=10)
+    for number in range(11):
+        observer.generation(SUMMARY.model_copy(update={"generation": number}), SearchState(), settings)
+    told = [line.split()[1] for line in stream.getvalue().splitlines() if line.startswith("generation")]
+    assert told == ["0/10", "10/10"]
