@@ -103,7 +103,7 @@ class Search:
         state.generation = generation
         state.population = tuple(c.id for c in population)
         state.candidates.update((c.id, c) for c in assessed.found)
-        state.failed.update((p.digest, None) for p, _ in assessed.failures)
+        state.failed.update((p.digest, invalid.kind) for p, invalid in assessed.failures)
         state.n_duplicates += n_duplicates
         if not state.candidates:
             raise RunError(
