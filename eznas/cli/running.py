@@ -46,6 +46,14 @@ def evolve(
             help="CSV with a column of their names and a column of accuracies for each data set.",
         ),
     ] = None,
+    programs: Annotated[int | None, typer.Option("--programs", help="Stop after so many programs.")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Stop after so many generations without a better program.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so much time of evolution.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Stop at a program such as 'tau > .8 and size < 10'.")
+    ] = None,
     overrides: Overrides = None,
     run_dir: RunDir = None,
     workers: Workers = 0,
@@ -65,6 +73,10 @@ def evolve(
         named += ["benchmark.name=python", f"benchmark.networks={_quoted(networks)}"]
     if accuracies is not None:
         named += [f"benchmark.accuracies={_quoted(str(accuracies))}"]
+    stops = {"n_programs": programs, "patience": patience, "seconds": seconds}
+    named += [f"evolution.{name}={value}" for name, value in stops.items() if value is not None]
+    if target is not None:
+        named.append(f"evolution.target={_quoted(target)}")
     settings = load_config(config, named)
     _finish(lambda **how: eznas.study.evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
 

@@ -16,6 +16,7 @@ from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
+from eznas.evolution.stopping import is_finished
 from eznas.evolution.two_level import TwoLevel
 from eznas.evolution.variation import Offspring, Variation
 from eznas.programs import Constant, Invalid, Program
@@ -31,12 +32,6 @@ MAX_ROUNDS = 50
 
 
 Observer = Callable[[GenerationSummary, SearchState], None]
-
-
-def is_finished(settings: EvolutionSettings, state: SearchState) -> bool:
-    """Whether a search has done all its generations, or used up its time."""
-    is_late = 0 < settings.seconds <= state.seconds
-    return state.generation >= settings.n_generations or (is_late and state.generation >= 0)
 
 
 class Search:

@@ -15,6 +15,7 @@ from eznas.bank import KINDS, BankEvaluator, sentence_of, words_of
 from eznas.benchmarks import PARTS, Part
 from eznas.errors import BankError
 from eznas.estimators import Estimator
+from eznas.evolution import stopped_by
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
 from eznas.fitness.aggregation import rank_shares, sorted_reference
 from eznas.programs import FailureKind, Invalid, Program
@@ -136,6 +137,7 @@ def measure(
             seed=config.seed,
             n_generations=state.generation,
             n_programs=state.n_evaluated,
+            stopped_by=stop.reason if (stop := stopped_by(config.evolution, state)) else "",
             seconds=round(state.seconds + time.perf_counter() - start, 1),
             primitive_set=config.evolution.primitive_set,
             seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),

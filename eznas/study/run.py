@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eznas.errors import ConfigError, RunError
-from eznas.evolution import Search, check_objectives, check_seeds, is_finished
+from eznas.evolution import Search, check_objectives, check_seeds, is_finished, stopped_by
 from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
@@ -155,10 +155,12 @@ def extend(
     problem = _prepared(settings, given, observer)
     state = Journal(old, before.checkpoints).load(read_only=True)
     goes_on = _data_differences(recorded, problem) == [] and _same_search(before, settings)
-    if goes_on and is_finished(settings.evolution, state):
+    stop = stopped_by(settings.evolution, state) if goes_on else None
+    if stop is not None:
+        more = {"n_generations": str(2 * max(state.generation, 1)), "target": "''"}.get(stop.setting, "0")
         raise ConfigError(
-            f"Run {old.path} has {state.generation} generations already, and so many are asked for; extend it with "
-            f"--set evolution.n_generations={2 * max(state.generation, 1)}"
+            f"Run {old.path} has {state.generation} generations already, and so many are asked for ({stop.reason}); "
+            f"extend it with --set evolution.{stop.setting}={more}"
         )
     archive = [] if goes_on else _fitting(settings, hall_of_fame(state))[:N_ARCHIVE]
     extends = Extension(
@@ -310,7 +312,11 @@ class _Job:
             settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note
         )
         self._observer.stage(stage)
-        return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
+        search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
+        stop = stopped_by(settings, state)
+        if stop is not None and stop.setting != "n_generations":
+            self._observer.note(f"{stage} ended after generation {state.generation}: {stop.reason}")
+        return state
 
     def fold(self, folder: RunFolder, number: int) -> FoldResult | None:
         """One search of a cross-fitted report; None if it was asked to stop."""
