@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 from eznas.programs import to_infix
@@ -11,6 +12,20 @@ from eznas.tables import csv_text
 
 FRONT_CSV: Final = "front.csv"
 """The front as a table: of what was found up to now, and of a finished run the one that was measured."""
+
+
+PAGE: Final = "report.html"
+INTERIM_MARK: Final = "<!-- interim -->"
+"""Second line of the page of an unfinished run."""
+
+
+def is_interim(run_dir: Path) -> bool:
+    """Whether the page in a run folder is that of a run which was not finished when it was written."""
+    try:
+        with (run_dir / PAGE).open("rb") as file:
+            return INTERIM_MARK.encode() in file.read(200)
+    except OSError:
+        return False
 
 
 def smallest_best(candidates: Iterable[Candidate]) -> list[Candidate]:

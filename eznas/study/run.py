@@ -236,6 +236,18 @@ def _begun(
 
 
 def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop) -> Study:
+    """All that is left to do of a run, or as much of it as there is time for until it is asked to stop."""
+    try:
+        return _run_to_the_end(folder, problem, machine, observer, should_stop)
+    except KeyboardInterrupt:
+        if should_stop():  # whoever asked did not wait for the end of a generation, a capture or a measurement
+            return Study(folder.path)
+        raise
+
+
+def _run_to_the_end(
+    folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop
+) -> Study:
     config = problem.config
     if _is_complete(folder):
         Journal(folder, config.checkpoints).load(read_only=True)  # refuses one that was changed
@@ -443,7 +455,7 @@ def _version_changes(folder: RunFolder, manifest: Manifest, any_version: bool) -
 
 def _is_complete(folder: RunFolder) -> bool:
     """Whether there is nothing left to do."""
-    return (folder.path / "report.html").is_file() and _has_front(folder)
+    return Study(folder.path).is_complete and _has_front(folder)
 
 
 def _has_front(folder: RunFolder) -> bool:
