@@ -16,11 +16,10 @@ from eznas.evolution.selection import (
     select_survivors,
     select_tournament,
 )
-from eznas.evolution.stopping import Stop, is_finished, stopped_by
 from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
-    "Assessor", "Combiner", "Grammar", "Offspring", "Search", "Stop", "Variation", "check_objectives",
-    "check_seeds", "hypervolume", "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors",
-    "select_tournament", "stopped_by",
+    "Assessor", "Combiner", "Grammar", "Offspring", "Search", "Variation", "check_objectives",
+    "check_seeds", "hypervolume", "niches", "non_dominated", "select_nsga2", "select_survivors",
+    "select_tournament",
 ]  # fmt: skip

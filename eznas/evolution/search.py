@@ -16,7 +16,6 @@ from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
-from eznas.evolution.stopping import is_finished
 from eznas.evolution.two_level import TwoLevel
 from eznas.evolution.variation import Offspring, Variation
 from eznas.programs import Constant, Invalid, Program
@@ -25,6 +24,7 @@ from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.journal import Journal, SearchState
 from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import is_finished
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50

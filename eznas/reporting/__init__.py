@@ -4,6 +4,7 @@
 * `entry`: one proxy of it.
 * `gallery`: the shipped proxies and their model cards.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
+* `interim`: the page of a run that is not finished.
 * `assessment`: proxies judged on a benchmark, on a page of the same kind, with `assessment_figures`.
 * `words`: what the numbers say, for all of these.
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_json, front_table
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
+    from eznas.reporting.interim import render_interim, write_interim_report
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
 
 _HOMES = {
@@ -30,6 +32,7 @@ _HOMES = {
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_json", "front_table"),
+    "interim": ("render_interim", "write_interim_report"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
 }  # fmt: skip
@@ -37,8 +40,8 @@ _HOMES = {
 __all__ = [
     "card_text", "entry_json", "entry_text", "formula_lines", "front_csv", "front_figure", "front_json", "front_table",
     "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
-    "render_assessment_page", "render_report", "scatter_figure", "write_assessment_page", "write_figures",
-    "write_front_figure", "write_report",
+    "render_assessment_page", "render_interim", "render_report", "scatter_figure", "write_assessment_page",
+    "write_figures", "write_front_figure", "write_interim_report", "write_report",
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 * `config`: the settings of a run.
 * `folder`: paths and safe writing.
 * `candidate`, `journal`: what each generation found.
-* `interim`: what was found up to now.
+* `interim`: what was found up to now; `stopping`: when a search is finished, and why.
 * `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
 """
 

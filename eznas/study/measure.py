@@ -15,7 +15,6 @@ from eznas.bank import KINDS, BankEvaluator, sentence_of, words_of
 from eznas.benchmarks import PARTS, Part
 from eznas.errors import BankError
 from eznas.estimators import Estimator
-from eznas.evolution import stopped_by
 from eznas.fitness import Criterion, Fitness, Labels, Measurement, Unrankable
 from eznas.fitness.aggregation import rank_shares, sorted_reference
 from eznas.programs import FailureKind, Invalid, Program
@@ -23,6 +22,7 @@ from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
 from eznas.runs.front import FILE, CoverageCard
+from eznas.runs.stopping import stopped_by
 from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, settle, simplify
 from eznas.statistics import Coverage

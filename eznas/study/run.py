@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from eznas.errors import ConfigError, RunError
-from eznas.evolution import Search, check_objectives, check_seeds, is_finished, stopped_by
+from eznas.evolution import Search, check_objectives, check_seeds
 from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
+from eznas.runs.interim import FRONT_CSV
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
+from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import is_finished, stopped_by
 from eznas.statistics import in_use
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
+from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
@@ -258,7 +262,7 @@ def _run_to_the_end(
     archive = [parse(text) for text in (extends.seeds if extends else ())]
     with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
         job = _Job(problem, machine, observer, pool, should_stop, named, held)
-        state = job.search(folder, problem, "Evolving", archive)
+        state = job.search(folder, problem, "Evolving", archive, Interim(folder, config))
         if not is_finished(config.evolution, state):
             return Study(folder.path)
         results: list[FoldResult] = []
@@ -280,8 +284,9 @@ def _run_to_the_end(
                 found_by_folds=results,
             )
     observer.stage("Writing the report")
-    from eznas.reporting import write_figures, write_report
+    from eznas.reporting import front_csv, write_figures, write_report
 
+    folder.replace(FRONT_CSV, front_csv(load_front(folder.path)))
     write_figures(folder.path)
     write_report(folder.path)  # last: with it the run is complete
     return Study(folder.path)
@@ -306,7 +311,12 @@ class _Job:
         self._bank: Any = None
 
     def search(
-        self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()
+        self,
+        folder: RunFolder,
+        problem: Problem,
+        stage: str,
+        archive: Sequence[Program] = (),
+        interim: Interim | None = None,
     ) -> SearchState:
         """One search, from where its folder says; finished, unless it was asked to stop.
 
@@ -324,7 +334,15 @@ class _Job:
             settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note
         )
         self._observer.stage(stage)
-        search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
+
+        def told(summary: GenerationSummary, now: SearchState) -> None:
+            self._observer.generation(summary, now, settings)
+            if interim is not None:
+                interim.write(now)
+
+        search.run(told, self._should_stop)
+        if interim is not None and state.generation >= 0:
+            interim.write(state, is_last=True)
         stop = stopped_by(settings, state)
         if stop is not None and stop.setting != "n_generations":
             self._observer.note(f"{stage} ended after generation {state.generation}: {stop.reason}")

@@ -15,7 +15,7 @@ import pytest
 
 import eznas.reporting
 from eznas.cli import main, running
-from tests.eznas.tiny import evolve, options, result, simplify_once
+from tests.eznas.tiny import evolve, options, result
 
 STAGES = [
     ("eznas.study.run.capture_stores", "no generation was finished"),
@@ -45,11 +45,10 @@ def after(n_calls: int, work: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-@pytest.mark.usefixtures("embedded_data")
+@pytest.mark.usefixtures("embedded_data", "no_report")
 def test_a_run_interrupted_in_every_stage_ends_as_an_undisturbed_one(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("eznas.study.measure.simplify", simplify_once)
     monkeypatch.setattr(running, "GRACE_SECONDS", 0.05)
     before = signal.getsignal(signal.SIGINT)
     run = tmp_path / "a run"

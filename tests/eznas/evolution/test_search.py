@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from eznas.errors import RunError
-from eznas.evolution import Search, Stop, is_finished, stopped_by
+from eznas.evolution import Search
 from eznas.programs import FailureKind, Invalid
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import Stop, is_finished, stopped_by
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})
