@@ -343,6 +343,19 @@ def test_settings_in_files_are_accepted(path: Path) -> None:
         config_from(tomllib.loads(text), where=path.name)
 
 
+def test_the_file_of_a_cluster_is_one_that_ray_reads() -> None:
+    """By Ray's own check of what ``ray up`` is given."""
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    (text,) = fenced(ROOT / "docs" / "cluster.md", "yaml")
+    described = prepare_config(yaml.safe_load(text))
+    validate_config(described)
+    assert described["provider"]["worker_ips"]
+    with pytest.raises(Exception, match="provider"):
+        validate_config({key: value for key, value in described.items() if key != "provider"})
+
+
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 

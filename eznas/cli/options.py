@@ -109,6 +109,16 @@ Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster 
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
+Networks = Annotated[
+    str | None,
+    typer.Option(
+        "--networks", help="Networks of your own: python:package.module:function, which gives (name, module) pairs."
+    ),
+]
+Accuracies = Annotated[
+    Path | None,
+    typer.Option("--accuracies", help="CSV with a column of their names and a column of accuracies for each data set."),
+]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
 

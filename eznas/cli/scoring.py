@@ -124,7 +124,10 @@ def aggregate(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
+    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds.
+
+    Example: eznas aggregate naswot+synflow --reference nb201:random:200 -o proxy.json
+    """
     from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import proxy_to_json
@@ -152,7 +155,10 @@ def aggregate(
 
 
 def estimators(form: TableFormat = Format.TABLE) -> None:
-    """The published estimators that eznas score knows by name, and what each needs."""
+    """The published estimators that eznas score knows by name, and what each needs.
+
+    Example: eznas estimators --format json
+    """
     from eznas.estimators import estimators_table
     from eznas.tables import render_table
 

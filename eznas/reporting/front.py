@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import textwrap
@@ -353,8 +354,34 @@ def front_json(front: Front) -> str:
 
 def front_csv(front: Front) -> str:
     """The front as CSV, one row per proxy and sample; empty where there is no number."""
+    return printable(csv_text([_COLUMNS, *(row.values() for row in front_rows(front))]))
+
+
+def front_rows(front: Front) -> list[dict[str, object]]:
+    """One row per proxy and sample, in the columns of `front_csv`; None where there is no number."""
     rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
-    return printable(csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in rows)]))
+    return [{name: row.get(name) for name in _COLUMNS} for row in rows]
+
+
+def front_html(front: Front) -> str:
+    """The front as a table of HTML, for notebooks: the pick in bold, figures on held-out networks, then the formula.
+
+    Whatever names and formulas hold is text in it.
+    """
+    names = [sample.name for sample in front.samples]
+    lines = [_html_row("th", ["proxy", *(f"tau {name}" for name in names), "size", "formula"])]
+    for entry in front.entries:
+        cells = [entry.label, *(tau_text(entry.report.get(name)) for name in names)]
+        cells += ["" if entry.size is None else str(entry.size), _formula_text(entry)]
+        lines.append(_html_row("td", cells, is_bold=entry is front.pick))
+    said = html.escape(printable(caption(front)))
+    return f"<table>\n{''.join(lines)}</table>\n<p>{said}</p>"
+
+
+def _html_row(tag: str, cells: Sequence[str], *, is_bold: bool = False) -> str:
+    texts = [html.escape(printable(cell)) for cell in cells]
+    texts = [f"<b>{text}</b>" for text in texts] if is_bold else texts
+    return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>\n"
 
 
 _COLUMNS: Final = (
