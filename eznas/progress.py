@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -28,59 +29,106 @@ LINE_SECONDS = 10.0
 """Time between two lines about one stage when stderr is not a terminal."""
 
 
+STAGES: Final = {
+    "capture": ("Capturing", "Computing", "Starting"),
+    "evolve": ("Evolving",),
+    "choose": ("Choosing",),
+    "simplify": ("Simplifying",),
+    "measure": ("Measuring",),
+    "report": ("Writing",),
+}
+"""The stages of a run in their order, and how what is said of each begins."""
+
+
+class _Pace:
+    """How fast a search is since it was begun or gone on with, and how much of it is left."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._evolved = 0
+        self._seconds = 0.0
+
+    def add(self, summary: GenerationSummary) -> None:
+        """One more generation."""
+        self._first = summary.generation if self._first is None else self._first
+        self._evolved += summary.n_evaluated
+        self._seconds += summary.seconds
+
+    @property
+    def rate(self) -> float:
+        """Programs per second."""
+        return self._evolved / max(self._seconds, 1e-9)
+
+    def left(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> float:
+        """Seconds to the last generation, or to a limit that comes earlier; what cannot be foreseen is left out."""
+        n_done = summary.generation - (self._first or 0) + 1
+        limits = [self._seconds / n_done * (settings.n_generations - summary.generation)]
+        if settings.seconds:
+            limits.append(settings.seconds - state.seconds)
+        return max(0.0, min(limits))
+
+
+def _figures(summary: GenerationSummary, state: SearchState, pace: _Pace) -> str:
+    """How many programs there are, and what became of those of the last generation."""
+    proposed = summary.n_evaluated + summary.n_duplicates
+    return (
+        f"{state.n_evaluated:,} programs, {pace.rate:.1f}/s  "
+        f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
+        f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}"
+    )
+
+
 class StderrObserver:
-    """Tells how a run goes on: stages with time left, generations with what they found."""
+    """Tells in lines how a run goes on: stages with time left, generations with what they found.
+
+    After the first line of a stage, or of a search, there is at most one in `LINE_SECONDS`, and the last generation.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._stage = ""
         self._stage_start = self._last_line = time.monotonic()
-        self._first_generation: int | None = None
-        self._evolved = 0
-        self._evolve_seconds = 0.0
+        self._pace: _Pace | None = None
+        self._untold = ""
 
     def stage(self, text: str) -> None:
+        self.close()
         self._stage = text
         self._stage_start = self._last_line = time.monotonic()
-        self._first_generation, self._evolved, self._evolve_seconds = None, 0, 0.0  # of this search, if it is one
+        self._pace = None
         self._line(f"{text} ...")
 
     def advance(self, done: int, total: int) -> None:
         now = time.monotonic()
-        elapsed = now - self._stage_start
-        left = elapsed / done * (total - done) if done else 0.0
-        text = f"{self._stage}: {done}/{total} networks, {duration(left)} left"
-        if now - self._last_line > LINE_SECONDS and done < total:
-            self._line(text)
+        if now - self._last_line > LINE_SECONDS and 0 < done < total:
+            left = (now - self._stage_start) / done * (total - done)
+            self._line(f"{self._stage}: {done}/{total} networks, {duration(left)} left")
             self._last_line = now
 
     def note(self, text: str) -> None:
         self._line(text)
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
-        if self._first_generation is None:
-            self._first_generation = summary.generation
-        n_done = summary.generation - self._first_generation + 1
-        self._evolve_seconds += summary.seconds
-        self._evolved += summary.n_evaluated
-        left = self._evolve_seconds / n_done * (settings.n_generations - summary.generation)
-        if settings.seconds:
-            left = max(0.0, min(left, settings.seconds - state.seconds))
-        rate = self._evolved / max(self._evolve_seconds, 1e-9)
-        proposed = summary.n_evaluated + summary.n_duplicates
+        is_first = self._pace is None
+        self._pace = self._pace or _Pace()
+        self._pace.add(summary)
+        objective = settings.objectives[0]
         best = "-" if summary.best_correlation is None else f"{summary.best_correlation:.3f}"
-        now = time.monotonic()
-        is_last = summary.generation >= settings.n_generations
-        if n_done > 1 and not is_last and now - self._last_line <= LINE_SECONDS:
-            return
-        self._last_line = now
-        self._line(
-            f"generation {summary.generation:>3}/{settings.n_generations}  best tau {best} (size {summary.best_size})  "
-            f"{state.n_evaluated} programs, {rate:.1f}/s  "
-            f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
-            f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}  "
-            f"{duration(left)} left"
+        self._untold = (
+            f"generation {summary.generation:>3}/{settings.n_generations}  best {objective} {best} "
+            f"(size {summary.best_size})  {_figures(summary, state, self._pace)}  "
+            f"{duration(self._pace.left(summary, state, settings))} left"
         )
+        now = time.monotonic()
+        if is_first or now - self._last_line > LINE_SECONDS:
+            self.close()
+            self._last_line = now
+
+    def close(self) -> None:
+        """Say what the last generation found, if that was not said yet."""
+        untold, self._untold = self._untold, ""
+        if untold:
+            self._line(untold)
 
     def _line(self, text: str) -> None:
         self._stream.write(printable(text) + "\n")
@@ -88,20 +136,20 @@ class StderrObserver:
 
 
 class PanelObserver:
-    """One panel, redrawn in place and never wider than the terminal: the stage, its bar, the time left, the front.
+    """One panel, redrawn in place and never wider than the terminal: stages, bar, time left, figures, front so far.
 
     Notes and finished stages stay above it; the panel itself is gone when it is closed.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stage, self._figures = "", ""
+        self._stage, self._objective = "", ""
         self._stage_start = time.monotonic()
         self._done = self._total = 0
         self._rounds: tuple[int, int, float] | None = None  # generations done, all, seconds left when it was told
         self._told = 0.0
-        self._first_generation: int | None = None
-        self._evolved, self._evolve_seconds = 0, 0.0
+        self._pace = _Pace()
+        self._figures: tuple[str, ...] = ()
         self._front: list[tuple[int, float, str]] = []
         self._live = Live(
             get_renderable=self._panel, console=console, refresh_per_second=2, transient=True,
@@ -119,10 +167,9 @@ class PanelObserver:
 
     def stage(self, text: str) -> None:
         self._close_stage()
-        self._stage, self._figures, self._rounds = text, "", None
+        self._stage, self._figures, self._rounds, self._pace = text, (), None, _Pace()
         self._stage_start = time.monotonic()
         self._done = self._total = 0
-        self._first_generation, self._evolved, self._evolve_seconds = None, 0, 0.0
 
     def advance(self, done: int, total: int) -> None:
         self._done, self._total = done, total
@@ -131,24 +178,15 @@ class PanelObserver:
         self._console.print(Text(printable(text)))
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
-        if self._first_generation is None:
-            self._first_generation = summary.generation
-        self._evolve_seconds += summary.seconds
-        self._evolved += summary.n_evaluated
-        n_done = summary.generation - self._first_generation + 1
-        left = self._evolve_seconds / n_done * (settings.n_generations - summary.generation)
-        if settings.seconds:
-            left = max(0.0, min(left, settings.seconds - state.seconds))
+        self._pace.add(summary)
         self._told = time.monotonic()
         self._done = self._total = 0  # of the networks within the last generation
-        self._rounds = (summary.generation, settings.n_generations, left)
-        proposed = summary.n_evaluated + summary.n_duplicates
-        self._figures = (
-            f"{state.n_evaluated:,} programs, {self._evolved / max(self._evolve_seconds, 1e-9):.1f}/s  "
-            f"duplicates {summary.n_duplicates / max(proposed, 1):.0%}  "
-            f"failures {summary.n_invalid / max(summary.n_evaluated, 1):.0%}"
-        )
-        self._front = front_so_far(list(state.candidates.values()))
+        self._rounds = (summary.generation, settings.n_generations, self._pace.left(summary, state, settings))
+        kinds = Counter(kind.value for kind in state.failed.values())
+        failed = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())
+        self._figures = (_figures(summary, state, self._pace), *([f"failures so far: {failed}"] if failed else ()))
+        self._objective = settings.objectives[0]
+        self._front = front_so_far(state.candidates.values())
 
     def _close_stage(self) -> None:
         if self._stage:
@@ -160,25 +198,38 @@ class PanelObserver:
             return Text("")
         now = time.monotonic()
         said = f"{self._stage}  {duration(now - self._stage_start)}"
-        rows: list[RenderableType] = []
+        bar: list[RenderableType] = []
         if self._rounds is not None:
             done, total, left = self._rounds
             said += f", generation {done}/{total}, {duration(max(0.0, left - (now - self._told)))} left in this stage"
-            rows.append(ProgressBar(total=max(total, 1), completed=done))
+            bar = [ProgressBar(total=max(total, 1), completed=done)]
         if 0 < self._done <= self._total:
             left = (now - self._stage_start) / self._done * (self._total - self._done)
             said += f", {self._done}/{self._total} networks"
             if self._rounds is None:
                 said += f", {duration(left)} left in this stage"
-                rows.append(ProgressBar(total=self._total, completed=self._done))
-        rows = [self._row(said), *rows]
-        if self._figures:
-            rows.append(self._row(self._figures))
+                bar = [ProgressBar(total=self._total, completed=self._done)]
+        rows = [*self._stages(), self._row(said), *bar, *map(self._row, self._figures)]
         if self._front:
             room = max(1, self._console.size.height - len(rows) - 3)
-            rows.append(self._row("size  value  formula"))
-            rows += [self._row(f"{size:>4}  {value:>5.3f}  {text}") for size, value, text in self._front[-room:]]
+            rows.append(self._row(f"size  {self._objective:>6}  formula"))
+            width = max(6, len(self._objective))
+            rows += [self._row(f"{size:>4}  {value:>{width}.3f}  {text}") for size, value, text in self._front[-room:]]
         return Group(*rows)
+
+    def _stages(self) -> list[RenderableType]:
+        """The stages of a run with the current one marked; nothing for work of another kind."""
+        now = next((name for name, begins in STAGES.items() if self._stage.startswith(begins)), None)
+        if now is None:
+            return []
+        names = list(STAGES)
+        row = Text(no_wrap=True, overflow="ellipsis")
+        for number, name in enumerate(names):
+            is_now = name == now
+            style = "bold" if is_now else ("dim" if number > names.index(now) else "")
+            row.append(" > " if number else "", "dim")
+            row.append(f"[{name}]" if is_now else name, style)
+        return [row]
 
     def _row(self, text: str) -> Text:
         """One line that is cut at the width, never wrapped."""
@@ -189,14 +240,12 @@ N_SHOWN: Final = 12
 """Most programs of the front that the panel shows, the largest ones."""
 
 
-def front_so_far(candidates: list[Candidate]) -> list[tuple[int, float, str]]:
+def front_so_far(candidates: Iterable[Candidate]) -> list[tuple[int, float, str]]:
     """(size, first objective, infix) of the programs that no smaller or equal one beats, from small to large."""
-    from eznas.programs.rendering import to_infix
+    from eznas.programs import to_infix
+    from eznas.runs.interim import smallest_best
 
-    front: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.program.size, -c.objectives[0], c.id)):
-        if not front or candidate.objectives[0] > front[-1].objectives[0]:
-            front.append(candidate)
+    front = smallest_best(candidates)
     return [(c.program.size, c.objectives[0], to_infix(c.program)) for c in front[-N_SHOWN:]]
 
 
@@ -208,7 +257,11 @@ def make_observer(*, quiet: bool) -> Iterator[Observer]:
         return
     console = Console(file=sys.stderr, highlight=False)
     if not console.is_terminal or console.is_dumb_terminal:
-        yield StderrObserver(sys.stderr)
+        lines = StderrObserver(sys.stderr)
+        try:
+            yield lines
+        finally:
+            lines.close()
         return
     with PanelObserver(console) as observer:
         yield observer

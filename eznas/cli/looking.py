@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -22,6 +23,9 @@ from eznas.cli.options import (
     width,
 )
 from eznas.errors import ConfigError
+
+WATCH_SECONDS: Final = 10.0
+"""From one writing of a watched page to the next."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -94,15 +98,36 @@ def show(
 
 
 def report(
-    run: Run, output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None
+    run: Run,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Write it anew every ten seconds until the run is finished.")
+    ] = False,
 ) -> None:
-    """Write the report of a run: one HTML file that opens offline.
+    """Write the report of a run: one HTML file that opens offline, and of an unfinished run says where it stands.
 
-    Example: eznas report runs/first -o report.html
+    Example: eznas report runs/first --watch -o progress.html
     """
-    from eznas.reporting import write_report
+    from eznas.files import is_file
+    from eznas.reporting import write_interim_report, write_report
+    from eznas.runs.front import FILE
+    from eznas.runs.manifest import MANIFEST
 
-    announce(write_report(run, output))
+    is_told = False
+    while not is_file(run / FILE) and is_file(run / MANIFEST):
+        written = write_interim_report(run, output)
+        if not is_told:
+            announce(written)
+            typer.echo("The run is not finished; the page says where it stands.", err=True)
+            is_told = True
+        if not watch:
+            return
+        time.sleep(WATCH_SECONDS)
+    written = write_report(run, output)
+    if is_told:
+        typer.echo("The run is finished; the page is its report.", err=True)
+    else:
+        announce(written)
 
 
 def export(

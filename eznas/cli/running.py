@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -37,6 +40,14 @@ def evolve(
     config: Annotated[Path | None, typer.Argument(help="Settings as a TOML file; defaults without it.")] = None,
     networks: Networks = None,
     accuracies: Accuracies = None,
+    programs: Annotated[int | None, typer.Option("--programs", help="Stop after so many programs.")] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Stop after so many generations without a better program.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Stop after so much time of evolution.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Stop at a program such as 'tau > .8 and size < 10'.")
+    ] = None,
     overrides: Overrides = None,
     seeds: Annotated[
         int | None,
@@ -61,6 +72,10 @@ def evolve(
     from eznas.runs.config import load_config
 
     named = [*(overrides or ()), *own_as_overrides(networks, accuracies)]
+    stops = {"n_programs": programs, "patience": patience, "seconds": seconds}
+    named += [f"evolution.{name}={value}" for name, value in stops.items() if value is not None]
+    if target is not None:
+        named.append(f"evolution.target={json.dumps(target)}")
     if dry_run:
         place = run_dir if seeds is None else None  # that of seeds may hold some that are done
         tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1)
@@ -128,9 +143,9 @@ def extend(
 
 
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    study = _worked(work, workers, ray_address, device, quiet)
-    if not study.is_finished:
-        typer.echo(f"Stopped; every finished generation is saved. Go on with: eznas resume {study.run_dir}", err=True)
+    study, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
+    if not study.is_finished or (asked_to_stop and not study.is_complete):
+        typer.echo(f"Stopped; {study.kept} Go on with: eznas resume {shlex.quote(str(study.run_dir))}", err=True)
         raise typer.Exit(INTERRUPTED)
     from eznas.reporting import front_table
 
@@ -139,12 +154,12 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
 
 
 def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    studies = _worked(work, workers, ray_address, device, quiet)
+    studies, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
     folder = studies[0].run_dir.parent
-    if not studies[-1].is_finished:
+    if not studies[-1].is_finished or (asked_to_stop and not studies[-1].is_complete):
         typer.echo(
-            f"Stopped in {studies[-1].run_dir}; every finished generation is saved. Go on with the same command and "
-            f"--run-dir {folder}",
+            f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with the same command and "
+            f"--run-dir {shlex.quote(str(folder))}",
             err=True,
         )
         raise typer.Exit(INTERRUPTED)
@@ -154,33 +169,75 @@ def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | Non
     typer.echo(f"Run folder: {folder}   Report: {folder / 'report.html'}", err=True)
 
 
-def _worked(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> Any:
-    """What comes of work that may be asked to stop."""
+def _worked(
+    work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool
+) -> tuple[Any, bool]:
+    """What comes of work that may be asked to stop, and whether it was."""
     from eznas.progress import make_observer
 
     machine = make_machine(workers, ray_address, device)
     try:
-        with _graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
-            return work(machine=machine, observer=observer, should_stop=should_stop)
-    except KeyboardInterrupt:  # Typer would turn it into a silent exit
-        typer.echo("Interrupted; finished generations are saved and eznas resume goes on.", err=True)
+        with graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
+            return work(machine=machine, observer=observer, should_stop=should_stop), should_stop()
+    except KeyboardInterrupt:  # before there is a run; Typer would turn it into a silent exit
+        typer.echo("Interrupted before the run began; the same command begins it.", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
+GRACE_SECONDS: Final = 3.0
+"""From the first Ctrl-C until what is under way is given up: a generation or a report that is nearly done is kept."""
+_AGAIN_SECONDS: Final = 10.0
+"""From one attempt to give it up to the next: Python drops an exception that meets it in a finaliser."""
+
+
 @contextmanager
-def _graceful_stop() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C or SIGTERM once: finish the generation and save; twice: stop at once."""
+def graceful_stop() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C or SIGTERM once: what is under way ends within `GRACE_SECONDS`, or is given up; twice: the process ends.
+
+    What is given up is made again by ``eznas resume``, as after a kill: every file that was written is whole.
+
+    Yields:
+        whether to stop.
+
+    Raises:
+        KeyboardInterrupt: in whatever did not end in time.
+    """
     asked: list[int] = []
+
+    def give_up(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
     def ask(signum: int, frame: object) -> None:
         if asked:
-            raise KeyboardInterrupt
+            _end_at_once()
         asked.append(signum)
-        typer.echo("Stopping after this generation; once more stops at once.", err=True)
+        _say("Stopping within seconds; once more ends at once.")
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, _AGAIN_SECONDS)
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
+    if hasattr(signal, "SIGALRM"):
+        handlers[signal.SIGALRM] = give_up
+    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
         yield lambda: bool(asked)
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _say(text: str) -> None:
+    """A line on stderr, even in the middle of another."""
+    try:
+        typer.echo(text, err=True)
+    except RuntimeError:  # the signal came while stderr was being written
+        os.write(2, f"\n{text}\n".encode())
+
+
+def _end_at_once() -> NoReturn:
+    """End the process as a kill does, but with the status of an interrupt and the cursor shown."""
+    show = "\033[?25h" if os.isatty(2) else ""
+    os.write(2, f"{show}\nEnded; what was saved before is kept.\n".encode())
+    os._exit(INTERRUPTED)

@@ -7,7 +7,7 @@ parts. DEAP stays behind `_deap`.
 from eznas.evolution.assessor import Assessor, check_objectives
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.search import Search, check_seeds, is_finished
+from eznas.evolution.search import Search, check_seeds
 from eznas.evolution.selection import (
     hypervolume,
     niches,
@@ -20,6 +20,6 @@ from eznas.evolution.variation import Offspring, Variation
 
 __all__ = [
     "Assessor", "Combiner", "Grammar", "Offspring", "Search", "Variation", "check_objectives",
-    "check_seeds", "hypervolume", "is_finished", "niches", "non_dominated", "select_nsga2", "select_survivors",
+    "check_seeds", "hypervolume", "niches", "non_dominated", "select_nsga2", "select_survivors",
     "select_tournament",
 ]  # fmt: skip

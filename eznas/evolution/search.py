@@ -24,6 +24,7 @@ from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.journal import Journal, SearchState
 from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import is_finished
 from primitives import PRIMITIVE_SETS
 
 MAX_ROUNDS = 50
@@ -31,12 +32,6 @@ MAX_ROUNDS = 50
 
 
 Observer = Callable[[GenerationSummary, SearchState], None]
-
-
-def is_finished(settings: EvolutionSettings, state: SearchState) -> bool:
-    """Whether a search has done all its generations, or used up its time."""
-    is_late = 0 < settings.seconds <= state.seconds
-    return state.generation >= settings.n_generations or (is_late and state.generation >= 0)
 
 
 class Search:
@@ -101,7 +96,7 @@ class Search:
         state.generation = generation
         state.population = tuple(c.id for c in population)
         state.candidates.update((c.id, c) for c in assessed.found)
-        state.failed.update((p.digest, None) for p, _ in assessed.failures)
+        state.failed.update((p.digest, invalid.kind) for p, invalid in assessed.failures)
         state.n_duplicates += n_duplicates
         if not state.candidates:
             raise RunError(

@@ -4,6 +4,7 @@
 * `ranks`: Kendall's tau-b and Spearman's rho, plain and batched; standard error; bootstrap interval; failures last.
 * `criteria`: the order among the best, within equal size, beyond size, and of the first picks.
 * `objectives`: the table of what a run may select by.
+* `target`: what a search may be asked to find, read from a text.
 * `bounds`: what a program seen on some networks can still reach on all.
 * `fitness`: the fitness of a population against the accuracies of one or more tasks.
 """
@@ -39,10 +40,13 @@ from eznas.fitness.ranks import (
     spearman_batch,
     spearman_matrix,
 )
+from eznas.fitness.target import LONGEST as LONGEST_TARGET
+from eznas.fitness.target import Target, parse_target, plain_values
 
 __all__ = [
     "CRITERIA",
     "DEFAULT_OBJECTIVES",
+    "LONGEST_TARGET",
     "MAX_FAILED_SHARE",
     "MIN_NETWORKS",
     "OBJECTIVES",
@@ -53,6 +57,7 @@ __all__ = [
     "Labels",
     "Measurement",
     "Objective",
+    "Target",
     "TaskFitness",
     "Unrankable",
     "assess_population",
@@ -62,6 +67,8 @@ __all__ = [
     "kendall_tau_b_batch",
     "objective_named",
     "objectives_named",
+    "parse_target",
+    "plain_values",
     "quintiles",
     "rank_agreement",
     "scores_with_failures_last",

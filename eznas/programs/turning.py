@@ -5,8 +5,8 @@ from __future__ import annotations
 from eznas.programs.program import Constant, Node, Program, fold
 from primitives import PRIMITIVES, Primitive
 
-_NEGATE, _ADD, _SUBTRACT = (PRIMITIVES[name] for name in ("negate", "add", "subtract"))
-_PRODUCTS = (PRIMITIVES["multiply"], PRIMITIVES["divide"])
+_NEGATE, _ADD, _SUBTRACT, _MULTIPLY = (PRIMITIVES[name] for name in ("negate", "add", "subtract", "multiply"))
+_PRODUCTS = (_MULTIPLY, PRIMITIVES["divide"])
 
 
 def turned(program: Program) -> Program | None:
@@ -33,12 +33,15 @@ def directed(program: Program, direction: int) -> tuple[Program, bool]:
 
 
 def _tidied(program: Program) -> Program:
-    """With ``a - b`` for ``a + -b``, ``a + b`` for ``a - -b`` and ``a`` for ``--a``, to the last bit the same."""
+    """With ``a - b`` for ``a + -b``, also of ``-2 * b``, ``a + b`` for ``a - -b``, ``a`` for ``--a`` and ``2 * a`` for
+    ``a * 2``, to the last bit the same."""
     return fold(program, leaf=lambda node: Program((node,)), branch=_tidied_branch)
 
 
 def _tidied_branch(root: Primitive, arguments: tuple[Program, ...]) -> Program:
-    inner = [one.subprogram(1) if one.nodes[0] is _NEGATE else None for one in arguments]
+    if root is _MULTIPLY and isinstance(arguments[1].nodes[0], Constant):
+        arguments = arguments[::-1]  # numbers come first
+    inner = [_without_minus(one) for one in arguments]
     if root is _NEGATE and inner[0] is not None:
         return inner[0]
     if root is _ADD and inner[1] is not None:
@@ -48,6 +51,16 @@ def _tidied_branch(root: Primitive, arguments: tuple[Program, ...]) -> Program:
     if root is _SUBTRACT and inner[1] is not None:
         return _joined(_ADD, arguments[0], inner[1])
     return Program((root, *(node for one in arguments for node in one.nodes)))
+
+
+def _without_minus(program: Program) -> Program | None:
+    """What stands behind the minus of ``-x`` or ``-2 * x``; None if there is none."""
+    root, *rest = program.nodes
+    if root is _NEGATE:
+        return program.subprogram(1)
+    if root is _MULTIPLY and isinstance(rest[0], Constant) and rest[0].value < 0:
+        return Program((root, Constant(-rest[0].value, rest[0].level), *rest[1:]))
+    return None
 
 
 def _opposite(program: Program) -> Program | None:

@@ -4,6 +4,7 @@
 * `entry`: one proxy of it.
 * `gallery`: the shipped proxies and their model cards.
 * `report`: everything on one self-contained page, with `figures` (SVG) and typeset `formulas`.
+* `interim`: the page of a run that is not finished.
 * `assessment`: proxies judged on a benchmark, on a page of the same kind, with `assessment_figures`.
 * `seeds`: the spread of a search over its seeds, as a table and a page; `weakness`: where a proxy fails.
 * `words`: what the numbers say, for all of these.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from eznas.reporting.formulas import formula_lines, latex_svg
     from eznas.reporting.front import front_csv, front_html, front_json, front_latex, front_rows, front_table
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
+    from eznas.reporting.interim import render_interim, write_interim_report
     from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
     from eznas.reporting.seeds import seeds_text, write_seeds_page
 
@@ -32,6 +34,7 @@ _HOMES = {
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
     "front": ("front_csv", "front_html", "front_json", "front_latex", "front_rows", "front_table"),
+    "interim": ("render_interim", "write_interim_report"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
     "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
     "seeds": ("seeds_text", "write_seeds_page"),
@@ -41,8 +44,9 @@ __all__ = [
     "card_text", "entry_json", "entry_latex", "entry_text", "formula_lines", "front_csv", "front_figure", "front_html",
     "front_json", "front_latex", "front_rows", "front_table",
     "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
-    "render_assessment_page", "render_report", "scatter_figure", "seeds_text", "write_assessment_page",
-    "write_figures", "write_front_figure", "write_report", "write_seeds_page",
+    "render_assessment_page", "render_interim", "render_report", "scatter_figure", "seeds_text",
+    "write_assessment_page", "write_figures", "write_front_figure", "write_interim_report", "write_report",
+    "write_seeds_page",
 ]  # fmt: skip
 
 

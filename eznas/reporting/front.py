@@ -14,13 +14,13 @@ from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line, printable
 from eznas.programs import directed_infix, to_latex
 from eznas.reporting.words import (
-    RULES,
     TITLES,
     against_best,
     beside,
     hardest_sample,
     outside,
     over_samples,
+    rule_text,
     seeds_text,
     short,
     short_names,
@@ -197,7 +197,7 @@ def _below(front: Front, layout: _Layout, width: int) -> list[str]:
     said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
     if len(notes) > _MAX_NOTES:
         said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
-    return [line for text in said if text for line in textwrap.wrap(text, width)]
+    return [line for text in said if text for line in textwrap.wrap(text, width, break_on_hyphens=False)]
 
 
 def caption(front: Front) -> str:
@@ -227,7 +227,7 @@ def _caption(front: Front, layout: _Layout) -> str:
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
         f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {rule_text(front)}.",
         _legend(front),
         "Gain is held-out tau for each node more than the next smaller of the front."
         if "gain" in layout.details and gains_per_node(front)

@@ -10,8 +10,9 @@ from typing import Any, Final
 from eznas.files import write_output
 from eznas.programs import Program, directed_infix
 from eznas.reporting import figures, formulas, words
+from eznas.reporting.compared import means_of
 from eznas.reporting.entry import division_note, entry_latex
-from eznas.reporting.weakness import weakness_of
+from eznas.reporting.weakness import counting, weakness_of
 from eznas.runs import history
 from eznas.runs.choice import gains_per_node, marks, neighbours, takes_backward_pass
 from eznas.runs.front import Entry, Front, load_front
@@ -156,7 +157,10 @@ def _summary(front: Front) -> list[dict[str, Any]]:
         rival = max(rivals, key=lambda label: rivals[label], default=None)
         if (value := tau(pick)) is not None:
             best = None if rival is None else rivals[rival]
-            found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best})
+            is_mean = name == f"mean of {n} samples"
+            means = means_of(front, (pick,)) if is_mean else None
+            interval = None if means is None or means.taus[0].low is None else means.taus[0]
+            found.append({"name": name, "of": of, "tau": value, "rival": rival, "best": best, "interval": interval})
     return found
 
 
@@ -191,7 +195,7 @@ def _use(front: Front, pick: Entry) -> dict[str, Any]:
     on = ", ".join(words.short(sample.name, 40) for sample in front.learnt[:4])
     on += f" and {len(front.learnt) - 4} more samples" if len(front.learnt) > 4 else ""
     why = (
-        f"The run’s pick is {words.RULES[front.run.pick].removesuffix(' there')} on the selection networks ({on}). "
+        f"The run’s pick is {_rule(front)} on the selection networks ({on}). "
         f"{_size_text(pick)}"
     )
     notes = [note[0].upper() + note[1:] + "." for note in (division_note(pick),) if note]
@@ -200,7 +204,7 @@ def _use(front: Front, pick: Entry) -> dict[str, Any]:
             "Branches that have one and the same value on all networks evolved on are left out of what is shown; "
             f"the scores of held-out networks are the same. As it evolved it has {pick.size} nodes."
         )
-    hardest = words.hardest_sample(front, pick)
+    what, where = words.less_of(front, pick)
     return {
         "why": why,
         "notes": notes,
@@ -209,10 +213,14 @@ def _use(front: Front, pick: Entry) -> dict[str, Any]:
         "infix": "" if program is None else directed_infix(program, pick.direction),
         "latex": "" if program is None else entry_latex(pick).strip(),
         "others": _others(front, pick),
-        "hardest": None if hardest is None else hardest.name,
+        "less_of": f"of {what}{where}" if where else "",
         "tau_title": "tau" if len(front.learnt) == 1 else words.over_samples(front).removeprefix("the ") + "tau",
         "how": f"eznas front {run} --select best, --max-size N, --no-labels or --forward-only choose among all.",
     }
+
+
+def _rule(front: Front) -> str:
+    return words.rule_text(front).replace(" there", "")
 
 
 def _size_text(pick: Entry) -> str:
@@ -230,14 +238,15 @@ def _size_text(pick: Entry) -> str:
 def _snippet(pick: Entry) -> str:
     targets = ", targets" if pick.formula is not None and pick.formula.needs_classes else ""
     return (
-        f"from proxy import score  # the exported file; needs torch alone\n\n"
-        f"value = score(network, images{targets})  # higher predicts higher accuracy"
+        "# the exported file; needs torch alone\n"
+        "from proxy import score\n\n"
+        "# higher predicts higher accuracy\n"
+        f"value = score(network, images{targets})"
     )
 
 
 def _others(front: Front, pick: Entry) -> list[dict[str, Any]]:
     """What speaks for other proxies of the front, and the neighbours of the pick."""
-    sample = words.hardest_sample(front, pick)
     why: dict[str, list[str]] = {key: [MARKS[name] for name in names] for key, names in marks(front).items()}
     for entry in neighbours(front, pick):
         which = "next smaller" if (entry.size or 0) <= (pick.size or 0) else "next larger"
@@ -247,7 +256,7 @@ def _others(front: Front, pick: Entry) -> list[dict[str, Any]]:
             "entry": entry,
             "why": ", ".join(why[entry.id]),
             "tau": front.tau(entry, "report"),
-            "difference": None if sample is None else entry.versus_pick.get(sample.name),
+            "difference": words.less(front, pick, entry),
         }
         for entry in front.discovered
         if entry.id in why and entry is not pick
@@ -312,6 +321,8 @@ def _fails(front: Front, pick: Entry, scores: history.Scores) -> dict[str, Any]:
     rows.sort(key=lambda row: -2.0 if row["m"].tau is None else row["m"].tau.value)
     weak = [weakness_of(front, pick, row["sample"], scores) for row in rows]
     shown = [one for one in weak if one is not None and one.sample.report.n >= MIN_SHOWN][:N_WEAK]
+    for row in rows:
+        row["counting"] = counting(front, row["sample"])
     said = ""
     if rows and rows[0]["m"].tau is not None:
         m, one = rows[0]["m"], rows[0]["sample"]
@@ -325,7 +336,12 @@ def _fails(front: Front, pick: Entry, scores: history.Scores) -> dict[str, Any]:
             f" In the top tenth{on} by accuracy, where a search has to choose, it is about {50 * (1 - least):.0f} %; "
             "guessing gives 50 %."
         )
-    return {"text": said, "rows": rows, "weak": shown}
+    behind = [row for row in rows if row["counting"] is not None and row["counting"].is_ahead_of(row["m"])]
+    if any(row["counting"] is not None for row in rows):
+        told = sum(row["counting"].is_told for row in behind)
+        beyond = f", {told or 'none'} of them beyond the paired 95 % interval" if behind else ""
+        said += f" Counting parameters or MACs ranks better on {len(behind)} of {len(rows)} samples{beyond}."
+    return {"text": said, "rows": rows, "weak": shown, "behind": [row["sample"].name for row in behind]}
 
 
 MIN_SHOWN: Final = 20

@@ -12,6 +12,7 @@ import numpy as np
 from eznas.assessment.bias import Edit, SizeGroup, edit_bias, most_misjudged, pairs_one_edit_apart, ranking_differences
 from eznas.assessment.bias import size_bias as by_size
 from eznas.errors import EznasError
+from eznas.fitness import Criterion, Measurement
 from eznas.fitness.labels import MIN_NETWORKS, FloatArray
 from eznas.runs.front import Entry, Front, SampleCard
 from eznas.runs.history import Scores
@@ -57,6 +58,49 @@ class Weakness:
     too_low: tuple[Misjudged, ...]
     edits: tuple[Edit, ...]
     sizes: tuple[SizeGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """What counts, and nothing else, on one sample: the better one of parameters and MACs.
+
+    Attributes:
+        name: ``MACs`` or ``parameters``.
+        tau: held out.
+        difference: tau of the pick less that, paired; None if the two were not compared.
+    """
+
+    name: str
+    tau: float
+    difference: Criterion | None
+
+    def is_ahead_of(self, measured: Measurement) -> bool:
+        """Whether it ranks the sample better than the pick does."""
+        return measured.tau is None or self.tau > measured.tau.value + ROUNDING
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the paired interval tells it from the pick."""
+        return self.difference is not None and self.difference.high is not None and self.difference.high < 0
+
+
+ROUNDING: Final = 1e-9
+"""Of tau; two that differ by less are equal."""
+COUNTS: Final = {"mac_count": "MACs", "parameter_count": "parameters"}
+"""Published proxies that only count."""
+
+
+def counting(front: Front, sample: SampleCard) -> Counting | None:
+    """The better one of parameters and MACs on a sample; None if neither was measured there."""
+    found = [
+        (measured.tau.value, entry)
+        for entry in front.published
+        if entry.id in COUNTS and (measured := entry.report.get(sample.name)) is not None and measured.tau is not None
+    ]
+    if not found:
+        return None
+    tau, entry = max(found, key=lambda pair: pair[0])
+    return Counting(name=COUNTS[entry.id], tau=tau, difference=entry.versus_pick.get(sample.name))
 
 
 def weakness_of(front: Front, entry: Entry, sample: SampleCard, scores: Scores) -> Weakness | None:

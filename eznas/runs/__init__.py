@@ -4,6 +4,7 @@
 * `folder`: paths and safe writing.
 * `candidate`, `journal`: what each generation found.
 * `choice`: choosing from a finished front.
+* `interim`: what was found up to now; `stopping`: when a search is finished, and why.
 * `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
 """
 

@@ -24,6 +24,7 @@ from eznas.benchmarks import source_named
 from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
+from eznas.fitness import LONGEST_TARGET, parse_target
 from eznas.forms import Form, sentence, sentences, toml_of
 from eznas.names import one_line
 from eznas.spaces import SpaceSettings, nb201, own, space_named
@@ -220,6 +221,13 @@ class EvolutionSettings(Section):
     seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """Evolution ends with the generation in which it has taken so long; 0 sets no limit. How far a run with a limit
     comes depends on the machine."""
+    n_programs: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 0
+    """Evolution ends with the generation in which so many different programs are evaluated; 0 sets no limit."""
+    patience: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 0
+    """Evolution ends when so many generations in a row found no better program by the first objective; 0 never does."""
+    target: Annotated[str, Field(max_length=LONGEST_TARGET)] = ""
+    """Evolution ends with the generation in which one program meets all of it, on the networks evolved on: comparisons
+    of objectives of the run, size and cost, joined by and, or, such as tau > .8 and size < 10."""
     crossover: Probability = 0.3
     """Of two programs, which exchange a part. Crossover, mutation and combination are relative frequencies."""
     mutation: Probability = 0.3
@@ -250,6 +258,15 @@ class EvolutionSettings(Section):
     """Of each objective that ranks networks, over the tasks; bound: the mean less its standard error over the tasks."""
     direction: Literal["either", "higher"] = "either"
     """either: a program may also predict by a low score; its direction is then part of the proxy."""
+
+    @model_validator(mode="after")
+    def _target_speaks_of_objectives(self) -> EvolutionSettings:
+        if self.target:
+            try:
+                parse_target(self.target, self.objectives)
+            except ValueError as error:
+                raise ValueError(f"target {one_line(self.target, 60)!r}: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _islands_are_of_some_size(self) -> EvolutionSettings:

@@ -182,6 +182,8 @@ class RunCard(Form):
     """How samples count together."""
     pick: Literal["simplest-within-se", "best", "cheapest-within-se"] = "best"
     """The rule that chose the pick."""
+    stopped_by: Annotated[str, Field(max_length=1000)] = ""
+    """Which condition ended the search, a clause; empty where a release that knew of generations alone wrote it."""
     notes: Annotated[tuple[_Text, ...], Field(max_length=1000)] = ()
     """What was assumed or left out, a sentence each."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from eznas.digests import PrefixDigest
 from eznas.errors import RunError
-from eznas.programs import Invalid, Program
+from eznas.programs import FailureKind, Invalid, Program
 from eznas.runs.candidate import Candidate
 from eznas.runs.checkpoint import Checkpoint
 from eznas.runs.folder import RunFolder
@@ -32,7 +32,7 @@ class SearchState:
         generation: last finished, -1 before the first.
         population: ids of the current population, in order.
         candidates: every ranked program of the run by id, in order of evaluation.
-        failed: ids of every program that cannot be ranked.
+        failed: ids of every program that cannot be ranked, and the kind of its failure.
         n_duplicates: programs that variation proposed again and that were not evaluated again.
         seconds: that the generations so far took.
     """
@@ -40,7 +40,7 @@ class SearchState:
     generation: int = -1
     population: tuple[str, ...] = ()
     candidates: dict[str, Candidate] = field(default_factory=dict)
-    failed: dict[str, None] = field(default_factory=dict)
+    failed: dict[str, FailureKind] = field(default_factory=dict)
     n_duplicates: int = 0
     seconds: float = field(default=0.0, compare=False)
 
@@ -148,7 +148,7 @@ class Journal:
             generation=checkpoint.generation,
             population=checkpoint.population,
             candidates={candidate.id: candidate for candidate in found},
-            failed={record.id: None for record in failures},
+            failed={record.id: record.kind for record in failures},
             n_duplicates=checkpoint.n_duplicates,
             seconds=sum(event.seconds for event in events),
         )

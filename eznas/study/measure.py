@@ -22,6 +22,7 @@ from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
 from eznas.runs.front import FILE, CoverageCard
+from eznas.runs.stopping import stopped_by
 from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, divides_plainly, settle, simplify
 from eznas.statistics import Coverage
@@ -144,6 +145,7 @@ def measure(
             seed=config.seed,
             n_generations=state.generation,
             n_programs=state.n_evaluated,
+            stopped_by=stop.reason if (stop := stopped_by(config.evolution, state)) else "",
             seconds=round(state.seconds + time.perf_counter() - start, 1),
             primitive_set=config.evolution.primitive_set,
             seeds=tuple(c.program.text for c in state.candidates.values() if c.operator == "seed"),

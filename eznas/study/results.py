@@ -12,7 +12,8 @@ from eznas.errors import ConfigError, RunError
 from eznas.files import is_file
 from eznas.names import printable
 from eznas.proxies import ProgramProxy, Proxy, load_proxy_file, proxy_named, proxy_of_entry
-from eznas.runs import Entry, Front, load_front
+from eznas.runs import Entry, Front, RunFolder, load_front
+from eznas.runs.interim import is_interim
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,22 @@ class Study:
     def is_finished(self) -> bool:
         """Whether the run has a front; an interrupted run goes on with `resume`."""
         return is_file(self.run_dir / "front.json")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do: the report is written too."""
+        return self.is_finished and is_file(self.run_dir / "report.html") and not is_interim(self.run_dir)
+
+    @property
+    def kept(self) -> str:
+        """What an unfinished run has on disk, a sentence."""
+        if self.is_finished:
+            return "all is measured and saved, and the report is left to write."
+        names = RunFolder(self.run_dir).checkpoints()
+        if not names:
+            return "no generation was finished; statistics that were captured are kept."
+        n = int(Path(names[0]).stem)
+        return f"everything up to generation {n} is saved, and the statistics that were captured."
 
     @property
     def result(self) -> Front:

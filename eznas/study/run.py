@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from eznas.errors import ConfigError, RunError
-from eznas.evolution import Search, check_objectives, check_seeds, is_finished
+from eznas.evolution import Search, check_objectives, check_seeds
 from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
+from eznas.runs.interim import FRONT_CSV
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
+from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import is_finished, stopped_by
 from eznas.statistics import in_use
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
+from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
@@ -155,10 +159,12 @@ def extend(
     problem = _prepared(settings, given, observer)
     state = Journal(old, before.checkpoints).load(read_only=True)
     goes_on = _data_differences(recorded, problem) == [] and _same_search(before, settings)
-    if goes_on and is_finished(settings.evolution, state):
+    stop = stopped_by(settings.evolution, state) if goes_on else None
+    if stop is not None:
+        more = {"n_generations": str(2 * max(state.generation, 1)), "target": "''"}.get(stop.setting, "0")
         raise ConfigError(
-            f"Run {old.path} has {state.generation} generations already, and so many are asked for; extend it with "
-            f"--set evolution.n_generations={2 * max(state.generation, 1)}"
+            f"Run {old.path} has {state.generation} generations already, and so many are asked for ({stop.reason}); "
+            f"extend it with --set evolution.{stop.setting}={more}"
         )
     archive = [] if goes_on else _fitting(settings, hall_of_fame(state))[:N_ARCHIVE]
     extends = Extension(
@@ -229,6 +235,18 @@ def _begun(
 
 
 def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop) -> Study:
+    """All that is left to do of a run, or as much of it as there is time for until it is asked to stop."""
+    try:
+        return _run_to_the_end(folder, problem, machine, observer, should_stop)
+    except KeyboardInterrupt:
+        if should_stop():  # whoever asked did not wait for the end of a generation, a capture or a measurement
+            return Study(folder.path)
+        raise
+
+
+def _run_to_the_end(
+    folder: RunFolder, problem: Problem, machine: Machine, observer: Observer, should_stop: ShouldStop
+) -> Study:
     config = problem.config
     if _is_complete(folder):
         Journal(folder, config.checkpoints).load(read_only=True)  # refuses one that was changed
@@ -239,7 +257,7 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
     archive = [parse(text) for text in (extends.seeds if extends else ())]
     with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
         job = _Job(problem, machine, observer, pool, should_stop, named, held)
-        state = job.search(folder, problem, "Evolving", archive)
+        state = job.search(folder, problem, "Evolving", archive, Interim(folder, config))
         if not is_finished(config.evolution, state):
             return Study(folder.path)
         results: list[FoldResult] = []
@@ -261,8 +279,9 @@ def _run(folder: RunFolder, problem: Problem, machine: Machine, observer: Observ
                 found_by_folds=results,
             )
     observer.stage("Writing the report")
-    from eznas.reporting import write_figures, write_report
+    from eznas.reporting import front_csv, write_figures, write_report
 
+    folder.replace(FRONT_CSV, front_csv(load_front(folder.path)))
     write_figures(folder.path)
     write_report(folder.path)  # last: with it the run is complete
     return Study(folder.path)
@@ -286,7 +305,14 @@ class _Job:
         self._stores: Any = None
         self._bank: Any = None
 
-    def search(self, folder: RunFolder, problem: Problem, stage: str, archive: Sequence[Program] = ()) -> SearchState:
+    def search(
+        self,
+        folder: RunFolder,
+        problem: Problem,
+        stage: str,
+        archive: Sequence[Program] = (),
+        interim: Interim | None = None,
+    ) -> SearchState:
         """One search, from where its folder says; finished, unless it was asked to stop.
 
         It starts from the seeds that the settings name, and from the archive of another run, if it is given one. The
@@ -301,7 +327,19 @@ class _Job:
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
         search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note)
         self._observer.stage(stage)
-        return search.run(lambda s, now: self._observer.generation(s, now, settings), self._should_stop)
+
+        def told(summary: GenerationSummary, now: SearchState) -> None:
+            self._observer.generation(summary, now, settings)
+            if interim is not None:
+                interim.write(now)
+
+        search.run(told, self._should_stop)
+        if interim is not None and state.generation >= 0:
+            interim.write(state, is_last=True)
+        stop = stopped_by(settings, state)
+        if stop is not None and stop.setting != "n_generations":
+            self._observer.note(f"{stage} ended after generation {state.generation}: {stop.reason}")
+        return state
 
     def fold(self, folder: RunFolder, number: int) -> FoldResult | None:
         """One search of a cross-fitted report; None if it was asked to stop."""
@@ -428,7 +466,7 @@ def _version_changes(folder: RunFolder, manifest: Manifest, any_version: bool) -
 
 def _is_complete(folder: RunFolder) -> bool:
     """Whether there is nothing left to do."""
-    return (folder.path / "report.html").is_file() and _has_front(folder)
+    return Study(folder.path).is_complete and _has_front(folder)
 
 
 def _has_front(folder: RunFolder) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from eznas import progress
-from eznas.programs import parse
+from eznas.programs import FailureKind, parse
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.records import GenerationSummary
@@ -40,7 +40,8 @@ def panel_lines(width: int, height: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
     observer = progress.PanelObserver(console)
     observer.stage("Evolving " + "long " * 60)
-    state = SearchState(candidates={c.id: c for c in CANDIDATES})
+    failed = {"a": FailureKind.NON_FINITE, "b": FailureKind.NON_FINITE, "c": FailureKind.CONSTANT}
+    state = SearchState(candidates={c.id: c for c in CANDIDATES}, failed=failed)
     observer.generation(SUMMARY, state, EvolutionSettings(n_generations=3))
     observer.advance(3, 10)
     return ["".join(s.text for s in line).rstrip() for line in console.render_lines(observer._panel())]
@@ -57,7 +58,9 @@ def test_the_panel_fits_its_terminal(width: int, height: int) -> None:
     lines = panel_lines(width, height)
     assert len(lines) < height
     assert max(map(len, lines)) <= width
-    assert lines[0].startswith("Evolving")
+    assert lines[0].startswith("capture > [evolve] > choose")
+    assert lines[1].startswith("Evolving")
+    assert any("failures so far: non-finite 2, constant 1".startswith(line.rstrip("…")) for line in lines if line)
     assert any("mac_count" in line for line in lines)
 
 
@@ -72,5 +75,35 @@ def test_without_a_terminal_generations_are_told_at_most_every_ten_seconds() -> 
     settings = EvolutionSettings(n_generations=10)
     for number in range(11):
         observer.generation(SUMMARY.model_copy(update={"generation": number}), SearchState(), settings)
-    told = [line.split()[1] for line in stream.getvalue().splitlines() if line.startswith("generation")]
-    assert told == ["0/10", "10/10"]
+    assert generations_told(stream) == ["0/10"]
+    observer.stage("Choosing")
+    assert generations_told(stream) == ["0/10", "10/10"], "what the search ended with is said"
+    assert stream.getvalue().splitlines()[-1] == "Choosing ..."
+
+
+def generations_told(stream: io.StringIO) -> list[str]:
+    return [line.split()[1] for line in stream.getvalue().splitlines() if line.startswith("generation")]
+
+
+def test_a_stage_without_a_terminal_is_told_at_most_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    observer = progress.StderrObserver(stream)
+    observer.stage("Measuring on 1000 held-out networks")
+    for done in range(1, 1001):
+        clock[0] = done / 20
+        observer.advance(done, 1000)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Measuring on 1000 held-out networks ..."
+    assert len(lines) == 1 + 4, "of 50 seconds"
+    assert lines[1] == "Measuring on 1000 held-out networks: 201/1000 networks, 40 s left"
+
+
+def test_the_objective_is_called_by_its_name() -> None:
+    stream = io.StringIO()
+    observer = progress.StderrObserver(stream)
+    observer.stage("Evolving")
+    observer.generation(SUMMARY, SearchState(), EvolutionSettings(objectives=("ndcg", "size")))
+    assert "best ndcg 0.500 (size 3)" in stream.getvalue()
+    assert "tau" not in stream.getvalue()

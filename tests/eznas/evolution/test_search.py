@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from eznas.errors import RunError
-from eznas.evolution import Search, is_finished
+from eznas.evolution import Search
 from eznas.programs import FailureKind, Invalid
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.records import GenerationSummary
+from eznas.runs.stopping import Stop, is_finished, stopped_by
 from tests.eznas.evolution.fakes import SETTINGS, FakeAssessor, contents, make_search
 
 PAPER = SETTINGS.model_copy(update={"regime": "paper", "primitive_set": "paper", "mutation": 0.4})
@@ -99,6 +101,52 @@ def test_a_search_ends_with_the_generation_in_which_its_time_is_up(tmp_path: Pat
     assert again.state.seconds == pytest.approx(first.state.seconds)  # time used before a resumption counts
     assert again.run().generation == SETTINGS.n_generations
     assert is_finished(settings, again.state)
+
+
+STOPS = pytest.mark.parametrize(
+    ("asked", "generation"),
+    [
+        ({"n_programs": 25}, 1),
+        ({"n_programs": 20}, 0),
+        ({"patience": 1}, 3),  # better ones are found in generations 0, 1 and 2
+        ({"patience": 2}, 4),
+        ({"target": "tau > .9"}, 1),
+        ({"target": "tau > .9 and size < 5"}, 2),
+    ],
+    ids=str,
+)
+
+
+@STOPS
+def test_a_search_ends_by_what_was_asked_and_says_so(tmp_path: Path, asked: dict[str, Any], generation: int) -> None:
+    """In one go and in pieces, and a search that is gone on with knows that it is finished."""
+    settings = SETTINGS.model_copy(update=asked)
+    (setting,) = asked
+    whole = make_search(tmp_path / "whole", settings, seed=8)
+    ended = whole.run()
+    stop = stopped_by(settings, ended)
+    assert stop is not None
+    assert stop.setting == setting
+    assert ended.generation == generation < settings.n_generations
+    for _ in range(generation + 2):
+        piece = make_search(tmp_path / "pieces", settings, seed=8)
+        piece.run(should_stop=lambda p=piece, b=piece.state.generation: p.state.generation > b)
+    again = make_search(tmp_path / "pieces", settings, seed=8)
+    assert stopped_by(settings, again.state) == stop
+    assert again.run().generation == generation
+    assert contents(tmp_path / "whole") == contents(tmp_path / "pieces")
+    longer = make_search(tmp_path / "pieces", SETTINGS, seed=8)
+    assert stopped_by(SETTINGS, longer.run()) == Stop("n_generations", "all 5 generations are done")
+
+
+def test_a_search_goes_on_while_nothing_ends_it(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(
+        update={"n_programs": 10**6, "patience": 100, "target": "tau > .9 and size < 1", "seconds": 1e6}
+    )
+    assert stopped_by(settings, SearchState()) is None
+    stop = stopped_by(settings, make_search(tmp_path, settings).run())
+    assert stop is not None
+    assert stop.setting == "n_generations"
 
 
 def test_elites_survive_under_nsga2(tmp_path: Path) -> None:

@@ -62,4 +62,33 @@ def test_a_smoothed_division_is_written_as_what_it_is() -> None:
 def test_sums_and_products_are_read_from_the_left() -> None:
     assert to_latex(parse("(add (add 1.0 2.0) 3.0)")) == "1 + 2 + 3"
     assert to_latex(parse("(subtract (add 1.0 2.0) (subtract 3.0 4.0))")) == r"1 + 2 - \left(3 - 4\right)"
-    assert to_latex(parse("(multiply (add 1.0 2.0) 3.0)")) == r"\left(1 + 2\right) \cdot 3"
+    assert to_latex(parse("(multiply (add 1.0 2.0) 3.0)")) == r"3 \cdot \left(1 + 2\right)"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("(multiply mac_count 0.25)", "0.25 * mac_count"),
+        ("(add mac_count (multiply parameter_count -2.0))", "mac_count - 2 * parameter_count"),
+        ("(subtract mac_count (multiply -2.0 parameter_count))", "mac_count + 2 * parameter_count"),
+        ("(add (multiply -0.5 mac_count) parameter_count)", "parameter_count - 0.5 * mac_count"),
+        ("(negate (multiply -0.5 mac_count))", "0.5 * mac_count"),
+        ("(log (add mac_count (multiply parameter_count -2.0)))", "log(mac_count - 2 * parameter_count)"),
+    ],
+)
+def test_numbers_come_first_and_lend_their_minus_to_the_sum(text: str, written: str) -> None:
+    program = parse(text)
+    shown, has_minus = directed(program, 1)
+    assert not has_minus
+    assert directed_infix(program, 1) == written
+    assert evaluate(shown, SHOWN) == evaluate(program, SHOWN)
+
+
+def test_a_sum_that_was_turned_is_tidied_too() -> None:
+    program = parse("(subtract (multiply mac_count -2.0) parameter_count)")
+    shown, has_minus = directed(program, -1)
+    value, turned_value = evaluate(program, SHOWN), evaluate(shown, SHOWN)
+    assert isinstance(value, float)
+    assert isinstance(turned_value, float)
+    assert (-turned_value if has_minus else turned_value) == -value
+    assert directed_infix(program, -1) == "parameter_count + 2 * mac_count"

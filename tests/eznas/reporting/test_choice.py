@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from eznas.reporting import (
     seeds_text,
     write_seeds_page,
 )
-from eznas.reporting.weakness import weakness_of
+from eznas.reporting.weakness import Counting, counting, weakness_of
 from eznas.runs import Choice, Front, chosen, load_front
 from eznas.runs.choice import elbow, gains_per_node, marks, neighbours, pick_by, selection_error, staircase
 from eznas.runs.history import read_scores
@@ -176,3 +177,27 @@ def test_the_spread_over_seeds(front: Front, tmp_path: Path) -> None:
     page = write_seeds_page([front, other], tmp_path / "report.html").read_text()
     assert 'href="seed-8/report.html"' in page
     assert "default-src" in page
+
+
+def test_samples_that_counting_ranks_better_are_told(finished_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    document = json.loads((run / "front.json").read_text())
+    for entry in document["entries"]:
+        if entry["id"] == "mac_count":
+            entry["report"]["cifar100"]["tau"] = {"value": 0.99, "low": 0.98, "high": 1.0}
+            entry["versus_pick"]["cifar100"] = {"value": -0.3, "low": -0.4, "high": -0.2}
+    (run / "front.json").write_text(json.dumps(document))
+    front = load_front(run)
+    assert front.pick is not None
+    ahead = {}
+    for sample in front.samples:
+        found = counting(front, sample)
+        assert found is not None
+        ahead[sample.name] = found.is_ahead_of(front.pick.report[sample.name]), found.is_told
+    assert ahead == {"cifar10": (False, False), "cifar100": (True, True)}
+    page = render_report(run)
+    assert "MACs ranks better on 1 of 2 samples, 1 of them beyond the paired 95 % interval" in page
+    own = front.pick.report["cifar10"]
+    assert own.tau is not None
+    assert not Counting(name="MACs", tau=own.tau.value + 1e-15, difference=None).is_ahead_of(own)
+    assert page.count('class="n behind"') == 1

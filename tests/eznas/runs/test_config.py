@@ -57,6 +57,11 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             {"evolution": {"regime": "nsga3"}},
             r"^Setting 'evolution\.regime' in the settings: .*'nsga2'.*, got 'nsga3'$",
         ),
+        (
+            {"evolution": {"target": "tau > .8 nd size < 3"}},
+            r"^Setting 'evolution' in the settings: .*target 'tau > \.8 nd size < 3': expected 'and', 'or' or the end",
+        ),
+        ({"evolution": {"target": "ndcg > .8"}}, r"Unknown objective of this run 'ndcg'; known are tau, size, cost"),
         ({"evolution": 5}, r"^Setting 'evolution' in the settings: .*, got 5$"),
         ({"name": "../up"}, r"^Setting 'name'"),
         ({"seed": -1}, r"^Setting 'seed' in the settings: .* 0, got -1$"),

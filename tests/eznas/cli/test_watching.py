@@ -1,0 +1,102 @@
+"""What is to be read of a run that is not finished: its front as a table, its page, and a page that is watched."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eznas.cli import looking, main
+from eznas.reporting import front_csv
+from eznas.runs import load_front
+from eznas.runs.config import load_config
+from eznas.runs.interim import is_interim
+from eznas.study import Study, evolve
+from tests.eznas.cli.commands import Capsys
+from tests.eznas.tiny import options
+
+pytestmark = pytest.mark.usefixtures("embedded_data")
+
+
+@pytest.fixture
+def unfinished(tiny_run: Path, tmp_path: Path) -> Path:
+    """The tiny run, stopped after its first generation; its name holds markup."""
+    del tiny_run  # has captured the statistics
+    asked: list[int] = []
+
+    def after_one() -> bool:
+        asked.append(1)
+        return len(asked) > 1
+
+    settings = load_config(None, options()[1::2])
+    return evolve(settings, run_dir=tmp_path / "<b>run", should_stop=after_one).run_dir
+
+
+def files(run: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_an_unfinished_run_has_a_front_and_a_page(unfinished: Path, tmp_path: Path, capsys: Capsys) -> None:
+    rows = list(csv.DictReader((unfinished / "front.csv").read_text().splitlines()))
+    sizes, values = [int(row["size"]) for row in rows], [float(row["evolve:tau"]) for row in rows]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert values == sorted(set(values), reverse=True)
+    assert is_interim(unfinished)
+    assert not Study(unfinished).is_complete
+    page = (unfinished / "report.html").read_text()
+    assert "The search is at generation 0 of 2" in page
+    assert "<b>run" not in page
+    assert all(f">{row['formula']}<" in page or f"({row['formula']})" in page for row in rows)
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+    before = files(unfinished)
+    target = tmp_path / "page.html"
+    assert main(["report", str(unfinished), "-o", str(target)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{target}\n"
+    assert "The run is not finished" in shown.err
+    assert target.read_text() == page
+    assert files(unfinished) == before
+
+
+def test_a_watched_page_becomes_the_report_when_the_run_is_finished(
+    unfinished: Path, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    slept: list[float] = []
+
+    def finish_later(seconds: float) -> None:
+        slept.append(seconds)
+        assert is_interim(unfinished)
+        if len(slept) == 2:
+            for name in ("front.json", "report_scores.csv"):
+                shutil.copyfile(tiny_run / name, unfinished / name)
+            assert not Study(unfinished).is_complete, "its page is still that of an unfinished run"
+
+    monkeypatch.setattr(looking.time, "sleep", finish_later)
+    assert main(["report", str(unfinished), "--watch"]) == 0
+    assert slept == [10.0, 10.0]
+    assert Study(unfinished).is_complete
+    assert "held-out networks" in (unfinished / "report.html").read_text()
+    shown = capsys.readouterr()
+    assert shown.out == f"{unfinished / 'report.html'}\n"
+    assert shown.err.splitlines()[-1] == "The run is finished; the page is its report."
+
+
+def test_a_finished_run_has_its_own(tiny_run: Path) -> None:
+    assert Study(tiny_run).is_complete
+    assert (tiny_run / "front.csv").read_text() == front_csv(load_front(tiny_run))
+
+
+def test_a_full_disk_does_not_end_a_run_for_its_page(unfinished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eznas.errors import RunError
+    from eznas.runs import Journal, RunFolder
+    from eznas.study.interim import Interim
+
+    def full(*_: Any) -> None:
+        raise RunError("No space left")
+
+    folder = RunFolder(unfinished)
+    monkeypatch.setattr(RunFolder, "replace", full)
+    Interim(folder, folder.settings()).write(Journal(folder, 3).load(read_only=True))
