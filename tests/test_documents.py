@@ -405,10 +405,16 @@ TINY = [
 DRIVER = """
 import json, sys
 from eznas.cli import main
-for arguments in json.load(sys.stdin):
+commands, tiny = json.load(sys.stdin)
+for arguments in commands:
     status = main(arguments)
     if status:
         sys.exit(status)
+import eznas.study.run
+defaults = eznas.study.run.load_config
+eznas.study.run.load_config = lambda path=None: defaults(path, tiny)  # as printed, but small
+sys.path.insert(0, "")
+import mine
 """
 
 
@@ -444,6 +450,8 @@ def test_the_first_example_of_the_readme(
 def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:
     (module,) = [code for code in fenced(ROOT / "README.md", "python") if code.startswith("# zoo.py\n")]
     (tmp_path / "zoo.py").write_text(module)
+    (in_python,) = [code for code in fenced(ROOT / "README.md", "python") if code.startswith("# mine.py\n")]
+    (tmp_path / "mine.py").write_text(in_python)
     widths = {4: 61.2, 6: 64.9, 8: 68.1, 12: 70.4, 16: 72.3}
     rows = [f"w{w}d{d},{accuracy + 2.8 * (d - 1) - 0.4 * d * d + 0.4:.1f}" for w, accuracy in widths.items()
             for d in (1, 2, 3, 4)]  # fmt: skip
@@ -462,7 +470,7 @@ def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EZNAS_CACHE": str(tmp_path / "cache"), "EZNAS_DATA": ""}
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=json.dumps(asked), cwd=tmp_path, env=environment, text=True,
+        [sys.executable, "-c", DRIVER], input=json.dumps([asked, TINY]), cwd=tmp_path, env=environment, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -473,6 +481,9 @@ def test_networks_of_your_own_from_the_readme(tmp_path: Path) -> None:
     assert (tmp_path / "proxy.py").is_file()
     scores = [line for line in done.stdout.splitlines() if line.startswith("zoo:networks#") or "#w" in line]
     assert len(scores) == len(rows)
+    assert math.isfinite(float(done.stdout.splitlines()[-1]))
+    (by_python,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "mine")
+    assert load_front(by_python).run.n_folds == 5
 
     figures = blocks.quickstart_of_run(tmp_path / folder, "a machine")
     assert figures["id"] == (front.pick.id if front.pick else None)
