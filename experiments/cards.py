@@ -266,9 +266,9 @@ def add(text: str, name: str, kind: str, how: str) -> None:
         "Proxy": f"{what} of run {run.name} (seed {run.seed}, primitive set {run.primitive_set})",
         "Evolved on": f"{len(learnt)} samples: {', '.join(sample.name for sample in learnt)}, "
         f"{n_networks:,} networks ({config}, seed {run.seed})",
+        "Held out": f"mean Kendall tau-b {np.mean(report):.3f} over {len(report)} samples of the run's report"
+        if report else "nothing: people chose with the figures of all networks at hand in view",
     }  # fmt: skip
-    if report:
-        card["Held out"] = f"mean Kendall tau-b {np.mean(report):.3f} over {len(report)} samples of the run's report"
     bare = replace(proxy, name=name, seed=None, units=DEFAULT_UNITS)
     write_output(GALLERY / f"{name}.json", proxy_to_json(bare, None, card, is_sealed=True))
 

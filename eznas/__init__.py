@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from eznas.errors import EznasError
     from eznas.proxies import Proxy
     from eznas.runs.config import RunConfig, load_config
-    from eznas.study import Machine, Study, evolve, extend, load_proxy, resume
+    from eznas.study import Discovery, Machine, Study, evolve, extend, load_proxy, resume
 
 _HOMES = {
+    "Discovery": "eznas.study",
     "EznasError": "eznas.errors",
     "Machine": "eznas.study",
     "Proxy": "eznas.proxies",
@@ -31,7 +32,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config", "load_proxy", "resume",
+    "Discovery", "EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config",
+    "load_proxy", "resume",
 ]  # fmt: skip
 
 

@@ -6,10 +6,14 @@ its reader. What a file holds is data: it is parsed as JSON or TOML, checked fie
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, TypeVar, get_args
@@ -144,9 +148,17 @@ def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasEr
 
 def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
     """What is wrong first, and where, in one sentence; with the nearest known key for an unknown one."""
-    first = error.errors()[0]
-    path = one_line(".".join(str(part)[:60] for part in first["loc"][:8]))
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return _sentence(error.errors()[0], where, form, more)
+
+
+def sentences(error: ValidationError, where: str, form: type[BaseModel]) -> tuple[str, ...]:
+    """Everything that is wrong, one sentence each."""
+    return tuple(_sentence(one, where, form) for one in error.errors())
+
+
+def _sentence(first: Any, where: str, form: type[BaseModel], more: str = "") -> str:
+    path = one_line(".".join(str(part)[:60] for part in first["loc"][:8]))
     if first["type"] == "extra_forbidden":
         return f"Unknown key {path!r} in {where}; {_hint(form, first['loc'])}{more}"
     message = one_line(first["msg"].removeprefix("Value error, "), 300)
@@ -154,6 +166,32 @@ def sentence(error: ValidationError, where: str, form: type[BaseModel]) -> str:
     said = first["type"] in ("missing", "value_error", "union_tag_invalid")  # the message says what was given
     given = "" if said else f", got {shown(first['input'])}"
     return f"Setting {path!r} in {where}: {message}{given}{more}" if path else f"{where}: {message}{given}{more}"
+
+
+def meanings(form: type[BaseModel]) -> dict[str, str]:
+    """What the docstrings beside the fields of a form say, on one line each, inherited ones too."""
+    found: dict[str, str] = {}
+    for model in reversed(form.__mro__):
+        if issubclass(model, Form):
+            found |= _documented(model.__module__).get(model.__name__, {})
+    return {name: text for name, text in found.items() if name in form.model_fields}
+
+
+@cache
+def _documented(module: str) -> dict[str, dict[str, str]]:
+    """The docstrings beside the fields of each class of a module, read in its source; none without it."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, KeyError):
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for field, said in zip(node.body, node.body[1:], strict=False):
+                match field, said:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        found.setdefault(node.name, {})[name] = " ".join(text.split())
+    return found
 
 
 def _hint(form: type[BaseModel], path: Sequence[int | str]) -> str:

@@ -91,7 +91,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_a_link_to_nothing_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
-    path.write_text("# One page\n\n[a](#one-page) [b](#two) [c](page.md#one-page) [d](other.md) [e](https://a.org/#x)\n")
+    path.write_text(
+        "# One page\n\n[a](#one-page) [b](#two) [c](page.md#one-page) [d](other.md) [e](https://a.org/#x)\n"
+    )
     assert broken_links(path) == ["#two", "other.md"]
 
 
@@ -339,6 +341,19 @@ def test_a_setting_that_is_gone_is_noticed() -> None:
 def test_settings_in_files_are_accepted(path: Path) -> None:
     for text in fenced(path, "toml"):
         config_from(tomllib.loads(text), where=path.name)
+
+
+def test_the_file_of_a_cluster_is_one_that_ray_reads() -> None:
+    """By Ray's own check of what ``ray up`` is given."""
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    (text,) = fenced(ROOT / "docs" / "cluster.md", "yaml")
+    described = prepare_config(yaml.safe_load(text))
+    validate_config(described)
+    assert described["provider"]["worker_ips"]
+    with pytest.raises(Exception, match="provider"):
+        validate_config({key: value for key, value in described.items() if key != "provider"})
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------

@@ -271,9 +271,7 @@ def _scores(
     return scores
 
 
-def _outcomes(
-    proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge
-) -> list[float | Invalid]:
+def _outcomes(proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge) -> list[float | Invalid]:
     """Of proxies that share a batch: programs that read the same layers, or one proxy alone."""
     n = batch_size_for(proxies[0], excited)
     inputs, targets = excited.batch(n)

@@ -169,9 +169,7 @@ def card_of(name: str) -> Card | None:
         return None
     card = read_form(Card, path, error=ProgramError, remedy=_REMEDY)
     if card.proxy != stored.digest:
-        raise ConfigError(
-            f"The card {path} is of another formula than {name!r} of the gallery is now; {_REMEDY}"
-        )
+        raise ConfigError(f"The card {path} is of another formula than {name!r} of the gallery is now; {_REMEDY}")
     return card
 
 
@@ -197,9 +195,7 @@ def badge_line(reading: Reading) -> BadgeLine:
     tau, change, largest = (
         None if value is None else round(value, 6) for value in (reading.tau, reading.change, reading.largest)
     )
-    return BadgeLine(
-        badge=reading.badge, n=reading.n, tau=tau, change=change, largest=largest, is_won=reading.is_won
-    )
+    return BadgeLine(badge=reading.badge, n=reading.n, tau=tau, change=change, largest=largest, is_won=reading.is_won)
 
 
 def worst_ranked(

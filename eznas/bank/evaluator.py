@@ -171,9 +171,7 @@ class BankEvaluator:
                 failures[row] = network, self._why(words_of(tree), kinds, place, network)
         return ScoreMatrix(scores, failures)
 
-    def _why(
-        self, words: Sequence[str], kinds: npt.NDArray[np.uint8], place: dict[str, int], network: int
-    ) -> Invalid:
+    def _why(self, words: Sequence[str], kinds: npt.NDArray[np.uint8], place: dict[str, int], network: int) -> Invalid:
         for word in words:
             code = int(kinds[place[word], network])
             if 0 < code <= len(KINDS):

@@ -240,9 +240,7 @@ def _read(path: Path, max_bytes: int) -> tuple[TableHeader, bytes]:
             first = stream.readline(MAX_HEADER + 1)
             body = stream.read(max_bytes + 1) if max_bytes > MAX_HEADER else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise BenchmarkError(
-            f"{path} cannot be read as an imported table ({one_line(error)}); {_REMEDY}."
-        ) from None
+        raise BenchmarkError(f"{path} cannot be read as an imported table ({one_line(error)}); {_REMEDY}.") from None
     if not first.endswith(b"\n") or len(first) > MAX_HEADER:
         raise BenchmarkError(
             f"{path} must begin with a line of at most {MAX_HEADER} bytes, but it does not; {_REMEDY}."
@@ -277,5 +275,3 @@ def _architectures(table: CsvTable, header: TableHeader) -> tuple[Architecture, 
         if not header.is_read:
             found.append(read[0])
     return tuple(found)
-
-

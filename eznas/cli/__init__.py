@@ -2,7 +2,8 @@
 
 Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything saved.
 
-* `running`: evolve, resume, extend; `looking`: front, show, report, export.
+* `starting`: init, config; `planning`: what a run would do; `running`: evolve, resume, extend.
+* `looking`: front, show, report, export; `listing`: runs, compare.
 * `scoring`: score, aggregate, estimators, badges, gallery; `assessing`: assess; `searching`: nas;
   `building`: benchmark; `oneshot`: oneshot; `bank`: bank; `machine`: data, doctor.
 * `options`: what they share.
@@ -16,7 +17,19 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli import assessing, bank, building, looking, machine, oneshot, running, scoring, searching
+from eznas.cli import (
+    assessing,
+    bank,
+    building,
+    listing,
+    looking,
+    machine,
+    oneshot,
+    running,
+    scoring,
+    searching,
+    starting,
+)
 from eznas.cli.options import INTERRUPTED
 from eznas.errors import LONGEST, ConfigError, EznasError, is_out_of_memory
 from eznas.names import legible, one_line
@@ -28,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (running, looking, scoring, assessing, searching, building, oneshot, bank, machine):
+for commands in (starting, running, looking, listing, scoring, assessing, searching, building, oneshot, bank, machine):
     commands.add_to(app)
 
 

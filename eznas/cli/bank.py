@@ -30,7 +30,10 @@ def add_to(app: typer.Typer) -> None:
 
 @bank_app.command("status")
 def status(form: TableFormat = Format.TABLE) -> None:
-    """The banks of this machine: networks, words, conditions, size."""
+    """The banks of this machine: networks, words, conditions, size.
+
+    Example: eznas bank status
+    """
     from eznas.study import Machine
     from eznas.study.bank import bank_table
     from eznas.tables import render_table

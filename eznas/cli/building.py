@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import INTERRUPTED, Address, Device, Format, Quiet, TableFormat, Workers, width
+from eznas.cli.options import INTERRUPTED, Address, Device, Format, Quiet, TableFormat, Workers, make_machine, width
 
 benchmark_app = typer.Typer(help="Benchmarks of your own trainings.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the benchmark's two files.")]
@@ -46,9 +46,11 @@ def build(
     """
     from eznas.benchmarks import Recipe
     from eznas.progress import make_observer
+    from eznas.study.machine import check_machine
     from eznas.training import BuildRequest, build_benchmark, title_of
     from eznas.workers import open_pool
 
+    check_machine(make_machine(workers, ray_address, device))
     recipe = Recipe(epochs=epochs, after=tuple(e for e in (epochs // 4, epochs // 2) if e), learning_rate=learning_rate)
     label = name or Path(space.rpartition(":")[2]).stem
     request = BuildRequest(
@@ -77,7 +79,10 @@ def show(
     output: Folder = Path("benchmarks"),
     form: TableFormat = Format.TABLE,
 ) -> None:
-    """Benchmarks of a folder: networks, accuracies, label noise, and what parameters and MACs alone rank."""
+    """Benchmarks of a folder: networks, accuracies, label noise, and what parameters and MACs alone rank.
+
+    Example: eznas benchmark show -o benchmarks
+    """
     from eznas.tables import render_table
     from eznas.training import summaries
 

@@ -8,7 +8,20 @@ from typing import Annotated, Final
 
 import typer
 
-from eznas.cli.options import Format, Id, Output, Run, TableFormat, Target, announce, width
+from eznas.cli.options import (
+    ForwardOnly,
+    FrontFormat,
+    Id,
+    MaxSize,
+    NoLabels,
+    Output,
+    Run,
+    SelectRule,
+    Target,
+    announce,
+    make_choice,
+    width,
+)
 from eznas.errors import ConfigError
 
 WATCH_SECONDS: Final = 10.0
@@ -21,37 +34,67 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
+FrontForm = Annotated[FrontFormat, typer.Option("--format", "-f", help="table, json, csv, or latex for a paper.")]
+
+
 def front(
     run: Run,
-    form: TableFormat = Format.TABLE,
+    form: FrontForm = FrontFormat.TABLE,
     figure: Annotated[Path | None, typer.Option("--figure", help="Also draw it into this SVG file.")] = None,
+    select: SelectRule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
 ) -> None:
-    """The Pareto front of a run beside published proxies, on held-out networks."""
-    from eznas.reporting import front_csv, front_json, front_table, write_front_figure
-    from eznas.runs.front import load_front
+    """The Pareto front of a run beside published proxies, on held-out networks.
+
+    Example: eznas front runs/first --select simplest-within-se --max-size 20
+    """
+    from eznas.reporting import front_csv, front_json, front_latex, front_table, write_front_figure
+    from eznas.study import chosen_front
 
     if figure is not None:
         announce(write_front_figure(run, figure), err=True)
-    found = load_front(run)
+    found = chosen_front(run, make_choice(select, max_size, no_labels, forward_only))
     match form:
-        case Format.TABLE:
+        case FrontFormat.TABLE:
             typer.echo(front_table(found, width=width()))
-        case Format.JSON:
+        case FrontFormat.JSON:
             typer.echo(front_json(found), nl=False)
-        case Format.CSV:
+        case FrontFormat.CSV:
             typer.echo(front_csv(found), nl=False)
+        case FrontFormat.LATEX:
+            typer.echo(front_latex(found), nl=False)
 
 
-def show(run: Run, proxy: Id = "best", form: TableFormat = Format.TABLE) -> None:
-    """One proxy of a run: formula, where it came from, how well it ranks."""
-    from eznas.reporting import entry_json, entry_text
-    from eznas.runs.front import load_front
+def show(
+    run: Run,
+    proxy: Id = "best",
+    form: Annotated[FrontFormat, typer.Option("--format", "-f", help="table, json or latex.")] = FrontFormat.TABLE,
+    select: SelectRule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
+) -> None:
+    """One proxy of a run: formula, where it came from, how well it ranks.
 
-    found = load_front(run)
+    Example: eznas show runs/first --max-size 10
+    """
+    from eznas.reporting import entry_json, entry_latex, entry_text
+    from eznas.study import chosen_front
+
+    if form is FrontFormat.CSV:
+        raise ConfigError("eznas show prints a table, json or latex, got --format csv; eznas front prints csv")
+    found = chosen_front(run, make_choice(select, max_size, no_labels, forward_only))
     entry = found.entry(proxy)
-    if form is Format.CSV:
-        raise ConfigError("eznas show prints a table or json, got --format csv; eznas front prints csv")
-    typer.echo(entry_text(found, entry) if form is Format.TABLE else entry_json(entry), nl=False)
+    match form:
+        case FrontFormat.JSON:
+            text = entry_json(entry)
+        case FrontFormat.LATEX:
+            text = entry_latex(entry)
+        case _:
+            text = entry_text(found, entry)
+    typer.echo(text, nl=False)
 
 
 def report(
@@ -92,6 +135,10 @@ def export(
     proxy: Id = "best",
     to: Annotated[Target, typer.Option("--to", help="Form of the export.")] = Target.PYTHON,
     output: Output = None,
+    select: SelectRule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
 ) -> None:
     """Take a proxy away: a Python file that needs torch alone, a proxy file, LaTeX or SymPy.
 
@@ -99,9 +146,9 @@ def export(
     """
     from eznas.export import export_entry
     from eznas.files import write_output
-    from eznas.runs.front import load_front
+    from eznas.study import chosen_front
 
-    found = load_front(run)
+    found = chosen_front(run, make_choice(select, max_size, no_labels, forward_only))
     text = export_entry(found, found.entry(proxy), to.value)
     if output is None:
         typer.echo(text, nl=False)

@@ -23,7 +23,10 @@ def add_to(app: typer.Typer) -> None:
 
 @data_app.command("status")
 def data_status_command(form: TableFormat = Format.TABLE) -> None:
-    """Which accuracies are found, by search space, and which images; where, how good, and which are used."""
+    """Which accuracies are found, by search space, and which images; where, how good, and which are used.
+
+    Example: eznas data status --format json
+    """
     from eznas.benchmarks import data_status
     from eznas.statistics import stores_on_disk
     from eznas.study import cache_folder
@@ -87,7 +90,10 @@ def data_import_command(
     replace: Annotated[bool, typer.Option("--replace", help="Another table of that name.")] = False,
     form: TableFormat = Format.TABLE,
 ) -> None:
-    """Make a table of ours of official files of a benchmark; it is then a benchmark of that name."""
+    """Make a table of ours of official files of a benchmark; it is then a benchmark of that name.
+
+    Example: eznas data import nats-tss NATS-tss-v1_0-3ffb9-simple -o data
+    """
     from eznas.benchmarks.importers import Request, import_files
     from eznas.benchmarks.sources import seeds_in_words
     from eznas.errors import BenchmarkError
@@ -128,7 +134,10 @@ def data_prune_command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, on a terminal either.")] = False,
     form: TableFormat = Format.TABLE,
 ) -> None:
-    """Remove captured statistics, those used least recently first; they can always be captured again."""
+    """Remove captured statistics, those used least recently first; they can always be captured again.
+
+    Example: eznas data prune --keep-gib 10 --dry-run
+    """
     import time
 
     from eznas.statistics import prunable, remove_stores
@@ -166,7 +175,10 @@ def data_prune_command(
 
 
 def doctor(form: TableFormat = Format.TABLE) -> None:
-    """Check that this machine can do everything eznas asks of it."""
+    """Check that this machine can do everything eznas asks of it.
+
+    Example: eznas doctor
+    """
     from eznas.doctor import examine
     from eznas.tables import render_table
 

@@ -71,7 +71,10 @@ def status(
     runs: Annotated[list[Path], typer.Argument(help="Folders of supernets.", metavar="RUN...")],
     form: TableFormat = Format.TABLE,
 ) -> None:
-    """How far the training of supernets is: epochs, loss, time left, checkpoints."""
+    """How far the training of supernets is: epochs, loss, time left, checkpoints.
+
+    Example: eznas oneshot status runs/oneshot
+    """
     from eznas.oneshot import OneShotFolder
     from eznas.tables import render_table
 

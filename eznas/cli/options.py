@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from eznas.runs import Choice
     from eznas.study import Machine
 
 INTERRUPTED = 130
@@ -21,6 +22,28 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+
+
+class FrontFormat(StrEnum):
+    """Of the front and of one proxy of it."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    LATEX = "latex"
+
+
+class Select(StrEnum):
+    """Which proxy of a front is taken, by the selection networks."""
+
+    BEST = "best"
+    SIMPLEST = "simplest-within-se"
+    CHEAPEST = "cheapest"
+
+    @property
+    def rule(self) -> Any:
+        """As runs and functions call it."""
+        return "cheapest-within-se" if self is Select.CHEAPEST else self.value
 
 
 class GalleryFormat(StrEnum):
@@ -72,13 +95,41 @@ class Initialisation(StrEnum):
 Run = Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]
 Id = Annotated[str, typer.Argument(help="Id of a proxy of the run (or its beginning), a published name, or 'best'.")]
 TableFormat = Annotated[Format, typer.Option("--format", "-f", help="Form of the table.")]
+SelectRule = Annotated[
+    Select | None,
+    typer.Option(
+        "--select", help="Take the best, or of those within one standard error of it the simplest or cheapest."
+    ),
+]
+MaxSize = Annotated[int | None, typer.Option("--max-size", min=1, help="Only formulas of at most so many nodes.")]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that look at no classes of images.")]
+ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that take no backward pass.")]
 Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
+Networks = Annotated[
+    str | None,
+    typer.Option(
+        "--networks", help="Networks of your own: python:package.module:function, which gives (name, module) pairs."
+    ),
+]
+Accuracies = Annotated[
+    Path | None,
+    typer.Option("--accuracies", help="CSV with a column of their names and a column of accuracies for each data set."),
+]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
+
+
+def make_choice(select: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:
+    """What is wanted of a front."""
+    from eznas.runs import Choice
+
+    return Choice(
+        rule=select.rule if select else None, max_size=max_size, no_labels=no_labels, forward_only=forward_only
+    )
 
 
 def make_machine(workers: int, ray_address: str | None, device: str) -> Machine:

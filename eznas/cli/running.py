@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -15,8 +16,10 @@ import typer
 
 from eznas.cli.options import (
     INTERRUPTED,
+    Accuracies,
     Address,
     Device,
+    Networks,
     Overrides,
     Quiet,
     Run,
@@ -25,6 +28,7 @@ from eznas.cli.options import (
     make_machine,
     width,
 )
+from eznas.cli.planning import own_as_overrides, tell_plan
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,20 +39,8 @@ def add_to(app: typer.Typer) -> None:
 
 def evolve(
     config: Annotated[Path | None, typer.Argument(help="Settings as a TOML file; defaults without it.")] = None,
-    networks: Annotated[
-        str | None,
-        typer.Option(
-            "--networks",
-            help="Networks of your own: python:package.module:function, which gives (name, module) pairs.",
-        ),
-    ] = None,
-    accuracies: Annotated[
-        Path | None,
-        typer.Option(
-            "--accuracies",
-            help="CSV with a column of their names and a column of accuracies for each data set.",
-        ),
-    ] = None,
+    networks: Networks = None,
+    accuracies: Accuracies = None,
     programs: Annotated[int | None, typer.Option("--programs", help="Stop after so many programs.")] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop after so many generations without a better program.")
@@ -58,7 +50,16 @@ def evolve(
         str | None, typer.Option("--target", help="Stop at a program such as 'tau > .8 and size < 10'.")
     ] = None,
     overrides: Overrides = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=1, help="Run from so many seeds, one after another, in RUN/seed-N; again to go on."
+        ),
+    ] = None,
     run_dir: RunDir = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done and take, and all that would stop it.")
+    ] = False,
     workers: Workers = 0,
     ray_address: Address = None,
     device: Device = "cpu",
@@ -71,16 +72,22 @@ def evolve(
     import eznas.study
     from eznas.runs.config import load_config
 
-    named = list(overrides or ())
-    if networks is not None:
-        named += ["benchmark.name=python", f"benchmark.networks={_quoted(networks)}"]
-    if accuracies is not None:
-        named += [f"benchmark.accuracies={_quoted(str(accuracies))}"]
+    named = [*(overrides or ()), *own_as_overrides(networks, accuracies)]
     stops = {"n_programs": programs, "patience": patience, "seconds": seconds}
     named += [f"evolution.{name}={value}" for name, value in stops.items() if value is not None]
     if target is not None:
-        named.append(f"evolution.target={_quoted(target)}")
+        named.append(f"evolution.target={json.dumps(target)}")
+    if dry_run:
+        place = run_dir if seeds is None else None  # that of seeds may hold some that are done
+        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1)
+        return
     settings = load_config(config, named)
+    if seeds is not None:
+        _finish_seeds(
+            lambda **how: eznas.study.evolve_seeds(settings, seeds, run_dir=run_dir, **how),
+            workers, ray_address, device, quiet,
+        )  # fmt: skip
+        return
     _finish(lambda **how: eznas.study.evolve(settings, run_dir=run_dir, **how), workers, ray_address, device, quiet)
 
 
@@ -95,7 +102,10 @@ def resume(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Go on with an interrupted run; its result equals that of an undisturbed one."""
+    """Go on with an interrupted run; its result equals that of an undisturbed one.
+
+    Example: eznas resume runs/first --workers 2
+    """
     import eznas.study
     from eznas.errors import ConfigError
 
@@ -133,25 +143,8 @@ def extend(
     )  # fmt: skip
 
 
-def _quoted(text: str) -> str:
-    """A text as TOML has it."""
-    import json
-
-    return json.dumps(text)
-
-
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
-    from eznas.progress import make_observer
-
-    machine = make_machine(workers, ray_address, device)
-    asked_to_stop = False
-    try:
-        with graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
-            study = work(machine=machine, observer=observer, should_stop=should_stop)
-            asked_to_stop = should_stop()
-    except KeyboardInterrupt:  # before there is a run; Typer would turn it into a silent exit
-        typer.echo("Interrupted before the run began; the same command begins it.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    study, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
     if not study.is_finished or (asked_to_stop and not study.is_complete):
         typer.echo(f"Stopped; {study.kept} Go on with: eznas resume {shlex.quote(str(study.run_dir))}", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -159,6 +152,37 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
 
     typer.echo(front_table(study.result, width=width()))
     typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
+
+
+def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
+    studies, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
+    folder = studies[0].run_dir.parent
+    if not studies[-1].is_finished or (asked_to_stop and not studies[-1].is_complete):
+        typer.echo(
+            f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with the same command and "
+            f"--run-dir {shlex.quote(str(folder))}",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED)
+    from eznas.reporting import seeds_text
+
+    typer.echo(seeds_text([study.result for study in studies], width=width()))
+    typer.echo(f"Run folder: {folder}   Report: {folder / 'report.html'}", err=True)
+
+
+def _worked(
+    work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool
+) -> tuple[Any, bool]:
+    """What comes of work that may be asked to stop, and whether it was."""
+    from eznas.progress import make_observer
+
+    machine = make_machine(workers, ray_address, device)
+    try:
+        with graceful_stop() as should_stop, make_observer(quiet=quiet) as observer:
+            return work(machine=machine, observer=observer, should_stop=should_stop), should_stop()
+    except KeyboardInterrupt:  # before there is a run; Typer would turn it into a silent exit
+        typer.echo("Interrupted before the run began; the same command begins it.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 GRACE_SECONDS: Final = 3.0

@@ -12,13 +12,18 @@ from eznas.cli.options import (
     Combination,
     Device,
     Format,
+    ForwardOnly,
     GalleryFormat,
     Initialisation,
+    MaxSize,
+    NoLabels,
     Output,
     Quiet,
+    SelectRule,
     TableFormat,
     Workers,
     announce,
+    make_choice,
     make_machine,
     width,
 )
@@ -65,6 +70,10 @@ def score(
         ),
     ] = None,
     overrides: Settings = None,
+    select: SelectRule = None,
+    max_size: MaxSize = None,
+    no_labels: NoLabels = False,
+    forward_only: ForwardOnly = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV file to write as it goes, or to go on with.")
     ] = None,
@@ -77,7 +86,7 @@ def score(
 
     A RUN:ID and a proxy file bring the conditions along under which they were found. A sum, or a published aggregate by
     name (az_nas, te_nas, vkdnw_agg), ranks the networks among each other. A network that a proxy cannot score is
-    explained, and the others are scored.
+    explained, and the others are scored. What is said of the choice (--select, --max-size, ...) is of RUN:best.
 
     Example: eznas score naswot,runs/first:best --networks nb201:random:20
     """
@@ -85,14 +94,13 @@ def score(
     from eznas.scoring import split_names
     from eznas.study import score as scoring
 
-    names = split_names(proxies)
+    choice = make_choice(select, max_size, no_labels, forward_only)
+    names = scoring.chosen_names(split_names(proxies), choice)
     overrides = [*(overrides or ()), *([f"networks.scheme={initialise.value}"] if initialise else ())]
     machine = make_machine(workers, ray_address, device)
     with make_observer(quiet=quiet) as observer:
         if output is not None:
-            scoring.score_into_file(
-                output, names, networks, overrides=overrides, machine=machine, observer=observer
-            )
+            scoring.score_into_file(output, names, networks, overrides=overrides, machine=machine, observer=observer)
             typer.echo(output)
             return
         scored = scoring.score(names, networks, overrides=overrides, machine=machine, observer=observer)
@@ -116,7 +124,10 @@ def aggregate(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds."""
+    """Make several proxies one, by the ranks they give a network in a reference sample, which the file holds.
+
+    Example: eznas aggregate naswot+synflow --reference nb201:random:200 -o proxy.json
+    """
     from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import proxy_to_json
@@ -144,7 +155,10 @@ def aggregate(
 
 
 def estimators(form: TableFormat = Format.TABLE) -> None:
-    """The published estimators that eznas score knows by name, and what each needs."""
+    """The published estimators that eznas score knows by name, and what each needs.
+
+    Example: eznas estimators --format json
+    """
     from eznas.estimators import estimators_table
     from eznas.tables import render_table
 

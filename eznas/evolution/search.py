@@ -73,9 +73,7 @@ class Search:
             combination=settings.combination if settings.regime == "nsga2" else 0.0,
             initial_height=(2, settings.initial_height),
         )
-        self._two_level = (
-            TwoLevel(settings, seed, grammar, assessor, note) if settings.regime == "two-level" else None
-        )
+        self._two_level = TwoLevel(settings, seed, grammar, assessor, note) if settings.regime == "two-level" else None
         self.state = state or SearchState()
 
     def run(self, observe: Observer | None = None, should_stop: Callable[[], bool] = lambda: False) -> SearchState:

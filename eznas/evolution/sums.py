@@ -109,7 +109,6 @@ class Fit:
             weights = np.linalg.solve(gram, self.with_target[chosen])
             yield Sum(tuple(chosen), tuple((weights / self.scales[chosen]).tolist()))
 
-
     def _bounds(self, chosen: list[int], weights: Floats) -> Floats:
         """(n_words,) what words say of what a sum leaves: the mean over the samples less its standard error."""
         rest = self.target - weights @ self.words[chosen] if chosen else self.target

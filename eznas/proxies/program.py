@@ -12,7 +12,7 @@ from eznas.conditions import DEFAULT_UNITS, Conditions, Units, as_inputs, as_tar
 from eznas.errors import CaptureError, ConfigError, ScoreError, UnfitError
 from eznas.evaluation import evaluate
 from eznas.fitness.objectives import kinds_needed
-from eznas.programs import FailureKind, Invalid, Program, cost
+from eznas.programs import FailureKind, Invalid, Program, cost, to_latex
 from eznas.proxies.metrics import with_metrics
 from eznas.statistics import NetworkStatistics, capture, count_parameters, counts
 
@@ -54,6 +54,11 @@ class ProgramProxy:
     def id(self) -> str:
         """Digest of the program: equal programs have equal ids in every run."""
         return self.program.digest
+
+    @property
+    def latex(self) -> str:
+        """The formula as LaTeX; its value, of which the score is the negative where the direction is -1."""
+        return to_latex(self.program)
 
     @property
     def needs(self) -> frozenset[str]:

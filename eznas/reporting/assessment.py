@@ -12,7 +12,7 @@ from eznas.files import write_output
 from eznas.fitness import Criterion
 from eznas.reporting import assessment_figures as figures
 from eznas.reporting import words
-from eznas.reporting.report import _printable, _safe
+from eznas.reporting.report import _safe, printable
 
 CRITERIA: Final[Mapping[str, tuple[str, str]]] = {
     "tau": ("tau", "Kendall's tau-b with the accuracies"),
@@ -52,7 +52,7 @@ def render_assessment_page(assessment: Assessment) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=_printable,
+        trim_blocks=True, finalize=printable,
     )  # fmt: skip
     columns = [
         (name, title, f"{100 * share:g} %", share)

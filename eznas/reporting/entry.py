@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from eznas.errors import ConfigError
 from eznas.names import one_line
-from eznas.programs import to_latex
+from eznas.programs import directed_infix, to_latex
 from eznas.reporting.words import TITLES, comparison, kinds_text, run_name, short, ties_text, time_text, verdict
 from eznas.runs.front import Entry, Front, Measurement, SampleCard, criterion_text, number_text
+from primitives.numerics import DIVISION_FLOOR
 
 
 def entry_text(front: Front, entry: Entry) -> str:
@@ -29,16 +31,47 @@ def entry_json(entry: Entry) -> str:
     return json.dumps(entry.model_dump(mode="json"), indent=1) + "\n"
 
 
+def entry_latex(entry: Entry) -> str:
+    """The formula for which higher is better, as LaTeX.
+
+    Raises:
+        ConfigError: if the proxy is no program.
+    """
+    if entry.formula is None:
+        raise ConfigError(f"Proxy {short(entry.label)} is no program, and only a program has a formula")
+    smoothed = entry.division == "smoothed"
+    return to_latex(entry.formula, direction=entry.direction, smoothed=smoothed) + "\n"
+
+
+def division_note(entry: Entry) -> str | None:
+    """What the divisions of its formula are, a clause; None if it has none."""
+    if entry.formula is None or all(node.name != "divide" for node in entry.formula.nodes):
+        return None
+    smoothing = f"x / y is x y / (y^2 + e^2) with e = {DIVISION_FLOOR:g}"
+    match entry.division:
+        case "plain":
+            return f"{smoothing}: on the networks evolved on the plain fraction"
+        case "smoothed":
+            return f"{smoothing}, which shows on the networks evolved on: some denominators are about 0"
+    return smoothing
+
+
 def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.title:
         yield "title", entry.title
     if entry.evolved is not None and entry.formula is not None:
+        yield "formula", directed_infix(entry.formula, entry.direction)
+        if (said := division_note(entry)) is not None:
+            yield "", said
         yield "program", entry.evolved.text
         if entry.simplified is not None:
             on_data = " (equal on data: branches that say nothing there are left out)" if entry.is_settled else ""
             yield "simplified", f"{entry.formula.text}{on_data}"
-        yield "formula", to_latex(entry.formula)
-    yield "direction", "higher is better" if entry.direction > 0 else "lower is better (score is negated)"
+    of_formula = ", of the program; the formula is turned" if entry.formula is not None else ""
+    yield (
+        "direction",
+        "higher is better" if entry.direction > 0 else f"lower is better{of_formula or ' (score is negated)'}",
+    )
     if entry.units is not None:
         noise = "" if entry.seed is None else f", seed {entry.seed} of their noise"
         yield "reads", f"units {entry.units}{noise}"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eznas.fitness import Criterion
+from eznas.programs import directed_infix
 from eznas.reporting.words import short
 from eznas.runs.front import Entry, Front, SampleCard
 from eznas.runs.history import History, Scores
@@ -60,7 +61,22 @@ def front_figure(front: Front) -> str:
     for row, (left, right) in zip(rows, axes, strict=True):
         _front_panel(front, row, left)
         _published_panel(front, row, right)
-    return _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
+    svg = _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
+    return _with_hovers(svg, front)
+
+
+_HOVER = "proxy-"
+_MAX_HOVER = 300
+"""Characters of a formula that are shown where one points at it."""
+
+
+def _with_hovers(svg: str, front: Front) -> str:
+    """Each proxy's mark with its id, size and formula as the title, which a browser shows where one points at it."""
+    for entry in front.discovered:
+        formula = "" if entry.formula is None else directed_infix(entry.formula, entry.direction)
+        said = html.escape(f"{entry.label}, {entry.size} nodes: {short(formula, _MAX_HOVER)}")
+        svg = svg.replace(f'<g id="{_HOVER}{entry.id}">', f'<g class="hover"><title>{said}</title>')
+    return svg
 
 
 def parts_figure(front: Front) -> str:
@@ -207,6 +223,7 @@ def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
         ax.plot(
             size, tau.value, marker="D" if is_pick else "o", markersize=8 if is_pick else 6.5, color=ink,
             markeredgecolor=INKS["paper"], markeredgewidth=1.2, zorder=4 if is_pick else 3, linestyle="none",
+            gid=f"{_HOVER}{entry.id}",
         )  # fmt: skip
         if is_pick:
             is_right = size > 0.6 * max(other for _, other, _ in points)  # then there is room on the left only

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from eznas.programs import Program, to_latex
+from eznas.programs import Program, directed, to_latex
 from primitives import Level, Primitive, Quantity, Statistic
 
 MAX_WIDTH = 34.0
@@ -31,21 +31,23 @@ class TypesetLine:
     svg: str
 
 
-def formula_lines(program: Program, *, direction: int = 1, max_width: float = MAX_WIDTH) -> tuple[TypesetLine, ...]:
+def formula_lines(
+    program: Program, *, direction: int = 1, max_width: float = MAX_WIDTH, smoothed: bool = False
+) -> tuple[TypesetLine, ...]:
     """A formula as lines of at most about `max_width` ems: the first is the formula, the others say what its parts are.
 
     A program of more than `MAX_SIZE` nodes gives no lines; show its text.
 
     Args:
         program: any.
-        direction: -1 puts a minus before the formula, so that higher is better.
+        direction: -1 turns the formula, so that higher is better; a minus before it where it does not go into it.
+        smoothed: divisions as what they are, see `to_latex`.
         max_width: in ems.
     """
     if program.size > MAX_SIZE:
         return ()
-    latex, parts = _in_parts(program, max_width)
-    if direction < 0:
-        latex = rf"-\left({latex}\right)"
+    shown, has_minus = directed(program, direction)
+    latex, parts = _in_parts(shown, -1 if has_minus else 1, max_width, smoothed)
     lines = [latex, *(f"{symbol} = {part}" for symbol, part in parts)]
     return tuple(TypesetLine(line, latex_svg(line)) for line in lines)
 
@@ -158,12 +160,12 @@ def _extent_of_one(tokens: list[str], at: int) -> tuple[float, int]:
 _NAMES = frozenset({"log", "exp", "min", "max", "tanh", "det", "cos", "sin", "ln"})
 
 
-def _in_parts(program: Program, max_width: float) -> tuple[str, list[tuple[str, str]]]:
+def _in_parts(program: Program, direction: int, max_width: float, smoothed: bool) -> tuple[str, list[tuple[str, str]]]:
     """LaTeX of the formula with its widest parts named, and the parts in the order they are used."""
     parts: list[tuple[str, str]] = []
-    while estimated_width(to_latex(program)) > max_width:
+    while estimated_width(to_latex(program, smoothed=smoothed)) > max_width:
         widths = {
-            index: estimated_width(to_latex(program.subprogram(index)))
+            index: estimated_width(to_latex(program.subprogram(index), smoothed=smoothed))
             for index, node in enumerate(program.nodes)
             if index and isinstance(node, Primitive)
         }
@@ -172,9 +174,9 @@ def _in_parts(program: Program, max_width: float) -> tuple[str, list[tuple[str, 
             break
         chosen = program.subprogram(max(fitting, key=lambda i: fitting[i]))
         symbol = f"{'s' if chosen.type.level is Level.NETWORK else 'u'}_{{{len(parts) + 1}}}"
-        parts.append((symbol, to_latex(chosen)))
+        parts.append((symbol, to_latex(chosen, smoothed=smoothed)))
         program = _replaced(program, chosen, Statistic(Quantity(symbol, chosen.type, symbol, "part of the formula")))
-    return to_latex(program), parts[::-1]
+    return to_latex(program, direction=direction, smoothed=smoothed), parts[::-1]
 
 
 def _replaced(program: Program, part: Program, leaf: Statistic) -> Program:

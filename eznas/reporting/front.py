@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import textwrap
@@ -11,18 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from eznas.fitness import CRITERIA, Criterion
 from eznas.names import one_line, printable
+from eznas.programs import directed_infix, to_latex
 from eznas.reporting.words import (
-    RULES,
     TITLES,
     against_best,
+    beside,
     hardest_sample,
     outside,
     over_samples,
+    rule_text,
     seeds_text,
     short,
     short_names,
     verdict,
 )
+from eznas.runs.choice import gains_per_node, marks
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
 from eznas.tables import csv_text
 
@@ -46,7 +50,7 @@ class _Layout:
     details: tuple[str, ...]
 
 
-_ALL = ("size", "cost", "formula")
+_ALL = ("size", "gain", "cost", "formula")
 _OF_ONE: Final = (
     _Layout(criteria=("tau", "rho", "level_rho"), interval=True, details=_ALL),
     _Layout(criteria=("tau", "rho"), interval=True, details=_ALL),
@@ -54,13 +58,17 @@ _OF_ONE: Final = (
 )
 _OF_ANY: Final = (
     _Layout(criteria=("tau",), interval=True, details=_ALL),
+    _Layout(criteria=("tau",), interval=True, details=("size", "gain")),
     _Layout(criteria=("tau",), interval=True, details=("size",)),
+    _Layout(criteria=("tau",), interval=False, details=("size", "gain", "formula")),
+    _Layout(criteria=("tau",), interval=False, details=("size", "gain")),
     _Layout(criteria=("tau",), interval=False, details=("size",)),
     _Layout(criteria=(), interval=False, details=("size",)),
 )
 """The richest that fits is used, the last one in any case."""
 _OF_MANY: Final = (
     _Layout(criteria=(), interval=False, details=_ALL),
+    _Layout(criteria=(), interval=False, details=("size", "gain")),
     _Layout(criteria=(), interval=False, details=("size",)),
 )
 _MOST_COLUMNS: Final = 4
@@ -96,7 +104,8 @@ def front_table(front: Front, *, width: int = 120) -> str:
 def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
     """Cells of each column, the header first."""
     entries = front.entries
-    yield ["", *("*" if entry is front.pick else "" for entry in entries)]
+    speaks = marks(front)
+    yield ["", *(_mark(entry is front.pick, speaks.get(entry.id, ())) for entry in entries)]
     yield ["proxy", *(short(entry.label) for entry in entries)]
     names = short_names([sample.name for sample in front.learnt], 16 if layout.interval else 8)
     for sample, name in zip(front.learnt, names, strict=True):
@@ -120,6 +129,9 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
         outside = [front.left_out_tau(entry) for entry in entries]
         yield ["left out", *("-" if tau is None else f"{tau:.3f}" for tau in outside)]
     yield ["size", *("" if entry.size is None else str(entry.size) for entry in entries)]
+    if "gain" in layout.details:
+        gains = gains_per_node(front)
+        yield ["gain", *(f"{gains[entry.id]:+.4f}" if entry.id in gains else "" for entry in entries)]
     if "cost" in layout.details:
         yield ["cost", *("" if entry.cost is None else f"{entry.cost:.2f}" for entry in entries)]
     if "formula" in layout.details:
@@ -127,7 +139,15 @@ def _columns(front: Front, layout: _Layout) -> Iterator[list[str]]:
 
 
 def _formula_text(entry: Entry) -> str:
-    return "" if entry.formula is None else f"{'-' if entry.direction < 0 else ''}{entry.formula.text}"
+    return "" if entry.formula is None else directed_infix(entry.formula, entry.direction)
+
+
+_MARKS: Final = {"best": "b", "simplest-within-se": "s", "cheapest-within-se": "c", "elbow": "e"}
+
+
+def _mark(is_pick: bool, speaks: Sequence[str]) -> str:
+    """``*`` of the pick, then a letter for each rule that takes the entry."""
+    return ("*" if is_pick else " ") * bool(is_pick or speaks) + "".join(_MARKS[name] for name in speaks)
 
 
 def _cells(text: str) -> int:
@@ -142,7 +162,7 @@ def _drawn(front: Front, columns: Sequence[Sequence[str]], widths: Sequence[int]
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    numbers = {"size", "cost", *TITLES.values()}
+    numbers = {"size", "gain", "cost", *TITLES.values()}
     for (header, *_), width in zip(columns, widths, strict=True):
         justify = "right" if header in numbers else "left"
         table.add_column(header, justify=justify, no_wrap=True, width=width)  # type: ignore[arg-type]
@@ -172,12 +192,12 @@ def _below(front: Front, layout: _Layout, width: int) -> list[str]:
         else:
             where = "the same networks" if len(front.samples) == 1 else short(sample.name, 40)
             said.append(verdict(front, sample, where))
-        said.append(outside(front, front.pick))
+        said += [outside(front, front.pick), beside(front, front.pick)]
     notes = front.run.notes
     said += [f"Note: {one_line(note, 1_000)}." for note in notes[:_MAX_NOTES]]
     if len(notes) > _MAX_NOTES:
         said.append(f"{len(notes) - _MAX_NOTES} more notes are in the report.")
-    return [line for text in said if text for line in textwrap.wrap(text, width)]
+    return [line for text in said if text for line in textwrap.wrap(text, width, break_on_hyphens=False)]
 
 
 def caption(front: Front) -> str:
@@ -207,10 +227,26 @@ def _caption(front: Front, layout: _Layout) -> str:
         f"Run {short(run.name, 80)} {seeds_text(run)}." if run.seeds else "",
         f"{figures} on {networks}: {_listed(front.learnt, lambda sample: str(sample.report))}.",
         f"Left out is the mean tau on samples that nothing was learnt from: {elsewhere}." if elsewhere else "",
-        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {RULES[run.pick]}.",
+        f"Ordered by {over_samples(front)}tau on the selection networks ({by}); * is the pick, {rule_text(front)}.",
+        _legend(front),
+        "Gain is held-out tau for each node more than the next smaller of the front."
+        if "gain" in layout.details and gains_per_node(front)
+        else "",
         "Cost is in forward passes." if "cost" in layout.details else "",
     ]
     return " ".join(filter(None, sentences))
+
+
+def _legend(front: Front) -> str:
+    """What the letters before the proxies say, those that are there."""
+    there = {name for names in marks(front).values() for name in names}
+    said = {
+        "best": "b the best there",
+        "simplest-within-se": "s the simplest within one standard error of it",
+        "cheapest-within-se": "c the cheapest within it",
+        "elbow": "e the elbow of tau against size",
+    }
+    return f"Marked: {', '.join(text for name, text in said.items() if name in there)}." if there else ""
 
 
 def _listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str]) -> str:
@@ -224,6 +260,90 @@ def _listed(every: Sequence[SampleCard], of: Callable[[SampleCard], str]) -> str
     return "; ".join([*texts, f"and {more} more samples"] if more else texts)
 
 
+# --- for papers ---------------------------------------------------------------------------------------------------
+
+
+def front_latex(front: Front) -> str:
+    """The front as a table for a paper, which needs the packages booktabs and amsmath.
+
+    Formulas are those for which higher is better. The caption says of which networks, split and training the figures
+    are, and how intervals were taken.
+    """
+    samples = front.learnt if len(front.learnt) <= _MOST_COLUMNS else ()
+    titles = [_tex(sample.name) for sample in samples] or ["worst sample"]
+    if not samples and front.run.aggregate != "worst":
+        titles.insert(0, "mean")
+    lines = [
+        "% needs \\usepackage{booktabs,amsmath}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex_caption(front)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(titles)}rrl}}",
+        r"\toprule",
+        " & ".join(["Proxy", *(rf"$\tau$ {title}" for title in titles), "Size", "Cost", r"Formula \\"]),
+        r"\midrule",
+    ]
+    for entry in front.entries:
+        if entry.kind == "published" and front.published[:1] == (entry,) and front.discovered:
+            lines.append(r"\midrule")
+        lines.append(_tex_row(front, entry, samples))
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _tex_row(front: Front, entry: Entry, samples: Sequence[SampleCard]) -> str:
+    cells = [_tex(short(entry.label)) if entry is not front.pick else rf"\textbf{{{_tex(short(entry.label))}}}"]
+    if samples:
+        cells += [_tex_tau(entry, sample) for sample in samples]
+    else:
+        taus = [front.tau(entry, "report")] if front.run.aggregate != "worst" else []
+        cells += ["--" if tau is None else f"${tau:.3f}$" for tau in (*taus, front.worst_tau(entry, "report"))]
+    cells.append("--" if entry.formula is None else str(entry.formula.size))
+    cells.append("--" if entry.cost is None else f"{entry.cost:.2f}")
+    latex = "--"
+    if entry.formula is not None:
+        latex = f"${to_latex(entry.formula, direction=entry.direction, smoothed=entry.division == 'smoothed')}$"
+    return " & ".join([*cells, latex]) + r" \\"
+
+
+def _tex_tau(entry: Entry, sample: SampleCard) -> str:
+    measured = entry.report.get(sample.name)
+    if measured is None or measured.tau is None:
+        return "--"
+    tau = measured.tau
+    ends = "" if tau.low is None or tau.high is None else rf"\ {{\scriptsize $[{tau.low:.3f}, {tau.high:.3f}]$}}"
+    return f"${tau.value:.3f}${ends}"
+
+
+def _tex_caption(front: Front) -> str:
+    where = _listed(front.learnt, lambda sample: str(sample.report))
+    networks = "networks that the search did not see" if front.run.n_folds else "held-out networks"
+    said = [f"Kendall's $\\tau_b$ on {networks} ({_tex(where)})"]
+    if len(front.learnt) <= _MOST_COLUMNS:
+        said.append("in brackets 95\\,\\% bootstrap intervals over the choice of networks")
+    text = "; ".join(said) + ". Size in nodes, cost in forward passes; bold: the pick, chosen on other networks."
+    if any("divide" in (entry.program or "") for entry in front.entries):
+        text += " " + _tex_division(front)
+    return text
+
+
+def _tex_division(front: Front) -> str:
+    plain = any(entry.division != "smoothed" and "divide" in (entry.program or "") for entry in front.entries)
+    smoothing = r"$xy / (y^2 + \varepsilon^2)$ with $\varepsilon = 10^{-10}$"
+    return f"Fractions $x / y$ are {smoothing}." if plain else r"$\varepsilon = 10^{-10}$."
+
+
+_TEX: Final = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "…": r"\dots{}",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    """Text from a file as LaTeX prints it: what would be a command is not one."""
+    return "".join(_TEX.get(character, character) for character in text)
+
+
 # --- for programs -------------------------------------------------------------------------------------------------
 
 
@@ -234,8 +354,34 @@ def front_json(front: Front) -> str:
 
 def front_csv(front: Front) -> str:
     """The front as CSV, one row per proxy and sample; empty where there is no number."""
+    return printable(csv_text([_COLUMNS, *(row.values() for row in front_rows(front))]))
+
+
+def front_rows(front: Front) -> list[dict[str, object]]:
+    """One row per proxy and sample, in the columns of `front_csv`; None where there is no number."""
     rows = [_row(entry, sample) for entry in front.entries for sample in front.samples]
-    return printable(csv_text([_COLUMNS, *([row.get(name) for name in _COLUMNS] for row in rows)]))
+    return [{name: row.get(name) for name in _COLUMNS} for row in rows]
+
+
+def front_html(front: Front) -> str:
+    """The front as a table of HTML, for notebooks: the pick in bold, figures on held-out networks, then the formula.
+
+    Whatever names and formulas hold is text in it.
+    """
+    names = [sample.name for sample in front.samples]
+    lines = [_html_row("th", ["proxy", *(f"tau {name}" for name in names), "size", "formula"])]
+    for entry in front.entries:
+        cells = [entry.label, *(tau_text(entry.report.get(name)) for name in names)]
+        cells += ["" if entry.size is None else str(entry.size), _formula_text(entry)]
+        lines.append(_html_row("td", cells, is_bold=entry is front.pick))
+    said = html.escape(printable(caption(front)))
+    return f"<table>\n{''.join(lines)}</table>\n<p>{said}</p>"
+
+
+def _html_row(tag: str, cells: Sequence[str], *, is_bold: bool = False) -> str:
+    texts = [html.escape(printable(cell)) for cell in cells]
+    texts = [f"<b>{text}</b>" for text in texts] if is_bold else texts
+    return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>\n"
 
 
 _COLUMNS: Final = (

@@ -142,9 +142,7 @@ def _card_page(name: str) -> Iterator[str]:
     yield from ("", f"Means: {_averages(card)}.")
     yield from ("", "**What carries the ranking** (tau lost if a part is made its median):")
     yield from ("", "```", *_part_lines(card, 116), "```")
-    badges = [
-        f"{BADGES[line.badge].title} {'yes' if line.is_won else 'no'} ({_tau(line.tau)})" for line in card.badges
-    ]
+    badges = [f"{BADGES[line.badge].title} {'yes' if line.is_won else 'no'} ({_tau(line.tau)})" for line in card.badges]
     alike = f"**Ranks alike** (tau from {KEPT:g}, on {card.badges_on}): {'; '.join(badges)}."
     yield from ("", *_folded(alike, 120, ""))
     yield from ("", *_folded(f"**Where it fails.** {_where(card)}", 120, ""))
@@ -240,17 +238,13 @@ def _where(card: Card) -> str:
     worse = card.worse_than_macs
     if not worse:
         return "Multiply-accumulates rank better on none of these samples."
-    return (
-        f"Multiply-accumulates rank better on {len(worse)} of {len(card.figures)} samples: {', '.join(worse)}."
-    )
+    return f"Multiply-accumulates rank better on {len(worse)} of {len(card.figures)} samples: {', '.join(worse)}."
 
 
 def _averages(card: Card) -> str:
     failed = sum(one.measured.n_failed for one in card.figures)
     means = f"mean {_tau(card.mean_tau)}, own spaces {_tau(card.own_tau)}, MACs {_tau(card.mean_macs)}"
-    return f"{means}, over {len(card.figures)} samples" + (
-        f", {failed} failures" if failed else ""
-    )
+    return f"{means}, over {len(card.figures)} samples" + (f", {failed} failures" if failed else "")
 
 
 def _share(value: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from eznas.files import write_output
 from eznas.programs import to_infix
-from eznas.reporting.report import _duration, _printable
+from eznas.reporting.report import _duration, printable
 from eznas.runs import Journal, RunFolder, SearchState
 from eznas.runs.config import RunConfig
 from eznas.runs.history import History, read_history
@@ -55,7 +55,7 @@ def render_interim(run_dir: Path, config: RunConfig, state: SearchState) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=_printable,
+        trim_blocks=True, finalize=printable,
     )  # fmt: skip
     settings = config.evolution
     return environment.get_template("interim.html").render(

@@ -9,6 +9,8 @@ from typing import Final
 
 from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
+from eznas.reporting.compared import means_of
+from eznas.runs.choice import neighbours
 from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
@@ -54,7 +56,9 @@ def headline(front: Front) -> Headline:
     together = front.tau(pick, "report")
     if len(front.learnt) > 1 and run.aggregate != "worst" and together is not None:
         title = f"A proxy with mean tau {together:.3f} on held-out networks of {len(front.learnt)} samples"
-        text = f"{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
+        means = means_of(front, (pick,))
+        its = "" if means is None else f"Its mean is {criterion_text(means.taus[0])} (95 %, over networks). "
+        text = f"{its}{against_best(front, pick)} The hardest for it is {name}, where it has {tau} ({sample.report})."
         return Headline(title, " ".join(filter(None, (text, outside(front, pick)))))
     return Headline(title, " ".join(filter(None, (text, verdict(front, sample), outside(front, pick)))))
 
@@ -82,6 +86,16 @@ RULES: Final = {
 """How a run takes its pick from the front, by the name of the rule."""
 
 
+def rule_text(front: Front) -> str:
+    """How the run took its pick from the front; a run by another objective than tau says so where that shows."""
+    pick, rule = front.pick, RULES[front.run.pick]
+    tau = None if pick is None else front.tau(pick, "select")
+    best = max((its for entry in front.discovered if (its := front.tau(entry, "select")) is not None), default=None)
+    if front.run.pick == "best" and tau is not None and best is not None and best - tau >= 0.0005:
+        return f"{rule} by the first objective of the run"
+    return rule
+
+
 def over_samples(front: Front) -> str:
     """``the smallest `` or ``the mean `` of several samples; empty of one."""
     if len(front.learnt) == 1:
@@ -97,10 +111,58 @@ def against_best(front: Front, pick: Entry) -> str:
         return ""
     found, its = front.taus(pick, "report"), front.taus(best, "report")
     n_ahead = sum(found[name] > its.get(name, -2.0) for name in found)
+    means = means_of(front, (pick, best))
+    paired = "" if means is None else f"; {comparison(means.less_first[0])}"
     return (
-        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks; the pick is "
-        f"ahead on {n_ahead} of {len(found)} samples."
+        f"The best published proxy, {short(best.label)}, has a mean of {tau:.3f} on the same networks{paired}; the "
+        f"pick is ahead on {n_ahead} of {len(found)} samples."
     )
+
+
+def beside(front: Front, pick: Entry) -> str:
+    """The pick less its neighbours on the front, the next smaller and the next larger; see `less`."""
+    compared = []
+    for entry in neighbours(front, pick):
+        difference = less(front, pick, entry)
+        if difference is not None:
+            which = "smaller" if (entry.size or 0) <= (pick.size or 0) else "larger"
+            compared.append(
+                f"the next {which}, {short(entry.label)} of {entry.size} nodes, {difference_text(difference)}"
+            )
+    if not compared:
+        return ""
+    what, where = less_of(front, pick)
+    return (
+        f"{what} of the pick less that of its neighbours on the front{where} (paired, 95 %): {'; '.join(compared)}."
+    )
+
+
+def less(front: Front, pick: Entry, entry: Entry) -> Criterion | None:
+    """Tau of the pick less that of another, paired: the mean over samples, or on the sample hardest for the pick."""
+    if _is_mean(front):
+        means = means_of(front, (pick, entry))
+        return None if means is None else means.less_first[0]
+    sample = hardest_sample(front, pick)
+    return None if sample is None else entry.versus_pick.get(sample.name)
+
+
+def less_of(front: Front, pick: Entry) -> tuple[str, str]:
+    """What `less` is of, and where: ``("mean tau", " over 21 samples")``."""
+    if _is_mean(front):
+        return "mean tau", f" over {len(front.learnt)} samples"
+    sample = hardest_sample(front, pick)
+    return "tau", f" on {short(sample.name, 40)}" if sample is not None and len(front.samples) > 1 else ""
+
+
+def _is_mean(front: Front) -> bool:
+    return len(front.learnt) > 1 and front.run.aggregate != "worst"
+
+
+def difference_text(difference: Criterion) -> str:
+    """``+0.021 [-0.004, +0.046]``."""
+    if difference.low is None or difference.high is None:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def hardest_sample(front: Front, entry: Entry) -> SampleCard | None:

@@ -3,6 +3,7 @@
 * `config`: the settings of a run.
 * `folder`: paths and safe writing.
 * `candidate`, `journal`: what each generation found.
+* `choice`: choosing from a finished front.
 * `interim`: what was found up to now; `stopping`: when a search is finished, and why.
 * `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
 """
@@ -10,11 +11,12 @@
 from __future__ import annotations
 
 from eznas.runs.candidate import Candidate
+from eznas.runs.choice import Choice, chosen
 from eznas.runs.folder import RunFolder
 from eznas.runs.front import Entry, Front, PartCard, RunCard, SampleCard, load_front
 from eznas.runs.journal import Journal, SearchState, hall_of_fame
 
 __all__ = [
-    "Candidate", "Entry", "Front", "Journal", "PartCard", "RunCard", "RunFolder", "SampleCard", "SearchState",
-    "hall_of_fame", "load_front",
+    "Candidate", "Choice", "Entry", "Front", "Journal", "PartCard", "RunCard", "RunFolder", "SampleCard", "SearchState",
+    "chosen", "hall_of_fame", "load_front",
 ]  # fmt: skip

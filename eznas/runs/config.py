@@ -6,6 +6,7 @@ An unknown key is an error that names the nearest known one. The resolved settin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -24,7 +25,7 @@ from eznas.conditions import DEFAULT_UNITS, Units
 from eznas.digests import content_digest
 from eznas.errors import ArchitectureError, BenchmarkError, ConfigError
 from eznas.fitness import LONGEST_TARGET, parse_target
-from eznas.forms import Form, sentence, toml_of
+from eznas.forms import Form, sentence, sentences, toml_of
 from eznas.names import one_line
 from eznas.spaces import SpaceSettings, nb201, own, space_named
 
@@ -71,6 +72,7 @@ class ProbeSettings(Section):
     cifar100, imagenet16, an .npz file, a folder with a subfolder of images for each class, or python:module:function.
     All data sets of a benchmark share them."""
     batch_size: Positive = 8
+    """Images of a batch."""
     seed: Seed | None = None
     """Of the initialisation of networks and the draw of images; that of the run if not given. Runs that share it share
     what was captured, and the bank."""
@@ -211,9 +213,11 @@ class EvolutionSettings(Section):
     """Programs the search starts from and keeps coming back to: published names, program files, RUN:ID or formulas. A
     run with seeds is reported apart from those that start from nothing."""
     population_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 200
+    """Programs of a generation."""
     initial_size: Annotated[int, Field(strict=True, ge=4, le=1_000_000)] = 600
     """nsga2: random programs before the first selection; small ones share most of their work and are cheap."""
     n_generations: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 20
+    """Generations after the first programs."""
     seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """Evolution ends with the generation in which it has taken so long; 0 sets no limit. How far a run with a limit
     comes depends on the machine."""
@@ -225,10 +229,11 @@ class EvolutionSettings(Section):
     """Evolution ends with the generation in which one program meets all of it, on the networks evolved on: comparisons
     of objectives of the run, size and cost, joined by and, or, such as tau > .8 and size < 10."""
     crossover: Probability = 0.3
+    """Of two programs, which exchange a part. Crossover, mutation and combination are relative frequencies."""
     mutation: Probability = 0.3
+    """Of one program, of which a part is drawn anew."""
     combination: Probability = 0.4
-    """nsga2: of two programs by one more operator, the partner chosen by the scores already known. Crossover, mutation
-    and combination are relative frequencies."""
+    """nsga2: of two programs by one more operator, the partner chosen by the scores already known."""
     elite_share: Probability = 0.4
     """nsga2: share of the survivors that the first objective alone chooses."""
     likeness: Annotated[float, Field(gt=0, le=1)] = 0.99
@@ -242,8 +247,11 @@ class EvolutionSettings(Section):
     migrants: Positive = 3
     """Programs that migrate from each island."""
     tournament_size: Positive = 4
+    """Programs of which the best becomes a parent."""
     max_size: Annotated[int, Field(strict=True, ge=3, le=1000)] = 25
+    """Most nodes of a program."""
     max_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 10
+    """Longest path of a program, in edges."""
     initial_height: Annotated[int, Field(strict=True, ge=2, le=100)] = 4
     """Greatest height of random programs."""
     aggregate: Literal["worst", "mean", "bound"] = "worst"
@@ -274,11 +282,13 @@ class EvaluationSettings(Section):
     """Where and in which portions programs are evaluated; none of these changes a score."""
 
     tile_kib: Positive = 2048
+    """Of the tensors that are worked on at once, so that they stay in the processor's cache."""
     memory_mib: Annotated[int, Field(strict=True, ge=16, le=2**24)] = 1024
     """Of each worker: statistics held in memory, results kept across generations, and what the work itself takes."""
     timeout_seconds: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     """A worker that takes longer over one population is killed; with --workers 1 or more. 0 waits."""
     networks_per_shard: Positive = 8
+    """Networks that are captured, stored and read together."""
 
 
 class ReportSettings(Section):
@@ -292,6 +302,7 @@ class ReportSettings(Section):
         "parameter_count", "mac_count", "naswot", "naswot_units", "synflow", "jacob_cov", "eznas_a_code",
         "eznas_a_paper",
     )  # fmt: skip
+    """Published proxies beside which the discovered ones are measured (eznas estimators lists them)."""
     baseline_batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 32
     """Images for the published estimators, which were designed for larger batches than programs need."""
     bootstrap: Annotated[int, Field(strict=True, ge=100, le=1_000_000)] = 1000
@@ -304,7 +315,9 @@ class RunConfig(Section):
     """Everything that determines a run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] = "run"
+    """Of the run, on its page and in the name of its folder."""
     seed: Seed = 0
+    """Of everything that is drawn."""
     checkpoints: Positive = 3
     """Checkpoints kept."""
     benchmark: BenchmarkSettings = BenchmarkSettings()
@@ -430,6 +443,54 @@ def config_from(table: Mapping[str, Any], *, where: str = "the settings") -> Run
         raise ConfigError(f"{str(error).rstrip('.')} (in {where})") from None
     except ValidationError as error:
         raise ConfigError(sentence(error, where, RunConfig)) from None
+
+
+def problems_of(table: Mapping[str, Any], *, where: str = "the settings") -> tuple[RunConfig | None, tuple[str, ...]]:
+    """Everything that is wrong with settings, a sentence each, and the settings without what is wrong.
+
+    The settings are None where what is wrong is not in one key or section.
+    """
+    left = deepcopy(dict(table))
+    problems: list[str] = []
+    for names in (left.get("benchmark"), *(left["samples"] if isinstance(left.get("samples"), list) else ())):
+        try:
+            space_of_benchmark(str(names.get("name", "nb201")) if isinstance(names, dict) else "nb201")
+        except (ArchitectureError, BenchmarkError) as error:
+            problems.append(f"{str(error).rstrip('.')} (in {where})")
+            for key in ("name", "datasets", "settings"):
+                names.pop(key, None)
+            left.pop("networks", None)
+    while True:
+        try:
+            return RunConfig.model_validate(left), tuple(dict.fromkeys(problems))
+        except (ArchitectureError, BenchmarkError) as error:
+            return None, (*problems, f"{str(error).rstrip('.')} (in {where})")
+        except ValidationError as error:
+            problems += sentences(error, where, RunConfig)
+            taken = [_without(left, one["loc"]) for one in error.errors()]
+            if not all(taken):
+                return None, tuple(dict.fromkeys(problems))
+
+
+def _without(table: dict[str, Any], path: Sequence[int | str]) -> bool:
+    """Take what a path leads to, or the last table on the way, out of nested settings; False if there is no key.
+
+    A path may go on with the branch of a union, which is no key.
+    """
+    place: tuple[dict[str, Any], str] | None = None
+    inner: Any = table
+    for key in path:
+        if isinstance(inner, dict):
+            place = inner, str(key)
+            inner = inner.get(str(key))
+        elif isinstance(inner, list) and isinstance(key, int) and key < len(inner):
+            inner = inner[key]
+        else:
+            break
+    if place is None:
+        return False
+    place[0].pop(place[1], None)
+    return True
 
 
 def recorded_settings(config: RunConfig) -> dict[str, Any]:

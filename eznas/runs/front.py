@@ -114,6 +114,11 @@ class Entry(Form):
     select: dict[str, Measurement] = Field(default_factory=dict)
     report: dict[str, Measurement] = Field(default_factory=dict)
     """By sample; empty where it was not measured."""
+    select_error: Annotated[float, Field(ge=0)] | None = None
+    """Standard error of tau on the selection networks, over the samples as they count together."""
+    division: Literal["plain", "smoothed"] | None = None
+    """Whether the divisions of the formula are plain fractions on the networks evolved on, or their smoothing shows;
+    None if there are none, or it is not known."""
     versus_pick: dict[str, Criterion] = Field(default_factory=dict)
     """By sample, tau of the pick minus tau of this proxy on the held-out networks, with its paired interval."""
 

@@ -58,10 +58,12 @@ class Scores:
         accuracies: by sample, (n_networks,) percent; NaN for a network that is not in it.
         by_proxy: by id or published name, (n_networks,) in the direction of the proxy: higher is better; NaN where it
             failed.
+        networks: (n_networks,) their texts.
     """
 
     accuracies: Mapping[str, np.ndarray]
     by_proxy: Mapping[str, np.ndarray]
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def read_scores(run_dir: Path) -> Scores:
     return Scores(
         {name.removeprefix(ACCURACY): array for name, array in arrays.items() if name.startswith(ACCURACY)},
         {name: array for name, array in arrays.items() if not name.startswith(ACCURACY)},
+        next((tuple(column) for name, column in zip(header, columns, strict=True) if name == "network"), ()),
     )
 
 

@@ -71,6 +71,7 @@ class Settings(CellSettings):
 FULL: Final = Settings(cells_per_stage=2, channels=32)
 """NAS-Bench-301's CIFAR-10 networks."""
 
+
 @dataclass(frozen=True, slots=True)
 class CellPair:
     """Both cells.

@@ -77,9 +77,7 @@ def conv_norm_relu(before: int, after: int, kernel: int, *, stride: int = 1, gro
     return conv_norm(before, after, kernel, stride=stride, groups=groups).append(nn.ReLU(inplace=False))
 
 
-def relu_conv_norm(
-    before: int, after: int, kernel: int, *, stride: int = 1, affine: bool = True
-) -> nn.Sequential:
+def relu_conv_norm(before: int, after: int, kernel: int, *, stride: int = 1, affine: bool = True) -> nn.Sequential:
     """ReLU, convolution and batch normalisation: (b, before, h, w) -> (b, after, h / stride, w / stride)."""
     return nn.Sequential(
         nn.ReLU(inplace=False),

@@ -26,6 +26,7 @@ class SpaceSettings(Form):
     """
 
     space: str
+    """The search space; that of the benchmark if not given."""
     scheme: Scheme | Literal["keep"] = KEEP
     """How parameters are drawn; ``"keep"``: networks have them already."""
 

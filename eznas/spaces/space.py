@@ -85,9 +85,7 @@ class SearchSpace(Generic[S]):
     shape: Callable[[Architecture], Mapping[str, float]] | None = None
     begins: tuple[str, ...] = ()
 
-    def build(
-        self, arch: Architecture, settings: S, seed: int, image: tuple[int, int, int] | None = None
-    ) -> nn.Module:
+    def build(self, arch: Architecture, settings: S, seed: int, image: tuple[int, int, int] | None = None) -> nn.Module:
         """The network at initialisation.
 
         Every architecture draws from the same stream of a seed (common random numbers), which lowers the noise of

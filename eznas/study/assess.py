@@ -149,7 +149,11 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
         n_resamples=n_resamples_for(len(architectures)),
         seed=options.seed,
         proxies=assess_scores(
-            scored, labels, np.array([macs for _, macs in sizes], dtype=np.float64), pairs=pairs, seed=options.seed,
+            scored,
+            labels,
+            np.array([macs for _, macs in sizes], dtype=np.float64),
+            pairs=pairs,
+            seed=options.seed,
             shapes=_shapes(architectures, space),
         ),
         notes=tuple(notes),

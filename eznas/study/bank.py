@@ -76,9 +76,7 @@ def build_banks(
         for name, conditions, architectures in _networks(config, networks):
             bank = Bank.open(machine.banks, conditions)
             observer.stage(f"Computing {len(texts):,} words on {len(architectures):,} {name} networks")
-            n_built = fill(
-                bank, texts, architectures, pool, device=machine.device, progress=observer.advance
-            )
+            n_built = fill(bank, texts, architectures, pool, device=machine.device, progress=observer.advance)
             filled.append(Filled(name, bank.folder, len(architectures), len(texts), n_built))
     return filled
 

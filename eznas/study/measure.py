@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,9 @@ from eznas.runs.front import FILE, CoverageCard
 from eznas.runs.interim import FRONT_CSV
 from eznas.runs.stopping import stopped_by
 from eznas.scoring import Scores, score_networks
-from eznas.simplification import certify, settle, simplify
+from eznas.simplification import certify, divides_plainly, settle, simplify
 from eznas.statistics import Coverage
-from eznas.study.choose import choose_front, contenders, fitness_on_selection
+from eznas.study.choose import choose_front, contenders, fitness_on_selection, standard_error
 from eznas.study.evaluate import StoreScores, bank_evaluator
 from eznas.study.machine import Machine
 from eznas.study.observer import Observer
@@ -36,6 +36,7 @@ from eznas.study.problem import Family, Problem
 from eznas.tables import csv_text
 from eznas.workers import Pool
 
+Division = Literal["plain", "smoothed"]
 SCORES_FILE: Final = "report_scores.csv"
 N_AFRESH: Final = 2
 """Networks of each family that a run over banks scores afresh."""
@@ -110,6 +111,12 @@ def measure(
     simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
     on_learnt = learnt() if learnt is not None else None
     proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
+    # Now, while the workers hold the networks evolved on.
+    divisions = _divisions(
+        (*(c.program for c in front), *(one.program for ones in proposals for one in ones)),
+        on_learnt,
+        config.evolution.regime == "two-level",
+    )
 
     observer.stage(f"Measuring on {problem.n_networks('report')} held-out networks")
     published = [published_proxy(name) for name in config.report.baselines]
@@ -132,6 +139,7 @@ def measure(
         accepted,
         pick,
         found_by_folds,
+        divisions,
     )
     document = Front(
         run=RunCard(
@@ -318,6 +326,17 @@ def _proposals(program: Program, candidate: Program | None, learnt: StoreScores 
     return tuple(sorted(distinct.values(), key=lambda one: one.program.size))
 
 
+def _divisions(programs: Iterable[Program], learnt: StoreScores | None, of_bank: bool) -> dict[Program, Division]:
+    """Of the programs that divide, what their divisions are on the networks evolved on, where it can be said."""
+    found: dict[Program, Division] = {}
+    for program in programs if learnt is not None else ():
+        assert learnt is not None
+        is_plain = divides_plainly(program, learnt.raw, of_networks_alone=of_bank)
+        if is_plain is not None:
+            found[program] = "plain" if is_plain else "smoothed"
+    return found
+
+
 def _certified(
     front: Sequence[Candidate], proposals: Sequence[Sequence[Proposal]], scores: npt.NDArray[np.float64]
 ) -> dict[str, Proposal]:
@@ -328,7 +347,9 @@ def _certified(
         for one in ones:
             by_text = {candidate.program.text: original, one.program.text: next(of_proposals)}
             if candidate.id not in accepted and certify(
-                candidate.program, one.program, lambda p, table=by_text: table[p.text]  # type: ignore[misc]
+                candidate.program,
+                one.program,
+                lambda p, table=by_text: table[p.text],  # type: ignore[misc]
             ):
                 accepted[candidate.id] = one
     return accepted
@@ -348,6 +369,7 @@ def _entries(
     simplified: Mapping[str, Proposal],
     pick: str,
     found_by_folds: Sequence[FoldResult],
+    divisions: Mapping[Program, Division],
 ) -> list[Entry]:
     ids = [*(c.id for c in front), *(proxy.name for proxy in published)]
     scores, kinds = scores.copy(), list(kinds)
@@ -376,6 +398,10 @@ def _entries(
                 is_pick=candidate.id == pick,
                 evolve=_by_sample(candidate.fitness),
                 select=_by_sample(chosen) if isinstance(chosen, Fitness) else {},
+                select_error=_selection_error(problem, chosen),
+                division=divisions.get(
+                    simplified[candidate.id].program if candidate.id in simplified else candidate.program
+                ),
                 report=measured[row],
                 versus_pick=versus[row],
             )
@@ -403,6 +429,12 @@ def _bound(proxy: Proxy, family: Family) -> dict[str, Any]:
         bound = proxy.bound(family.conditions)
         return {"direction": proxy.direction, "units": bound.units, "seed": bound.seed, "cost": proxy.cost}
     return {"direction": proxy.direction, "cost": proxy.cost}
+
+
+def _selection_error(problem: Problem, chosen: Fitness | Unrankable | None) -> float | None:
+    if not isinstance(chosen, Fitness):
+        return None
+    return standard_error(chosen, problem.config.evolution.aggregate, problem.weights)
 
 
 def _by_sample(fitness: Fitness) -> dict[str, Measurement]:

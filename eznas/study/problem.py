@@ -228,7 +228,7 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
     for sample in samples:
         name = sample.name
         n_before = sum(other.name.partition(" ")[0] == name for other in families)
-        family, more = _family(config, sample, f"{name} {n_before + 1}" if n_before else name, given)
+        family, more = family_of(config, sample, f"{name} {n_before + 1}" if n_before else name, given)
         families.append(family)
         notes += more
     dealt: tuple[tuple[Architecture, ...], ...] = ()
@@ -257,13 +257,24 @@ def prepare(config: RunConfig, given: Given | None = None) -> Problem:
     return Problem(config=config, families=tuple(families), folds=dealt, notes=tuple(notes))
 
 
-def _family(
+def family_of(
     config: RunConfig, sample: SampleSettings, name: str, given: Given | None
 ) -> tuple[Family, tuple[str, ...]]:
+    """The networks of one sample in their parts, and what was assumed.
+
+    Args:
+        config: the settings of the run.
+        sample: those of the sample.
+        name: of the family in the run.
+        given: what was handed over as objects.
+
+    Raises:
+        EznasError: as `prepare`.
+    """
     notes: list[str] = []
     space: SearchSpace[Any] | None = None
     if sample.is_own:
-        architectures, space = _own_networks(sample, given)
+        architectures, space = own_networks(sample, given)
         benchmark = _own_benchmark(sample, given, architectures)
         notes += benchmark.notes
     else:
@@ -281,14 +292,18 @@ def _family(
         notes += left_out
     if space is not None:  # nothing but the space itself knows networks that were handed over
         benchmark = replace(benchmark, functions=tuple(map(space.function, benchmark.architectures)))
-    parts = _all_reported(benchmark, sample, config.seed) if sample.left_out else partition(
-        benchmark,
-        _sizes(benchmark, sample),
-        seed=config.seed,
-        strategy=sample.strategy,
-        dataset=datasets[0],
-        split=learn,
-        epochs=sample.epochs,
+    parts = (
+        _all_reported(benchmark, sample, config.seed)
+        if sample.left_out
+        else partition(
+            benchmark,
+            _sizes(benchmark, sample),
+            seed=config.seed,
+            strategy=sample.strategy,
+            dataset=datasets[0],
+            split=learn,
+            epochs=sample.epochs,
+        )
     )
     splits: dict[Part, Split] = {"evolve": learn, "select": learn, "report": report}
     return Family(
@@ -314,9 +329,15 @@ def _all_reported(benchmark: Benchmark, sample: SampleSettings, seed: int) -> Pa
     return Partition(evolve=(), select=(), report=uniform(networks, n, stream(seed, "left out", benchmark.name)))
 
 
-def _own_networks(
+def own_networks(
     sample: SampleSettings, given: Given | None
 ) -> tuple[tuple[Architecture, ...], SearchSpace[Any] | None]:
+    """The user's networks, and their space if they were handed over as objects.
+
+    Raises:
+        ConfigError: if none are named, or those of a known space are.
+        ArchitectureError: if they cannot be had.
+    """
     if given is not None and given.networks is not None:
         space = space_of(given.networks)
         return space.named("all"), space

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from eznas.errors import RunError
+from eznas.errors import ConfigError, RunError
 from eznas.files import is_file
+from eznas.names import printable
 from eznas.proxies import ProgramProxy, Proxy, load_proxy_file, proxy_named, proxy_of_entry
 from eznas.runs import Entry, Front, RunFolder, load_front
 from eznas.runs.interim import is_interim
@@ -14,13 +18,50 @@ from eznas.runs.interim import is_interim
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A run folder, read back.
+    """A run folder, read back; printed, or shown in a notebook, it is the table of its front.
 
     Attributes:
         run_dir: the folder.
     """
 
     run_dir: Path
+
+    def __str__(self) -> str:
+        """The front as a table, as wide as the terminal."""
+        from eznas.reporting import front_table
+
+        if not self.is_finished:
+            return self._unfinished
+        width = shutil.get_terminal_size((120, 24)).columns
+        return front_table(self.result, width=max(80, width)).rstrip("\n")
+
+    def _repr_html_(self) -> str:
+        """The front as a table, for notebooks."""
+        from eznas.reporting import front_html
+
+        return front_html(self.result) if self.is_finished else f"<p>{html.escape(self._unfinished)}</p>"
+
+    @property
+    def _unfinished(self) -> str:
+        return f"Run {printable(str(self.run_dir))} is not finished; eznas.resume goes on with it."
+
+    def to_dataframe(self) -> Any:
+        """The front as a pandas data frame: one row per proxy and sample, in the columns of ``eznas front -f csv``.
+
+        Raises:
+            ConfigError: if pandas is not installed.
+            RunError: if the run is not finished.
+        """
+        from eznas.reporting import front_rows
+
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError(
+                "A data frame needs pandas, which is not installed; pip install pandas, or read the front with "
+                "eznas front RUN --format csv"
+            ) from None
+        return pandas.DataFrame(front_rows(self.result))
 
     @property
     def is_finished(self) -> bool:

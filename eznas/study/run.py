@@ -71,7 +71,7 @@ def evolve(
     machine = machine or Machine()
     check_machine(machine)
     problem = _prepared(settings, given, observer)
-    folder = RunFolder.create(Path(run_dir) if run_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(run_dir) if run_dir is not None else new_run_path(settings))
     return _begun(folder, problem, machine, observer, should_stop, None)
 
 
@@ -173,7 +173,7 @@ def extend(
         seeds=tuple(program.text for program in archive),
         n_learnt_from=0 if goes_on or problem.folds else _n_learnt_from(recorded, problem),
     )
-    folder = RunFolder.create(Path(new_dir) if new_dir is not None else _new_run_path(settings))
+    folder = RunFolder.create(Path(new_dir) if new_dir is not None else new_run_path(settings))
     return _begun(folder, problem, machine, observer, should_stop, extends, (old, state) if goes_on else None)
 
 
@@ -203,12 +203,7 @@ def _fitting(settings: RunConfig, archive: Sequence[Candidate]) -> list[Program]
 
 def _n_learnt_from(recorded: Manifest, problem: Problem) -> int:
     """Networks to report on that the extended run evolved or selected on."""
-    learnt = {
-        spec
-        for sample in recorded.samples
-        for part in ("evolve", "select")
-        for spec in sample.networks[part]
-    }
+    learnt = {spec for sample in recorded.samples for part in ("evolve", "select") for spec in sample.networks[part]}
     return sum(arch.spec in learnt for family in problem.families for arch in family.networks("report"))
 
 
@@ -257,7 +252,7 @@ def _run_to_the_end(
         return Study(folder.path)
     extends = Manifest.read(folder.path).extends
     problem = _with_notes(problem, extends)
-    named = [_seed(text) for text in config.evolution.seeds]
+    named = [seed_named(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
     with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
         job = _Job(problem, machine, observer, pool, should_stop, named, held)
@@ -328,9 +323,7 @@ class _Job:
             return state
         assessor = make_assessor(problem, self._evaluator())
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
-        search = Search(
-            settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note
-        )
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note)
         self._observer.stage(stage)
 
         def told(summary: GenerationSummary, now: SearchState) -> None:
@@ -382,7 +375,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     """The problem, with everything checked that would stop the run later."""
     for name in settings.report.baselines:
         published_proxy(name)
-    check_seeds(settings.evolution, [_seed(text) for text in settings.evolution.seeds])
+    check_seeds(settings.evolution, [seed_named(text) for text in settings.evolution.seeds])
     problem = prepare(settings, given)
     check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
     for note in problem.notes:
@@ -426,7 +419,7 @@ def _with_notes(problem: Problem, extends: Extension | None) -> Problem:
     return replace(problem, notes=(*problem.notes, note))
 
 
-def _seed(text: str) -> Program:
+def seed_named(text: str) -> Program:
     """The program of a seed.
 
     Raises:
@@ -491,7 +484,7 @@ def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
         yield pool
 
 
-def _new_run_path(config: RunConfig) -> Path:
+def new_run_path(config: RunConfig) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for attempt in range(1000):
         path = Path("runs") / (f"{stamp}-{config.name}" + (f"-{attempt}" if attempt else ""))

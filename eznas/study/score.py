@@ -17,10 +17,12 @@ from eznas.fitness.aggregation import Mode, sorted_reference
 from eznas.names import one_line
 from eznas.proxies import ProgramProxy, RankAggregate, Reference, aggregate_named
 from eznas.proxies.file import MAX_NETWORKS
+from eznas.runs import Choice
 from eznas.scoring import Request, ScoreFile, Scores, reference_remedy, request_for, rows_of, score_networks
 from eznas.scoring.resolve import own_hint
 from eznas.spaces import Architecture, SearchSpace, space_of
 from eznas.statistics import Coverage
+from eznas.study.chosen import chosen_id
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.observer import Observer
 from eznas.tables import render_table
@@ -44,6 +46,28 @@ class ScoredNetworks:
     columns: tuple[str, ...]
     scores: Scores
     notes: tuple[str, ...]
+
+
+def chosen_names(proxies: Sequence[str], choice: Choice) -> list[str]:
+    """Names of proxies in which every ``RUN:best`` is the one that a choice takes.
+
+    Raises:
+        ConfigError: if there is a choice, and none of them is ``RUN:best``.
+        RunError: if a run is not finished, or nothing of it is left.
+    """
+    if choice.is_open:
+        return list(proxies)
+    found = []
+    for name in proxies:
+        folder, colon, proxy_id = name.strip().rpartition(":")
+        is_best = bool(colon and folder) and proxy_id == "best" and not name.startswith("(")
+        found.append(f"{folder}:{chosen_id(Path(folder), choice)}" if is_best else name)
+    if found == list(proxies):
+        raise ConfigError(
+            f"{choice} is of the front of a run, and none of the proxies is RUN:best, got "
+            f"{one_line(', '.join(proxies))}"
+        )
+    return found
 
 
 def score(

@@ -203,8 +203,7 @@ def _scored(
             said = why_failed(names, architectures, draws[0])
             reason = next((text for text in said if text.startswith(f"{column.name} has")), "no reason is known")
             raise BenchmarkError(
-                f"{column.name} failed on all {n:,} networks of {benchmark.name}, so it cannot search them: "
-                f"{reason}"
+                f"{column.name} failed on all {n:,} networks of {benchmark.name}, so it cannot search them: {reason}"
             )
         if failed:
             notes.append(f"{column.name} failed on {failed:,} of {n:,} networks, which rank last.")

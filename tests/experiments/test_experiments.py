@@ -418,9 +418,7 @@ def correlate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict
     return json.loads(Path("runs/correlations/correlations.json").read_text()), capsys.readouterr().out
 
 
-def test_every_space_measures_what_is_asked_and_goes_on(
-    elsewhere: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_space_measures_what_is_asked_and_goes_on(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     every_space = script("every_space")
     command = ["(log parameter_count)", "--only", "--n", "12", "--benchmarks", "net_plain", "--into", "found.json"]
     for scored in ("12", "0"):

@@ -138,7 +138,7 @@ def test_what_cannot_be_written_is_one_sentence_with_a_remedy(tmp_path: Path, na
     (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(OutputError) as caught:
         write_output(tmp_path / name, "text")
-    assert str(caught.value) == sentence.format(tmp_path / name)
+    assert str(caught.value) == str(OutputError(sentence.format(tmp_path / name)))  # its middle left out where too long
     assert sorted(os.listdir(tmp_path)) == ["circle", "file", "folder"]
 
 

@@ -58,9 +58,7 @@ def values(operator: Primitive) -> list[tuple[Tensor, ...]]:
     if any(inputs == (LAYER_KERNEL,) for inputs, _ in operator.signature.instances()):
         shapes.append((3, 3))
     return [
-        tuple(
-            torch.randn((len(NETWORK), *s), generator=generator, dtype=torch.float64) for _ in range(operator.arity)
-        )
+        tuple(torch.randn((len(NETWORK), *s), generator=generator, dtype=torch.float64) for _ in range(operator.arity))
         for s in shapes
     ]
 

@@ -95,9 +95,7 @@ def import_files(
             has_seeds=draft.has_seeds,
         )
         named[called] = (draft, table, group)
-    return tuple(
-        _written(importer, called, *parts, folder=folder, replace=replace) for called, parts in named.items()
-    )
+    return tuple(_written(importer, called, *parts, folder=folder, replace=replace) for called, parts in named.items())
 
 
 def _written(

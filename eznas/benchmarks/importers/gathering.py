@@ -110,9 +110,7 @@ class Gathering:
         """The lengths of training that were recorded, in order."""
         return tuple(sorted({epochs for _, _, epochs in self._labels if epochs is not None}))
 
-    def table(
-        self, label: Label | Literal["predicted"], *, where: str, max_trainings: int, has_seeds: bool
-    ) -> Table:
+    def table(self, label: Label | Literal["predicted"], *, where: str, max_trainings: int, has_seeds: bool) -> Table:
         """The table of what was gathered.
 
         A column that fewer than half of the networks have is left out, then networks that lack one of the others. The
@@ -295,4 +293,3 @@ def _numbers(values: npt.NDArray[np.float64]) -> list[str]:
 def _said(column: _Column) -> str:
     dataset, split, epochs = column
     return f"The {dataset} {split} accuracy ({'epochs not stated' if epochs is None else f'{epochs} epochs'})"
-

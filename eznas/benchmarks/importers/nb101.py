@@ -145,9 +145,7 @@ class _Reading:
             self._known[key] = number
         return self._known[key]
 
-    def _add(
-        self, number: int, epochs: object, validation: object, test: object, seconds: object, where: str
-    ) -> None:
+    def _add(self, number: int, epochs: object, validation: object, test: object, seconds: object, where: str) -> None:
         if epochs not in EPOCHS or not isinstance(epochs, int):
             raise refuse(where, f"epochs, one of {', '.join(map(str, EPOCHS))}", f"it says {shown(epochs)}")
         repeat = self._n_trainings.get((number, epochs), 0)

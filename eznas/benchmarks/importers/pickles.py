@@ -36,11 +36,7 @@ _KNOWN: Final = {
     ("collections", "OrderedDict"): "mapping",
     **{(module, name): "list" for module in ("builtins", "__builtin__") for name in ("list", "set", "frozenset")},
     ("_codecs", "encode"): "bytes",
-    **{
-        (f"numpy{core}.multiarray", name): name
-        for core in (".core", "._core")
-        for name in ("scalar", "_reconstruct")
-    },
+    **{(f"numpy{core}.multiarray", name): name for core in (".core", "._core") for name in ("scalar", "_reconstruct")},
     **{(f"numpy{core}.numeric", "_frombuffer"): "array" for core in (".core", "._core")},
     ("numpy", "dtype"): "dtype",
     ("numpy", "ndarray"): "ndarray",

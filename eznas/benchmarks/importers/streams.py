@@ -287,7 +287,6 @@ def framed_records(stream: Stream) -> Iterator[bytes]:
             return
 
 
-
 def csv_lines(stream: Stream) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a CSV table with a header, by the names of its columns, and the number of each line.
 

@@ -38,9 +38,7 @@ RECORDS = official.framed(
     for arch in GRAPHS
     for repeat in range(3)
 )
-JOBS = json.dumps(
-    [official.nds_job(n, official.nds_resnet(8 * n + 8), [50.0, 30.0 + n]) for n in range(12)]
-).encode()
+JOBS = json.dumps([official.nds_job(n, official.nds_resnet(8 * n + 8), [50.0, 30.0 + n]) for n in range(12)]).encode()
 SCORES = json.dumps({"cifar10": {str((n,) * 6): {"val_accuracy": 50.0 + n} for n in range(5)}}).encode()
 CSV = "\n".join(["network,cifar10_valid", *(f"{arch.spec},{40 + n}" for n, arch in enumerate(CELLS))]).encode()
 FILES: dict[str, tuple[str, str, bytes, Callable[[bytes], bytes]]] = {

@@ -350,12 +350,13 @@ def test_more_trainings_than_there_were_are_a_file_given_twice(tmp_path: Path) -
 
 def test_rows_without_epochs_are_not_guessed(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
-    path.write_text("module_adjacency,module_operations,validation_accuracy\n0100,\"input,output\",0.9\n")
+    path.write_text('module_adjacency,module_operations,validation_accuracy\n0100,"input,output",0.9\n')
     with pytest.raises(BenchmarkError, match="line 2 must hold epochs, one of 4, 12, 36, 108, but it says None"):
         made("nb101", path, tmp_path)
 
 
 # NDS ------------------------------------------------------------------------------------------------------------------
+
 
 def test_errors_become_accuracies_after_the_last_epoch(tmp_path: Path) -> None:
     jobs = [official.nds_job(n, official.nds_resnet(8 * n + 8), [60.0, 20.0 + n, 30.0 + n]) for n in range(12)]

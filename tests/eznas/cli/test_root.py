@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from eznas.cli import main
-from tests.eznas.cli.commands import Capsys
+from eznas.cli import app, main
+from tests.eznas.cli.commands import Capsys, complaint
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
 HEAVY = {"torch", "ray", "pandas", "numpy", "scipy", "sympy", "sklearn", "matplotlib", "deap", "jinja2"}
@@ -26,9 +30,7 @@ print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
 
 def test_help_and_version_import_nothing_heavy() -> None:
     """Of no command: so they come at once."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=120)
     *_, statuses, imported = done.stderr.splitlines()
     assert len(statuses.split()) > 12
     assert set(statuses.split()) == {"0"}
@@ -37,6 +39,40 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert re.search(r"^\d+\.\d+\.\d+$", done.stdout, re.MULTILINE)
     assert "typer" in imported.split()
     assert not set(imported.split()) & HEAVY
+
+
+def all_commands(command: Any, name: str = "eznas") -> Iterator[tuple[str, Any]]:
+    """Every command by its full name."""
+    if not hasattr(command, "commands"):
+        yield name, command
+    for word, inner in getattr(command, "commands", {}).items():
+        yield from all_commands(inner, f"{name} {word}")
+
+
+COMMANDS = dict(all_commands(typer.main.get_command(app)))
+
+
+def example_of(name: str) -> str:
+    """The example in the help of a command."""
+    (line,) = [line.strip() for line in COMMANDS[name].help.splitlines() if line.strip().startswith("Example: ")]
+    return str(line).removeprefix("Example: ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example_that_is_understood(name: str) -> None:
+    """Nothing runs: the command of the example is this one, and takes its arguments."""
+    words = shlex.split(example_of(name))
+    n_words = len(name.split())
+    assert words[:n_words] == name.split()
+    COMMANDS[name].make_context(name, words[n_words:])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_begins_with_a_sentence_and_explains_its_options(name: str) -> None:
+    first, *_ = COMMANDS[name].help.split("\n\n")
+    assert " ".join(first.split()).endswith(".")
+    shown = [one for one in COMMANDS[name].params if not getattr(one, "hidden", False) and one.name != "help"]
+    assert [one.name for one in shown if not getattr(one, "help", None)] == []
 
 
 def test_without_a_command_the_help_is_shown(capsys: Capsys) -> None:
@@ -51,3 +87,20 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(RunError):
         main(["front", str(tmp_path), "--debug"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score naswot --networks nb201:random:2", "assess naswot --benchmark nb201", "nas score --proxy naswot",
+        "benchmark build --space net:residual", "bank build", "oneshot train", "evolve",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("device", ["tpu", "cuda"])
+def test_a_device_that_is_not_there_is_refused_at_once(
+    command: str, device: str, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert "--device" in complaint(capsys, 2, *command.split(), "--device", device, "--quiet")
+    assert list(tmp_path.iterdir()) == []

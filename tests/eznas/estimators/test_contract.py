@@ -152,9 +152,7 @@ def test_a_class_that_the_network_does_not_have_is_a_readable_error(
     estimator: Estimator, network: nn.Module, images: Tensor
 ) -> None:
     for wrong in (-1, 5):
-        with pytest.raises(
-            UnfitError, match=rf"Target {wrong} is not a class of Awkward, which has 5 logits: .* 0 to"
-        ):
+        with pytest.raises(UnfitError, match=rf"Target {wrong} is not a class of Awkward, which has 5 logits: .* 0 to"):
             estimator(network, images, torch.full((6,), wrong))
 
 

@@ -38,9 +38,7 @@ def networks() -> tuple[NetworkStatistics, ...]:
     found = []
     for arch in ARCHITECTURES:
         network = CONDITIONS.network(arch)
-        shown = capture(
-            network, INPUTS, seed=CONDITIONS.network_seed, statistics=ALL_STATISTICS, targets=TARGETS
-        )
+        shown = capture(network, INPUTS, seed=CONDITIONS.network_seed, statistics=ALL_STATISTICS, targets=TARGETS)
         found.append(with_metrics(shown, METRIC_NAMES, network, INPUTS, TARGETS))
     return tuple(found)
 

@@ -26,9 +26,7 @@ def candidate(text: str, scores: np.ndarray, correlation: float = 0.5) -> Candid
         task="cifar10", tau=correlation, rho=correlation, n=40, n_failed=0, standard_error=0.1, share_tied=0.0
     )
     values = (correlation, -float(program.size), -1.0)
-    fitness = Fitness(
-        tasks=(task,), direction=1, correlation=correlation, size=program.size, cost=1.0, values=values
-    )
+    fitness = Fitness(tasks=(task,), direction=1, correlation=correlation, size=program.size, cost=1.0, values=values)
     return Candidate(
         program=program,
         fitness=fitness,

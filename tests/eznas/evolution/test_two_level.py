@@ -180,9 +180,7 @@ def search(n_words: int = 202) -> SentenceSearch:
 
 def tau(tree: object) -> float:
     values = value_of(tree, lambda word: torch.from_numpy(VALUES)[NAMES.index(word)])  # type: ignore[arg-type]
-    return float(
-        np.mean([abs(kendall_tau_b(values[task.networks].numpy(), task.accuracies)) for task in labels()])
-    )
+    return float(np.mean([abs(kendall_tau_b(values[task.networks].numpy(), task.accuracies)) for task in labels()]))
 
 
 def test_sentences_find_what_words_do_not_say_alone() -> None:

@@ -182,8 +182,7 @@ def test_exported_files_alone_score_as_the_interpreter_does(tmp_path: Path) -> N
     found = run_alone(tmp_path)
     networks = load_module(tmp_path / "networks.py").networks()
     statistics = [
-        capture(network, batch(), seed=NOISE_SEED, statistics=ALL_STATISTICS, targets=CLASSES)
-        for network in networks
+        capture(network, batch(), seed=NOISE_SEED, statistics=ALL_STATISTICS, targets=CLASSES) for network in networks
     ]
     n_scores = 0
     for index, program in enumerate(programs):

@@ -183,9 +183,7 @@ def test_an_objective_of_ones_own_works_wherever_a_name_does(labels: list[Labels
     found = assess_population(scores, labels, programs, [OWN, "tau", SHORT])
     for row, fitness in zip(scores, found, strict=True):
         assert isinstance(fitness, Fitness)
-        picks = [
-            task.accuracies[np.nanargmax(fitness.direction * row[task.networks])] / 100 for task in labels
-        ]
+        picks = [task.accuracies[np.nanargmax(fitness.direction * row[task.networks])] / 100 for task in labels]
         assert fitness.values == pytest.approx((min(picks), min(t.tau for t in fitness.tasks), -15.0))
     assert rank_agreement(scores[6:], labels, objective=OWN).shape == (6,)
     assert objectives_named([OWN, SHORT, "cost"])[:2] == (OWN, SHORT)

@@ -53,7 +53,7 @@ from eznas.statistics import StatisticsStore
 from tests.eznas.benchmarks.test_damaged_files import FILES
 from tests.eznas.fuzz.mutations import damaged
 
-N: Final = int(os.environ.get("EZNAS_FUZZ") or 12)
+N: Final = int(os.environ.get("EZNAS_FUZZ") or 8)
 FIRST: Final = int(os.environ.get("EZNAS_FUZZ_SEED") or 0)
 CELLS: Final = nb201.all_architectures()[:12]
 PACKAGE: Final = Path(load_config.__code__.co_filename).parents[1]
@@ -156,7 +156,7 @@ def test_tables_of_scores(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("\n".join(["index,network,naswot,failed,mine,seconds", *rows, ""]))
     survive(path, lambda path: read_given(str(path), CELLS))
-    survive(path, lambda path: (read_nas_scores(path, CELLS), read_scoring_seconds(path)))
+    survive(path, lambda path: (read_nas_scores(str(path), CELLS), read_scoring_seconds(path)))
 
 
 # Benchmarks and images ------------------------------------------------------------------------------------------------

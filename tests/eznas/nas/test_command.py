@@ -30,9 +30,7 @@ def embedded() -> Benchmark:
 def table_once(embedded: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded table, read once for all commands."""
     load = study_search.load_benchmark
-    monkeypatch.setattr(
-        "eznas.study.search.load_benchmark", lambda name: embedded if name == "nb201" else load(name)
-    )
+    monkeypatch.setattr("eznas.study.search.load_benchmark", lambda name: embedded if name == "nb201" else load(name))
 
 
 def printed(capsys: Capsys, *arguments: str) -> str:

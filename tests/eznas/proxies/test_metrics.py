@@ -43,9 +43,7 @@ from eznas.workers import LocalPool
 from tests.eznas.estimators.small_networks import convolutional, labels, noise
 
 IMAGES, CLASSES = noise(5, 3, 6, 6, seed=2), labels(5)
-CONDITIONS = Conditions(
-    settings=nb201.Settings(channels=4), seed=3, input_size=8, batch_size=3, estimator_batch_size=5
-)
+CONDITIONS = Conditions(settings=nb201.Settings(channels=4), seed=3, input_size=8, batch_size=3, estimator_batch_size=5)
 CELLS = networks_named("nb201:11,1462,1651")
 
 
@@ -234,8 +232,7 @@ def test_sr_2024_on_the_recorded_scores(dataset: str, tau: float, rho: float) ->
     shown = [
         NetworkStatistics(
             (),
-            {"mac_count": float(row["flops"]) * 1e6}
-            | {leaf: float(row[column]) for leaf, column in COLUMNS.items()},
+            {"mac_count": float(row["flops"]) * 1e6} | {leaf: float(row[column]) for leaf, column in COLUMNS.items()},
         )
         for row in known
     ]

@@ -200,9 +200,7 @@ def _entries(
                 versus[id_][one.task] = paired_difference(
                     matrix[PICK], matrix[row], one, rng=np.random.default_rng(2), n_resamples=N_RESAMPLES
                 )
-    briefly = {
-        id_: {name: m.model_copy(update=_bare(m)) for name, m in found.items()} for id_, found in report.items()
-    }
+    briefly = {id_: {name: m.model_copy(update=_bare(m)) for name, m in found.items()} for id_, found in report.items()}
     entries = []
     for index, text in enumerate(PROGRAMS):
         id_ = ids[index]

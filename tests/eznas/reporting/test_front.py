@@ -16,7 +16,7 @@ import pytest
 from eznas.errors import RunError
 from eznas.fitness import CRITERIA, OBJECTIVES
 from eznas.reporting import entry_json, entry_text, front_csv, front_json, front_table
-from eznas.reporting.words import headline
+from eznas.reporting.words import beside, headline, less, less_of, rule_text
 from eznas.runs.front import Front, criterion_text, load_front
 from tests.eznas.reporting.conftest import cross_fitted, make_run
 
@@ -101,7 +101,7 @@ def test_table_names_all_proxies_and_what_was_measured(samples: tuple[str, ...],
     assert front.pick is not None
     has_room = width >= 26 + 22 * len(samples)
     for entry in front.entries:
-        (row,) = [line for line in lines if re.match(rf"[ *]+{re.escape(entry.label)} ", line)]
+        (row,) = [line for line in lines if re.match(rf"[ *bsce]+{re.escape(entry.label)} ", line)]
         assert row.lstrip().startswith("*") == (entry is front.pick)
         for name in samples:
             measured = entry.report[name].tau
@@ -275,3 +275,33 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "front.json").write_text("[]")
     with pytest.raises(RunError, match=r"must hold a JSON object, got \[\]"):
         load_front(tmp_path)
+
+
+def test_a_mean_over_samples_is_told_with_intervals(tmp_path: Path) -> None:
+    front = load_front(make_run(tmp_path / "run", aggregate="mean"))
+    pick, best = front.pick, front.best_published
+    assert pick is not None
+    assert best is not None
+    text = headline(front).text
+    assert re.search(r"Its mean is 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] \(95 %, over networks\)", text)
+    assert re.search(r"on the same networks; the pick .*\[.*\] \(paired.*; the pick is ahead on \d of 2 samples", text)
+    found = less(front, pick, best)
+    assert found is not None
+    assert found.value == pytest.approx((front.tau(pick, "report") or 0) - (front.tau(best, "report") or 0))
+    assert less_of(front, pick) == ("mean tau", " over 2 samples")
+    assert "mean tau of the pick less that of its neighbours on the front over 2 samples" in beside(front, pick)
+    (tmp_path / "run" / "report_scores.csv").write_text("network\n,")
+    damaged = load_front(tmp_path / "run")
+    assert "Its mean" not in headline(damaged).text
+    assert damaged.pick is not None
+    assert beside(damaged, damaged.pick) == ""
+
+
+def test_a_run_by_another_objective_says_so(tmp_path: Path) -> None:
+    front = load_front(make_run(tmp_path / "run", ["cifar10"]))
+    assert front.pick is not None
+    assert front.pick is not front.discovered[0]
+    assert "* is the pick, the best there by the first objective of the run" in " ".join(front_table(front).split())
+    first = front.discovered[0].id
+    marked = [one.model_copy(update={"is_pick": one.id == first}) for one in front.entries]
+    assert rule_text(front.model_copy(update={"entries": tuple(marked)})) == "the best there"

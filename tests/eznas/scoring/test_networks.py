@@ -21,9 +21,7 @@ from tests.eznas.scoring.conftest import Zoo
 from tests.eznas.scoring.proxies_of_ones_own import Mine
 
 CELLS = networks_named("nb201:0,11,284,1462,6111,8000,15624")
-CONDITIONS = Conditions(
-    settings=nb201.Settings(channels=4), seed=3, input_size=8, batch_size=3, estimator_batch_size=5
-)
+CONDITIONS = Conditions(settings=nb201.Settings(channels=4), seed=3, input_size=8, batch_size=3, estimator_batch_size=5)
 NOISY = ProgramProxy(name="noisy", program=parse("(sum_layers (frobenius_norm activation_output.noise))"), direction=-1)
 LABELLED = KNOWN_PROGRAMS["snip_program"]
 EVERY_LAYER = KNOWN_PROGRAMS["l2_norm_program"]
@@ -131,9 +129,7 @@ def test_each_network_is_given_in_order_as_it_is_done() -> None:
     given: list[tuple[int, Scores]] = []
     progress: list[tuple[int, int]] = []
     proxies = (NOISY, aggregate(by_name("naswot"), NOISY), Mine(fails="x"))
-    whole = scored(
-        proxies, each=lambda *row: given.append(row), progress=lambda *done: progress.append(done)
-    )
+    whole = scored(proxies, each=lambda *row: given.append(row), progress=lambda *done: progress.append(done))
     assert [place for place, _ in given] == list(range(len(CELLS)))
     np.testing.assert_array_equal(np.concatenate([scores.scores for _, scores in given], axis=1), whole.scores)
     assert all(list(scores.failures) == [(2, 0)] for _, scores in given)

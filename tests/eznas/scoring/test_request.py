@@ -192,9 +192,7 @@ def scaled():
 """
     architectures = networks_named(zoo(scaled))
     notes = request_for(["naswot"], architectures, ["networks.scheme=eznas"]).notes
-    assert notes[0] == (
-        f"Parameters that no scheme draws keep their values, such as scale of {architectures[1].spec}."
-    )
+    assert notes[0] == (f"Parameters that no scheme draws keep their values, such as scale of {architectures[1].spec}.")
     for overrides in ([], ["networks.scheme=keep"]):
         assert not any("no scheme draws" in note for note in request_for(["naswot"], architectures, overrides).notes)
 

@@ -59,7 +59,8 @@ def scores_of(problem: Problem, proxy: Proxy, part: str) -> FloatArray:
     bound = proxy.bound(conditions) if isinstance(proxy, ProgramProxy) else proxy
     n = conditions.batch_size if isinstance(proxy, ProgramProxy) else conditions.estimator_batch_size
     found = [
-        bound.outcome(conditions.network(arch), *conditions.batch(n)) for arch in family.networks(part)  # type: ignore[arg-type]
+        bound.outcome(conditions.network(arch), *conditions.batch(n))
+        for arch in family.networks(part)  # type: ignore[arg-type]
     ]
     return np.array([-np.inf if isinstance(one, Invalid) else one for one in found])
 
@@ -359,8 +360,6 @@ def test_networks_to_evolve_on_are_drawn_as_asked(case: Case, strategy: str) -> 
     tenths = sorted(order.index(spec) * 10 // len(order) for spec in chosen)
     assert (tenths == list(range(10))) == (strategy == "stratified")
     assert drawn.networks("report") == family.networks("report")
-
-
 
 
 class Progress(Silent):

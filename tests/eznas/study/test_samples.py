@@ -32,7 +32,6 @@ from tests.eznas.small_zoo import write_zoo
 pytestmark = pytest.mark.usefixtures("embedded_data", "nothing_simplified")
 
 
-
 def made_up(space: Any, name: str, seed: int) -> Benchmark:
     """Architectures of a space with validation and test accuracies out of nowhere."""
     rng = np.random.default_rng(seed)
@@ -275,9 +274,7 @@ def test_a_run_learns_from_something(side_by_side: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("data_dir")
-def test_nas_bench_101_beside_nas_bench_201(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nas_bench_101_beside_nas_bench_201(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the official accuracies: validation of both to learn from, the only split of NAS-Bench-101 to report."""
     monkeypatch.setenv("EZNAS_DATA", str(data_dir))
     sizes = {"n_evolve": 8, "n_select": 6, "n_report": 6}

@@ -21,9 +21,7 @@ from primitives.reductions import mean
 from primitives.types import ACTIVATION, DYNAMIC, ELEMENTWISE, KERNEL, TENSOR, TYPED, WITH_CHANNELS, ScalarOf
 
 
-@primitive(
-    "leaky_relu", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathrm{{leaky}}\left({0}\right)", keeps=Aspect.SIGNS
-)
+@primitive("leaky_relu", (ELEMENTWISE,), ELEMENTWISE, latex=r"\mathrm{{leaky}}\left({0}\right)", keeps=Aspect.SIGNS)
 def leaky_relu(x: Tensor) -> Tensor:
     """The value, a tenth of it below zero."""
     return torch.where(x < 0, 0.1 * x, x)
@@ -135,7 +133,11 @@ LIES: list[tuple[str, Callable[[], Primitive], str]] = [
     (
         "commutative",
         lambda: _declared(
-            lambda x, y: x, "liar", (ACTIVATION, LAYER_SCALAR), LAYER_SCALAR, "f",
+            lambda x, y: x,
+            "liar",
+            (ACTIVATION, LAYER_SCALAR),
+            LAYER_SCALAR,
+            "f",
             {"commutative": True},
         ),
         "claims to be commutative, but argument 1 of 'liar' must be",
@@ -190,9 +192,7 @@ LIES: list[tuple[str, Callable[[], Primitive], str]] = [
     ),
     (
         "merges",
-        lambda: _declared(
-            lambda x: x, "liar", (LAYER_KERNEL,), LAYER_KERNEL, "f({0})", {"merges": (mean, absolute)}
-        ),
+        lambda: _declared(lambda x: x, "liar", (LAYER_KERNEL,), LAYER_KERNEL, "f({0})", {"merges": (mean, absolute)}),
         "claims to be 'mean' after 'abs', but no type goes through all three",
     ),
 ]

@@ -1,0 +1,92 @@
+"""A search shaped as estimators of scikit-learn are: settings first, then `fit`, then `score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from eznas.errors import ConfigError
+from eznas.proxies import ProgramProxy
+from eznas.runs.config import RunConfig
+from eznas.study.machine import Machine
+from eznas.study.observer import Observer
+from eznas.study.results import Study
+from eznas.study.run import evolve
+
+
+class Discovery:
+    """Finds a proxy for networks with accuracies, and scores other networks with it: `eznas.evolve` by another door.
+
+    Args:
+        config: settings, or the path of a TOML file with them; None takes the defaults.
+        images: (images, classes) to excite networks with, (batch, channels, height, width) and (batch,); None draws
+            those that the settings name.
+        run_dir: a new or empty folder for the run; None makes one under ``runs/``.
+        machine: workers, device, cache.
+        observer: told how it goes on.
+
+    Attributes:
+        study_: the run, once it is fitted.
+    """
+
+    study_: Study
+
+    def __init__(
+        self,
+        config: RunConfig | Path | str | None = None,
+        *,
+        images: Any = None,
+        run_dir: Path | str | None = None,
+        machine: Machine | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = config
+        self.images = images
+        self.run_dir = run_dir
+        self.machine = machine
+        self.observer = observer
+
+    def fit(self, networks: Any, accuracies: Any) -> Discovery:
+        """Evolve proxies on these networks, as `eznas.evolve` takes them.
+
+        Raises:
+            EznasError: with one readable sentence.
+        """
+        self.study_ = evolve(
+            self.config, networks=networks, accuracies=accuracies, images=self.images, run_dir=self.run_dir,
+            machine=self.machine, observer=self.observer,
+        )  # fmt: skip
+        return self
+
+    @property
+    def best_(self) -> ProgramProxy:
+        """The proxy that was chosen.
+
+        Raises:
+            ConfigError: before `fit`.
+            RunError: if the run found none.
+        """
+        if not hasattr(self, "study_"):
+            raise ConfigError("This Discovery has no proxy yet; call fit(networks, accuracies) first")
+        return self.study_.best
+
+    def score(self, network: nn.Module, images: Any = None) -> float:
+        """Score of a network; higher predicts a higher accuracy.
+
+        Args:
+            network: maps the images to logits.
+            images: (batch, channels, height, width); None takes the images that the proxy was found with.
+
+        Raises:
+            ConfigError: before `fit`.
+            ScoreError: if it cannot be scored.
+        """
+        proxy = self.best_
+        if images is not None:
+            return proxy.score(network, images)
+        if self.images is not None:
+            return proxy.score(network, *self.images)
+        conditions = self.study_.result.learnt[0].conditions
+        return proxy.score(network, *conditions.batch(conditions.batch_size))
