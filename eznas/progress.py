@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from eznas.names import printable
@@ -202,20 +201,20 @@ class PanelObserver:
         if self._rounds is not None:
             done, total, left = self._rounds
             said += f", generation {done}/{total}, {duration(max(0.0, left - (now - self._told)))} left in this stage"
-            bar = [ProgressBar(total=max(total, 1), completed=done)]
+            bar = [self._bar(done, total)]
         if 0 < self._done <= self._total:
             left = (now - self._stage_start) / self._done * (self._total - self._done)
             said += f", {self._done}/{self._total} networks"
             if self._rounds is None:
                 said += f", {duration(left)} left in this stage"
-                bar = [ProgressBar(total=self._total, completed=self._done)]
+                bar = [self._bar(self._done, self._total)]
         rows = [*self._stages(), self._row(said), *bar, *map(self._row, self._figures)]
         if self._front:
             room = max(1, self._console.size.height - len(rows) - 3)
             rows.append(self._row(f"size  {self._objective:>6}  formula"))
             width = max(6, len(self._objective))
             rows += [self._row(f"{size:>4}  {value:>{width}.3f}  {text}") for size, value, text in self._front[-room:]]
-        return Group(*rows)
+        return Group(*rows, Text(""))  # the cursor stands in the last one, where "^C" must not begin another
 
     def _stages(self) -> list[RenderableType]:
         """The stages of a run with the current one marked; nothing for work of another kind."""
@@ -230,6 +229,13 @@ class PanelObserver:
             row.append(" > " if number else "", "dim")
             row.append(f"[{name}]" if is_now else name, style)
         return [row]
+
+    def _bar(self, done: int, total: int) -> Text:
+        """A line as wide as the terminal, as much of it thick as is done."""
+        width = self._console.width
+        thick, thin = "━─" if self._console.encoding.startswith("utf") else "#-"
+        n = width * done // max(total, 1)
+        return Text.assemble((thick * n, "cyan"), (thin * (width - n), "dim"), no_wrap=True, overflow="crop")
 
     def _row(self, text: str) -> Text:
         """One line that is cut at the width, never wrapped."""

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,7 +232,8 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
 def _say(text: str) -> None:
     """A line on stderr, even in the middle of another."""
     try:
-        typer.echo(text, err=True)
+        sys.stderr.write(f"{text}\n")  # above the panel; typer's own way goes past it
+        sys.stderr.flush()
     except RuntimeError:  # the signal came while stderr was being written
         os.write(2, f"\n{text}\n".encode())
 

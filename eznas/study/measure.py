@@ -20,8 +20,10 @@ from eznas.fitness.aggregation import rank_shares, sorted_reference
 from eznas.programs import FailureKind, Invalid, Program
 from eznas.proxies import ProgramProxy, Proxy, published_proxy
 from eznas.randomness import stream
+from eznas.reporting import front_csv
 from eznas.runs import Candidate, Entry, Front, PartCard, RunCard, RunFolder, SampleCard, SearchState
 from eznas.runs.front import FILE, CoverageCard
+from eznas.runs.interim import FRONT_CSV
 from eznas.runs.stopping import stopped_by
 from eznas.scoring import Scores, score_networks
 from eznas.simplification import certify, divides_plainly, settle, simplify
@@ -158,6 +160,7 @@ def measure(
         entries=tuple(entries),
     )
     folder.replace(SCORES_FILE, _scores_csv(problem, entries, scores.scores[rows], found_by_folds, pick))
+    folder.replace(FRONT_CSV, front_csv(document))  # before the other, which says that all is measured
     folder.replace(FILE, document.model_dump_json(indent=1))
 
 

@@ -17,7 +17,6 @@ from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
-from eznas.runs.interim import FRONT_CSV
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
 from eznas.runs.records import GenerationSummary
@@ -279,9 +278,8 @@ def _run_to_the_end(
                 found_by_folds=results,
             )
     observer.stage("Writing the report")
-    from eznas.reporting import front_csv, write_figures, write_report
+    from eznas.reporting import write_figures, write_report
 
-    folder.replace(FRONT_CSV, front_csv(load_front(folder.path)))
     write_figures(folder.path)
     write_report(folder.path)  # last: with it the run is complete
     return Study(folder.path)

@@ -42,7 +42,7 @@ def panel_lines(width: int, height: int) -> list[str]:
     observer.stage("Evolving " + "long " * 60)
     failed = {"a": FailureKind.NON_FINITE, "b": FailureKind.NON_FINITE, "c": FailureKind.CONSTANT}
     state = SearchState(candidates={c.id: c for c in CANDIDATES}, failed=failed)
-    observer.generation(SUMMARY, state, EvolutionSettings(n_generations=3))
+    observer.generation(SUMMARY.model_copy(update={"generation": 1}), state, EvolutionSettings(n_generations=3))
     observer.advance(3, 10)
     return ["".join(s.text for s in line).rstrip() for line in console.render_lines(observer._panel())]
 
@@ -60,6 +60,9 @@ def test_the_panel_fits_its_terminal(width: int, height: int) -> None:
     assert max(map(len, lines)) <= width
     assert lines[0].startswith("capture > [evolve] > choose")
     assert lines[1].startswith("Evolving")
+    assert lines[2] == "━" * (width // 3) + "─" * (width - width // 3)
+    assert lines[3].startswith("6 programs, 2.0/s")
+    assert lines[-1] == "", "the cursor does not stand at the end of a full line"
     assert any("failures so far: non-finite 2, constant 1".startswith(line.rstrip("…")) for line in lines if line)
     assert any("mac_count" in line for line in lines)
 
