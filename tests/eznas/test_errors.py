@@ -62,7 +62,7 @@ def test_memory_that_ran_out_is_known(
         raise error
 
     assert is_out_of_memory(error) is is_memory
-    monkeypatch.setattr("eznas.runs.front.load_front", fail)
+    monkeypatch.setattr("eznas.study.chosen_front", fail)
     assert main(["front", "anywhere"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: Memory ran out (") is is_memory
@@ -72,7 +72,7 @@ def test_what_nobody_expected_is_one_printable_line_too(monkeypatch: pytest.Monk
     def fail(*_: object, **__: object) -> None:
         raise KeyError("\x1b[31m" + "x" * 5000)
 
-    monkeypatch.setattr("eznas.runs.front.load_front", fail)
+    monkeypatch.setattr("eznas.study.chosen_front", fail)
     assert main(["front", "anywhere"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: internal error, please report it (KeyError: ")
