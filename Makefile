@@ -95,12 +95,14 @@ generality: setup  ## one space against many: quickstart and many_spaces on thre
 
 campaign: setup  ## discovery: three data sets, every space, each space left out in turn, with EZNAS_DATA (a day)
 	for s in 0 1 2; do \
-	  for q in three_datasets every_space; do \
+	  for q in three_datasets every_space top one_dataset early_labels; do \
 	    test -f runs/campaign/$$q-$$s/report.html || \
 	      $(BIN)/eznas evolve experiments/campaign/$$q.toml --set seed=$$s --run-dir runs/campaign/$$q-$$s --workers $(WORKERS); \
 	  done; \
 	done
 	$(BIN)/python experiments/campaign/leave_one_out.py --workers $(WORKERS) $(OPTIONS)
+	$(BIN)/python experiments/campaign/all_cells.py $(wildcard runs/campaign/*_*-?) --into runs/campaign/cells.json
+	$(BIN)/python -m experiments.campaign.word_ablation --into runs/campaign/words.json
 
 cards: setup  ## model cards of the gallery and docs/gallery.md, with EZNAS_DATA; banks make it minutes (OPTIONS="NAME ...")
 	$(BIN)/python -m experiments.cards --workers $(WORKERS) $(OPTIONS)

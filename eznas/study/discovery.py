@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
@@ -14,6 +14,8 @@ from eznas.study.machine import Machine
 from eznas.study.observer import Observer
 from eznas.study.results import Study
 from eznas.study.run import evolve
+
+_PARAMETERS: Final = ("config", "images", "run_dir", "machine", "observer")
 
 
 class Discovery:
@@ -47,6 +49,23 @@ class Discovery:
         self.run_dir = run_dir
         self.machine = machine
         self.observer = observer
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The settings by name, as scikit-learn asks for them; `deep` changes nothing."""
+        return {name: getattr(self, name) for name in _PARAMETERS}
+
+    def set_params(self, **parameters: Any) -> Discovery:
+        """Change settings by name.
+
+        Raises:
+            ConfigError: if one is unknown.
+        """
+        unknown = [name for name in parameters if name not in _PARAMETERS]
+        if unknown:
+            raise ConfigError(f"Discovery has no parameter {unknown[0]!r}; it has {', '.join(_PARAMETERS)}")
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        return self
 
     def fit(self, networks: Any, accuracies: Any) -> Discovery:
         """Evolve proxies on these networks, as `eznas.evolve` takes them.

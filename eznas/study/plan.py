@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from eznas.benchmarks import Part, Split
 from eznas.errors import EznasError
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import check_objectives, check_seeds
@@ -144,7 +145,9 @@ def _of_each(config: RunConfig, said: str) -> list[str]:
     found: list[str] = []
     for sample in config.all_samples:
         if _tried(found, family_of, config, sample, sample.name, None) is None and sample.is_own:
-            found += _of_files(sample)
+            told = " ".join(found)
+            found += [one for one in _of_files(sample) if sample.accuracies is None or sample.accuracies not in told
+                      or sample.accuracies not in one]  # fmt: skip
     return list(dict.fromkeys(found)) or [said]
 
 
@@ -164,8 +167,8 @@ def _row(family: Family, is_cross_fitted: bool) -> dict[str, Any]:
     parts = {part: len(family.networks(part)) for part in ("evolve", "select", "report")}  # type: ignore[arg-type]
     if family.settings.left_out:
         parts |= {"evolve": 0, "select": 0}
-    split, epochs = family.splits["evolve"].value, family.settings.epochs
-    last = family.splits["report"].value
+    split, last = (_stated(family, part) for part in ("evolve", "report"))
+    epochs = family.settings.epochs
     labels = split if split == last else f"{split}, report {last}"
     return {
         "sample": family.name,
@@ -177,6 +180,13 @@ def _row(family: Family, is_cross_fitted: bool) -> dict[str, Any]:
         "images": f"{conditions.batch_size} of {one_line(conditions.images, 40)}, "
         f"{conditions.channels} x {conditions.input_size} x {conditions.input_size}",
     }
+
+
+def _stated(family: Family, part: Part) -> str:
+    """The split that accuracies are of, as their source says it."""
+    split = family.splits[part]
+    is_unstated = split is Split.TEST and not set(family.datasets) - family.benchmark.unstated_splits
+    return "of a split not stated" if is_unstated else split.value
 
 
 # --- what it takes ------------------------------------------------------------------------------------------------

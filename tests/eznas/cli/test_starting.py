@@ -82,6 +82,7 @@ def test_a_dry_run_tells_every_problem_at_once(tiny_run: Path, capsys: Capsys) -
     *problems, last = shown.err.splitlines()
     for word in ("popsize", "batch_size", "naswit", "evolution.seeds", "none.csv", "none", "tao", "--run-dir", "tpu"):
         assert any(word in problem for problem in problems), word
+    assert sum("none.csv" in problem for problem in problems) == 1
     assert all(problem.startswith("error: ") for problem in problems)
     assert last == f"{len(problems)} problem(s); nothing was begun."
 
@@ -97,7 +98,9 @@ def test_unknown_benchmarks_do_not_hide_other_problems() -> None:
 
 def test_init_writes_a_file_that_evolve_reads(own: list[str], capsys: Capsys) -> None:
     assert main(["init", "mine.toml", *own, "--set", "seed=4", "--set", "report.baselines=[]"]) == 0
-    assert "cross-fitted" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cross-fitted" in told
+    assert "of a split not stated" in told
     config = load_config(Path("mine.toml"))
     assert (config.seed, config.benchmark.networks) == (4, own[1])
     assert {key for key, *_ in changes(config)} == {

@@ -91,6 +91,15 @@ def test_a_discovery_is_fitted_and_scores(tmp_path: Path) -> None:
     assert discovery.score(network(30), images[0] * 0.5) == discovery.best_.score(network(30), images[0] * 0.5)
 
 
+def test_a_discovery_has_parameters_by_name() -> None:
+    discovery = eznas.Discovery()
+    assert discovery.set_params(run_dir="here") is discovery
+    assert discovery.get_params()["run_dir"] == "here"
+    assert eznas.Discovery(**discovery.get_params()).get_params() == discovery.get_params()
+    with pytest.raises(ConfigError, match="no parameter 'folder'; it has config, images"):
+        discovery.set_params(folder="there")
+
+
 def test_a_discovery_scores_with_the_images_it_was_found_with(tiny_run: Path) -> None:
     discovery = eznas.Discovery()
     discovery.study_ = Study(tiny_run)
