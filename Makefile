@@ -101,7 +101,8 @@ campaign: setup  ## discovery: three data sets, every space, each space left out
 	  done; \
 	done
 	$(BIN)/python experiments/campaign/leave_one_out.py --workers $(WORKERS) $(OPTIONS)
-	$(BIN)/python experiments/campaign/all_cells.py $(wildcard runs/campaign/*_*-?) --into runs/campaign/cells.json
+	$(BIN)/python experiments/campaign/all_cells.py runs/campaign/three_datasets-? runs/campaign/top-? \
+	  runs/campaign/one_dataset-? runs/campaign/early_labels-? --into runs/campaign/cells.json
 	$(BIN)/python -m experiments.campaign.word_ablation --into runs/campaign/words.json
 
 cards: setup  ## model cards of the gallery and docs/gallery.md, with EZNAS_DATA; banks make it minutes (OPTIONS="NAME ...")

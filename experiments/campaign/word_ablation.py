@@ -7,7 +7,7 @@ are ranked, every kind in turn. The budget is the same with all words and withou
 number of words of a formula. What a word says is read from the banks of the cache folder, where campaigns have left it;
 nothing is computed. Needs EZNAS_DATA.
 
-    python experiments/campaign/word_ablation.py [--seeds 0,1,2,3,4] [--n 200] --into FILE.json
+    python -m experiments.campaign.word_ablation [--seeds 0,1,2,3,4] [--n 200] --into FILE.json
 """
 
 from __future__ import annotations
