@@ -67,6 +67,7 @@ def _check_row(estimator: Estimator) -> None:
     takes = "backward" in estimator.passes
     _hold(takes == estimator.needs_gradients, estimator, f"contradicts itself on gradients: {estimator.passes}")
     try:
+        # safe: it reads back only what it wrote a moment ago
         travelled = pickle.loads(pickle.dumps(estimator))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise AssertionError(f"The estimator {name!r} cannot travel to another process: {error}.") from error
@@ -208,6 +209,7 @@ def _networks() -> dict[str, nn.Module]:
 
 
 def _copies(layers: Sequence[nn.Module]) -> list[nn.Module]:
+    # safe: it reads back only what it wrote a moment ago
     return [pickle.loads(pickle.dumps(layer)) for layer in layers]
 
 

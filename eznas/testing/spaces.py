@@ -66,6 +66,7 @@ def _check_settings(space: SearchSpace[Any], settings: Sequence[SpaceSettings]) 
         again = space.settings.model_validate(json.loads(given.model_dump_json()))
         _hold(again == given, space, f"has settings that JSON changes from {given!r} to {again!r}")
         _hold(hash(given) == hash(again), space, "has settings that are not frozen")
+    # safe: it reads back only what it wrote a moment ago
     travelled = pickle.loads(pickle.dumps(space))
     _hold(travelled.name == space.name, space, "does not survive pickle")
 
