@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, announce, make_machine
+from eznas.cli.options import (
+    Address,
+    Device,
+    Format,
+    Overrides,
+    Quiet,
+    TableFormat,
+    Workers,
+    announce,
+    make_machine,
+    say_loading,
+)
 from eznas.names import printable
 
 
@@ -52,6 +63,7 @@ def assess(
 
     Example: eznas assess naswot,synflow --benchmark nb201 --n 200 -o page.html
     """
+    say_loading(quiet)
     from eznas.errors import ConfigError
     from eznas.progress import make_observer
     from eznas.scoring import names_file, split_names

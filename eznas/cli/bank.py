@@ -17,6 +17,7 @@ from eznas.cli.options import (
     TableFormat,
     Workers,
     make_machine,
+    say_loading,
     width,
 )
 
@@ -71,6 +72,7 @@ def build(
 
     Example: eznas bank build experiments/quickstart.toml --set evolution.primitive_set=general --workers 2
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.runs.config import changed_config, load_config
     from eznas.study.bank import build_banks, words_in

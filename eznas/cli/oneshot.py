@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eznas.cli.options import INTERRUPTED, Device, Format, Overrides, Quiet, TableFormat, width
+from eznas.cli.options import INTERRUPTED, Device, Format, Overrides, Quiet, TableFormat, say_loading, width
 
 if TYPE_CHECKING:
     from eznas.oneshot import EpochRecord
@@ -37,6 +37,7 @@ def train(
 
     Example: eznas oneshot train experiments/oneshot.toml --run-dir runs/oneshot
     """
+    say_loading(quiet)
     import time
 
     from eznas.oneshot import load_oneshot_config, train_supernet

@@ -123,6 +123,12 @@ RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of th
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
 
 
+def say_loading(quiet: bool = False) -> None:
+    """Say on stderr that the packages are loaded, which takes seconds, unless they are there already."""
+    if not quiet and "torch" not in sys.modules:
+        typer.echo("Loading PyTorch ...", err=True)
+
+
 def make_choice(select: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:
     """What is wanted of a front."""
     from eznas.runs import Choice

@@ -26,6 +26,7 @@ from eznas.cli.options import (
     RunDir,
     Workers,
     make_machine,
+    say_loading,
     width,
 )
 from eznas.cli.planning import own_as_overrides, tell_plan
@@ -69,6 +70,7 @@ def evolve(
 
     Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine
     """
+    say_loading(quiet)
     import eznas.study
     from eznas.runs.config import load_config
 
@@ -106,6 +108,7 @@ def resume(
 
     Example: eznas resume runs/first --workers 2
     """
+    say_loading(quiet)
     import eznas.study
     from eznas.errors import ConfigError
 
@@ -135,6 +138,7 @@ def extend(
 
     Example: eznas extend runs/first --set evolution.n_generations=80 --run-dir runs/longer
     """
+    say_loading(quiet)
     import eznas.study
 
     _finish(

@@ -25,6 +25,7 @@ from eznas.cli.options import (
     announce,
     make_choice,
     make_machine,
+    say_loading,
     width,
 )
 from eznas.names import printable
@@ -90,6 +91,7 @@ def score(
 
     Example: eznas score naswot,runs/first:best --networks nb201:random:20
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.scoring import split_names
     from eznas.study import score as scoring
@@ -128,6 +130,7 @@ def aggregate(
 
     Example: eznas aggregate naswot+synflow --reference nb201:random:200 -o proxy.json
     """
+    say_loading(quiet)
     from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import proxy_to_json
@@ -200,6 +203,7 @@ def badges(
 
     Example: eznas badges naswot gallery:dimensionality --networks nb201:random:24
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.scoring import split_names
     from eznas.study.gallery import badges_of

@@ -6,7 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, make_machine, width
+from eznas.cli.options import (
+    Address,
+    Device,
+    Format,
+    Overrides,
+    Quiet,
+    TableFormat,
+    Workers,
+    make_machine,
+    say_loading,
+    width,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,6 +84,7 @@ def nas(
 
     Example: eznas nas score --proxy naswot --proxy gallery:general --n 100
     """
+    say_loading(quiet)
     from eznas.nas import Settings
     from eznas.progress import make_observer
     from eznas.scoring import names_file, split_names
