@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from eznas.proxies import published_proxy
 from eznas.runs import SearchState
 from eznas.runs.config import EvolutionSettings
 from eznas.runs.records import GenerationSummary
@@ -34,9 +35,9 @@ REPORT_SECONDS: Final = 4.0
 PROGRAM: Final = 1 / 800
 """What a program takes on a captured network, in captures of it, until a generation is evaluated."""
 LATER: Final = 0.5
-"""What a program, or what a generation at two levels, takes of that in the first one: much is known by then."""
-PUBLISHED: Final = 0.5
-"""What a published proxy takes on a network, in captures of it, until some networks are measured."""
+"""What a program, or a network at two levels, takes of that in the first generation: much is known by then."""
+FORWARD: Final = 0.12
+"""What a forward pass of a published proxy takes, in captures of a network, until some networks are measured."""
 
 
 def stage_of(text: str) -> str | None:
@@ -58,7 +59,7 @@ class Outline:
         n_select, n_report: networks that programs are tried and measured on, of those that are captured for it.
         n_chosen: most programs that are tried.
         n_front: most programs that are measured.
-        n_published: proxies that are measured beside.
+        published_cost: of the proxies that are measured beside, in forward passes.
         weights: of the samples in a mean; equal without.
     """
 
@@ -73,7 +74,7 @@ class Outline:
     n_report: int
     n_chosen: int = POOL_SIZE
     n_front: int
-    n_published: int = 0
+    published_cost: float = 0.0
     weights: tuple[float, ...] | None = None
 
 
@@ -96,7 +97,7 @@ def outline_of(problem: Problem, machine: Machine) -> Outline:
         n_select=0 if problem.folds else problem.n_networks("select"),
         n_report=problem.n_networks("report"),
         n_front=config.report.front_size,
-        n_published=len(config.report.baselines),
+        published_cost=sum(published_proxy(name).cost for name in config.report.baselines),
         weights=problem.weights,
     )
 
@@ -210,9 +211,12 @@ class Outlook:
 
     def advance(self, done: int, total: int) -> None:
         """So many networks, or parts of a step, are done."""
+        outline = self._outline
         self._bar.done, self._bar.total, self._bar.told = done, total, self._clock()
         if done and self._is_of_networks:
-            self._network_seconds = (self._bar.told - self._bar.begun) / done
+            seconds = (self._bar.told - self._bar.begun) / done
+            is_first = outline.is_two_level and self._stage == "evolve" and self._search_left is None
+            self._network_seconds = (LATER if is_first else 1.0) * seconds
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         """A generation is finished."""
@@ -267,7 +271,7 @@ class Outlook:
         if each_network is None:
             return None
         if name == "measure":
-            each_network *= 1 + PUBLISHED * outline.n_published
+            each_network *= 1 + FORWARD * outline.published_cost
         return max(0.0, n * each_network - spent)
 
     def _of_capture(self, now: float) -> float | None:
@@ -300,6 +304,6 @@ class Outlook:
         if each is None:
             return None
         if outline.is_two_level:
-            return each * outline.n_evolve * (1 + LATER * outline.n_generations)
+            return each * outline.n_evolve * (1 / LATER + outline.n_generations)
         n_programs = outline.n_initial + LATER * outline.n_generations * outline.n_population
         return each * outline.n_evolve * PROGRAM * n_programs
