@@ -101,7 +101,7 @@ class _Teller:
             self._outlook.advance(done, total)
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
-        self._pace = self._pace or Pace()
+        self._pace = self._pace or (Pace() if self._outline is None else self._outline.pace())
         self._pace.add(summary)
         self._step = _Part()
         if self._outlook is not None:

@@ -81,7 +81,7 @@ def evolve(
         named.append(f"evolution.target={json.dumps(target)}")
     if dry_run:
         place = run_dir if seeds is None else None  # that of seeds may hold some that are done
-        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1)
+        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1, quiet=quiet)
         return
     settings = load_config(config, named)
     if seeds is not None:

@@ -9,6 +9,7 @@ of the words, and the best of them go the way of every program: assessed, journa
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -29,11 +30,13 @@ from eznas.programs import Node, Program, parse
 from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
-from primitives import PRIMITIVES
+from primitives import PRIMITIVES, PrimitiveSet
 
 LOG: Final = PRIMITIVES["log"]
 WORD_SIZE: Final = 9
 """Most nodes of a word that is bred."""
+N_REHEARSED: Final = 1_000
+"""Sentences that are bred to see how long that takes."""
 LARGEST: Final = 1e25
 """Magnitude beyond which a word is left out: its square would leave no room for arithmetic."""
 N_TUNED: Final = 12
@@ -80,7 +83,7 @@ class TwoLevel:
         self._bank = assessor.evaluator
         limit = min(WORD_SIZE, grammar.max_size)
         self._word_grammar = Grammar(grammar.primitive_set, max_size=limit, max_height=min(6, grammar.max_height))
-        self._listed = self._lexicon()
+        self._listed = listed_words(grammar.primitive_set, settings.n_words, seed)
 
     def offspring(
         self, population: Sequence[Candidate], seeds: Sequence[Program], seen: Container[str], generation: int
@@ -205,17 +208,6 @@ class TwoLevel:
         error = float(found[best].std(ddof=1)) / len(together) ** 0.5
         return int(np.flatnonzero(taus >= taus[best] - error)[0]) + 1
 
-    def _lexicon(self) -> tuple[str, ...]:
-        """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
-        every = dict.fromkeys(word.canonical.text for word in lexicon(self._grammar.primitive_set))
-        alone = [text for text in every if not text.startswith("(")]
-        others = [text for text in every if text.startswith("(")]
-        n = self._settings.n_words
-        if 0 < n < len(others):
-            chosen = stream(self._seed, "lexicon").permutation(len(others))[:n]
-            others = [others[i] for i in np.sort(chosen)]
-        return (*alone, *others)
-
     def _vocabulary(self, used: Sequence[str], generation: int) -> Vocabulary:
         bred = self._bred(used, generation)
         texts = list(dict.fromkeys((*self._listed, *used, *bred)))
@@ -250,6 +242,46 @@ class TwoLevel:
         found, _ = variation.offspring(parents, n, rng, immigrants=self._settings.immigrants)
         words = (word for one in found for word in words_of(sentence_of(one.program.canonical)))
         return list(dict.fromkeys(words))
+
+
+def listed_words(language: PrimitiveSet, n: int, seed: int) -> tuple[str, ...]:
+    """The words that a run begins with: quantities of the network, and a draw of n of the lexicon, or all if n is 0."""
+    every = _lexicon(language)
+    alone = [text for text in every if not text.startswith("(")]
+    others = [text for text in every if text.startswith("(")]
+    if 0 < n < len(others):
+        chosen = stream(seed, "lexicon").permutation(len(others))[:n]
+        others = [others[i] for i in np.sort(chosen)]
+    return (*alone, *others)
+
+
+@lru_cache(maxsize=2)
+def _lexicon(language: PrimitiveSet) -> tuple[str, ...]:
+    """All words of a language, which takes seconds to write down."""
+    return tuple(dict.fromkeys(word.canonical.text for word in lexicon(language)))
+
+
+def rehearse(
+    settings: EvolutionSettings, seed: int, language: PrimitiveSet, labels: Sequence[Labels], n_words: int
+) -> float:
+    """Breed a share of the sentences of a generation from random words, to see how long that takes; the share.
+
+    Args:
+        settings, seed, language, labels: of the run.
+        n_words: that the run begins with.
+    """
+    n = min(n_words, settings.vocabulary or n_words)
+    n_networks = 1 + max(int(task.networks.max()) for task in labels)
+    rng = stream(seed, "rehearsal")
+    names = tuple(f"(sum_layers word{row})" for row in range(n))
+    vocabulary = Vocabulary(names, np.full(n, 3), torch.from_numpy(rng.standard_normal((n, n_networks))))
+    search = SentenceSearch(
+        vocabulary, labels, aggregate=settings.aggregate, weights=None, operators=operators_of(language.primitives),
+        max_size=settings.max_size,
+    )  # fmt: skip
+    n_tried = min(settings.n_sentences, N_REHEARSED)
+    search.run((), n_tried, settings.population_size, rng)
+    return max(1, search.n_tried - n) / max(1, settings.n_sentences)
 
 
 def _is_count(word: str) -> bool:

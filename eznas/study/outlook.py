@@ -32,10 +32,14 @@ SIMPLIFY_SECONDS: Final = (2.0, 0.1)
 """Of the start of the process that simplifies, and of a formula, until some are simplified."""
 REPORT_SECONDS: Final = 4.0
 """Of the figures and the page; most of it is the import of the library that draws."""
+N_LEXICON: Final = 30_000
+"""Words of a run that begins with all of its lexicon, roughly."""
 PROGRAM: Final = 1 / 800
 """What a program takes on a captured network, in captures of it, until a generation is evaluated."""
 LATER: Final = 0.5
-"""What a program, or a network at two levels, takes of that in the first generation: much is known by then."""
+"""What a program takes of that in the first generation: much is known by then."""
+WORDS: Final = 500
+"""Words that take as long on a network as its capture does."""
 FORWARD: Final = 0.12
 """What a forward pass of a published proxy takes, in captures of a network, until some networks are measured."""
 
@@ -55,7 +59,8 @@ class Outline:
         n_searches: the search, and those of a cross-fitted report.
         n_generations: of each search after the first one.
         n_initial, n_population: programs of the first one, and of each of the others.
-        is_two_level: whether generations build the networks evolved on, once each.
+        n_words, n_new_words: at two levels, where every generation builds the networks evolved on anew: words of the
+            first one, and of each of the others; 0 in other regimes.
         n_select, n_report: networks that programs are tried and measured on, of those that are captured for it.
         n_chosen: most programs that are tried.
         n_front: most programs that are measured.
@@ -69,13 +74,23 @@ class Outline:
     n_generations: int
     n_initial: int
     n_population: int
-    is_two_level: bool = False
+    n_words: int = 0
+    n_new_words: int = 0
     n_select: int
     n_report: int
     n_chosen: int = POOL_SIZE
     n_front: int
     published_cost: float = 0.0
     weights: tuple[float, ...] | None = None
+
+    @property
+    def later(self) -> float:
+        """What a network takes at two levels, of that in the first generation: it is shown fewer words."""
+        return (WORDS + self.n_new_words) / (WORDS + self.n_words)
+
+    def pace(self) -> Pace:
+        """That of a search that begins."""
+        return Pace(self.later if self.n_words else LATER)
 
 
 def outline_of(problem: Problem, machine: Machine) -> Outline:
@@ -93,7 +108,8 @@ def outline_of(problem: Problem, machine: Machine) -> Outline:
         n_generations=config.evolution.n_generations,
         n_initial=first,
         n_population=config.evolution.population_size,
-        is_two_level=is_two_level,
+        n_words=(evolution.n_words or N_LEXICON) if is_two_level else 0,
+        n_new_words=evolution.n_new_words if is_two_level else 0,
         n_select=0 if problem.folds else problem.n_networks("select"),
         n_report=problem.n_networks("report"),
         n_front=config.report.front_size,
@@ -105,7 +121,8 @@ def outline_of(problem: Problem, machine: Machine) -> Outline:
 class Pace:
     """How fast a search is since it was begun or gone on with, and how much of it is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, later: float = LATER) -> None:
+        self._later = later  # what a program, or a network at two levels, takes of that in the first generation
         self._told: dict[int, GenerationSummary] = {}
 
     def add(self, summary: GenerationSummary) -> None:
@@ -119,14 +136,14 @@ class Pace:
         return sum(one.n_evaluated for one in told) / max(sum(one.seconds for one in told), 1e-9)
 
     def generation_seconds(self, settings: EvolutionSettings) -> float:
-        """Of a generation to come; while the first one is the only one, a share of it, see `LATER`."""
+        """Of a generation to come; while the first one is the only one, a share of it."""
         usual = [one.seconds for generation, one in self._told.items() if generation]
         if usual:
             return sum(usual) / len(usual)
         first = self._told[0]
         if settings.regime == "two-level":
-            return LATER * first.seconds
-        return LATER * first.seconds * settings.population_size / max(first.n_evaluated, 1)
+            return self._later * first.seconds
+        return self._later * first.seconds * settings.population_size / max(first.n_evaluated, 1)
 
     def left(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> float:
         """Seconds to the last generation, or to a limit that comes earlier; what cannot be foreseen is left out."""
@@ -186,7 +203,7 @@ class Outlook:
         self._n_captured = 0  # in stages that are over
         self._capture_seconds = 0.0
         self._network_seconds: float | None = None  # of the last networks that were captured for anything
-        self._pace = Pace()
+        self._pace = outline.pace()
         self._search_left: tuple[float, float] | None = None  # seconds, and when that was told
         self._whole_search: float | None = None  # seconds of one of them
         self._n_searches = 0
@@ -198,7 +215,7 @@ class Outlook:
         self._close()
         if name == "evolve":
             self._n_searches += 1
-            self._search_left, self._pace = None, Pace()
+            self._search_left, self._pace = None, self._outline.pace()
         self._stage = name or self._stage
         self._begun = self._clock()
         self._bar, self._step = _Bar(self._begun, self._begun), ""
@@ -215,8 +232,8 @@ class Outlook:
         self._bar.done, self._bar.total, self._bar.told = done, total, self._clock()
         if done and self._is_of_networks:
             seconds = (self._bar.told - self._bar.begun) / done
-            is_first = outline.is_two_level and self._stage == "evolve" and self._search_left is None
-            self._network_seconds = (LATER if is_first else 1.0) * seconds
+            is_first = self._stage == "evolve" and self._search_left is None
+            self._network_seconds = (outline.later if is_first else 1.0) * seconds
 
     def generation(self, summary: GenerationSummary, state: SearchState, settings: EvolutionSettings) -> None:
         """A generation is finished."""
@@ -303,7 +320,7 @@ class Outlook:
         outline, each = self._outline, self._network_seconds
         if each is None:
             return None
-        if outline.is_two_level:
-            return each * outline.n_evolve * (1 / LATER + outline.n_generations)
+        if outline.n_words:
+            return each * outline.n_evolve * (1 / outline.later + outline.n_generations)
         n_programs = outline.n_initial + LATER * outline.n_generations * outline.n_population
         return each * outline.n_evolve * PROGRAM * n_programs

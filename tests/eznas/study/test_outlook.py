@@ -14,6 +14,7 @@ from eznas.study.outlook import (
     REPORT_SECONDS,
     SIMPLIFY_SECONDS,
     STAGES,
+    WORDS,
     Left,
     Outline,
     Outlook,
@@ -117,23 +118,25 @@ def test_a_network_at_two_levels_takes_less_once_its_words_are_known() -> None:
     clock, state = Clock(), SearchState()
     settings = EvolutionSettings(regime="two-level", primitive_set="general", n_generations=4)
     outline = Outline(
-        n_capture=0, n_evolve=10, n_generations=4, n_initial=200, n_population=200, is_two_level=True, n_select=20,
-        n_report=50, n_front=5,
+        n_capture=0, n_evolve=10, n_generations=4, n_initial=200, n_population=200, n_words=1500, n_new_words=500,
+        n_select=20, n_report=50, n_front=5,
     )  # fmt: skip
     outlook = Outlook(outline, clock)
     outlook.stage("Evolving")
     outlook.step("Computing 3,000 words")
     clock.now += 8
-    outlook.advance(4, 10)  # two seconds each, and one for fewer words
-    rest = 70 * 2 * LATER + SIMPLIFY + REPORT_SECONDS
-    assert outlook.left().seconds == pytest.approx(10 * 2 - 8 + 4 * 10 * 2 * LATER + rest)
+    outlook.advance(4, 10)  # two seconds each, and half of it for 500 words
+    later = (WORDS + 500) / (WORDS + 1500)
+    assert later == 0.5
+    rest = 70 * 2 * later + SIMPLIFY + REPORT_SECONDS
+    assert outlook.left().seconds == pytest.approx(10 * 2 - 8 + 4 * 10 * 2 * later + rest)
     outlook.step("Breeding sentences of 3,000 words")
     clock.now += 1
     outlook.advance(1, 100)
-    assert outlook.left().seconds == pytest.approx(10 * 2 - 9 + 4 * 10 * 2 * LATER + rest), "sentences are no networks"
+    assert outlook.left().seconds == pytest.approx(10 * 2 - 9 + 4 * 10 * 2 * later + rest), "sentences are no networks"
     state.seconds = 20.0
     outlook.generation(generation(0, 20.0), state, settings)
-    assert outlook.left().seconds == pytest.approx(4 * 20 * LATER + rest)
+    assert outlook.left().seconds == pytest.approx(4 * 20 * later + rest)
 
 
 def test_the_last_stage_ends() -> None:
