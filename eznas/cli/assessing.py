@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import (
+    BEGINS_ANEW,
     Address,
     Device,
     Format,
@@ -16,6 +17,7 @@ from eznas.cli.options import (
     TableFormat,
     Workers,
     announce,
+    interruptible,
     make_machine,
     say_loading,
 )
@@ -78,7 +80,7 @@ def assess(
         benchmark=benchmark, networks=networks, dataset=data, n=n, seed=seed, n_seeds=seeds, n_batches=batches,
         overrides=tuple(overrides or ()),
     )  # fmt: skip
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         found = run(names, options, machine=make_machine(workers, ray_address, device), observer=observer)
     if output is not None:
         from eznas.reporting import write_assessment_page

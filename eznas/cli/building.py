@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import (
-    INTERRUPTED,
     Address,
     Device,
     Format,
     Quiet,
     TableFormat,
     Workers,
+    interruptible,
     make_machine,
     say_loading,
     width,
@@ -69,15 +69,11 @@ def build(
         name=label, title=title_of(space), space=space, images=images, dataset=Path(images).stem, input_size=size,
         n_train=n_train, n=n, n_seeds=seeds, n_repeated=repeated, n_seeds_repeated=repeats, seed=seed, recipe=recipe,
     )  # fmt: skip
-    try:
-        with make_observer(quiet=quiet) as observer, open_workers(machine, observer) as pool:
-            table = build_benchmark(
-                request, output, pool, device=device, stage=observer.stage, advance=observer.advance,
-                note=observer.note,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; every finished training is kept, and the same command goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    kept = "every finished training is kept, and the same command goes on."
+    with interruptible(kept), make_observer(quiet=quiet) as observer, open_workers(machine, observer) as pool:
+        table = build_benchmark(
+            request, output, pool, device=device, stage=observer.stage, advance=observer.advance, note=observer.note
+        )
     typer.echo(str(table.path))
 
 

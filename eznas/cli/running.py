@@ -189,10 +189,10 @@ def _worked(
         raise typer.Exit(INTERRUPTED) from None
 
 
-GRACE_SECONDS: Final = 3.0
+GRACE_SECONDS: Final = 1.0
 """From the first Ctrl-C until what is under way is given up: a generation or a report that is nearly done is kept."""
-_AGAIN_SECONDS: Final = 10.0
-"""From one attempt to give it up to the next: Python drops an exception that meets it in a finaliser."""
+AGAIN_SECONDS: Final = 1.0
+"""From one attempt to give it up to the next: Python drops an exception that meets it in a finaliser or a callback."""
 
 
 @contextmanager
@@ -210,7 +210,8 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
     asked: list[int] = []
 
     def give_up(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        if not _is_giving_up():
+            raise KeyboardInterrupt
 
     def ask(signum: int, frame: object) -> None:
         if asked:
@@ -218,7 +219,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
         asked.append(signum)
         _say("Stopping within seconds; once more ends at once.")
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, _AGAIN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, AGAIN_SECONDS)
 
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
     if hasattr(signal, "SIGALRM"):
@@ -231,6 +232,14 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _is_giving_up() -> bool:
+    """Whether an interrupt is on its way already, and what it meets is being closed: that is not disturbed."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import (
+    BEGINS_ANEW,
     Address,
     Combination,
     Device,
@@ -23,6 +24,7 @@ from eznas.cli.options import (
     TableFormat,
     Workers,
     announce,
+    interruptible,
     make_choice,
     make_machine,
     say_loading,
@@ -100,7 +102,8 @@ def score(
     names = scoring.chosen_names(split_names(proxies), choice)
     overrides = [*(overrides or ()), *([f"networks.scheme={initialise.value}"] if initialise else ())]
     machine = make_machine(workers, ray_address, device)
-    with make_observer(quiet=quiet) as observer:
+    kept = f"what is scored is in {output}, and the same command goes on with it." if output else BEGINS_ANEW
+    with interruptible(kept), make_observer(quiet=quiet) as observer:
         if output is not None:
             scoring.score_into_file(output, names, networks, overrides=overrides, machine=machine, observer=observer)
             typer.echo(output)
@@ -136,7 +139,7 @@ def aggregate(
     from eznas.proxies import proxy_to_json
     from eznas.study.score import make_aggregate
 
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         made = make_aggregate(
             members,
             reference,
@@ -209,6 +212,6 @@ def badges(
     from eznas.study.gallery import badges_of
     from eznas.tables import render_table
 
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         rows = badges_of(split_names(proxies), networks, overrides=overrides or (), observer=observer)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from eznas.cli.options import (
+    BEGINS_ANEW,
     Address,
     Device,
     Format,
@@ -14,6 +15,7 @@ from eznas.cli.options import (
     Quiet,
     TableFormat,
     Workers,
+    interruptible,
     make_machine,
     say_loading,
     width,
@@ -100,7 +102,7 @@ def nas(
         settings=Settings(n=n, evaluations=evaluations, seconds=seconds, repeats=repeats, seed=seed),
         overrides=tuple(overrides or ()),
     )  # fmt: skip
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         found = run(search, names, options, machine=make_machine(workers, ray_address, device), observer=observer)
     rows = list(found.rows)
     caption = ""
