@@ -9,7 +9,6 @@ of the words, and the best of them go the way of every program: assessed, journa
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from eznas.bank import BankEvaluator, Tree, nodes_of, sentence_of, words_of
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.lexicon import lexicon
 from eznas.evolution.listener import Listener, NoListener
 from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, few_digits, operators_of
 from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, kinds, left_out
@@ -246,19 +245,13 @@ class TwoLevel:
 
 def listed_words(language: PrimitiveSet, n: int, seed: int) -> tuple[str, ...]:
     """The words that a run begins with: quantities of the network, and a draw of n of the lexicon, or all if n is 0."""
-    every = _lexicon(language)
+    every = lexicon(language)
     alone = [text for text in every if not text.startswith("(")]
     others = [text for text in every if text.startswith("(")]
     if 0 < n < len(others):
         chosen = stream(seed, "lexicon").permutation(len(others))[:n]
         others = [others[i] for i in np.sort(chosen)]
     return (*alone, *others)
-
-
-@lru_cache(maxsize=2)
-def _lexicon(language: PrimitiveSet) -> tuple[str, ...]:
-    """All words of a language, which takes seconds to write down."""
-    return tuple(dict.fromkeys(word.canonical.text for word in lexicon(language)))
 
 
 def rehearse(
