@@ -188,23 +188,38 @@ def gallery(
 
 
 def badges(
-    proxies: Annotated[list[str], typer.Argument(help="As of eznas score; sums left out.")],
+    proxies: Annotated[
+        list[str],
+        typer.Argument(help="As of eznas score, sums left out; a RUN (its pick) or RUN:ID is also kept on its page."),
+    ],
     networks: Annotated[
-        str, typer.Option("--networks", help="Five or more networks, as of eznas score.")
-    ] = "nb201:random:24:7",
+        str | None,
+        typer.Option(
+            "--networks",
+            help="Five or more networks, as of eznas score; without it nb201:random:24:7, for a run those of its report.",
+        ),
+    ] = None,
     form: TableFormat = Format.TABLE,
     overrides: Settings = None,
     quiet: Quiet = False,
 ) -> None:
     """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
 
-    Example: eznas badges naswot gallery:dimensionality --networks nb201:random:24
+    Example: eznas badges runs/first
     """
     from eznas.progress import make_observer
     from eznas.scoring import split_names
+    from eznas.study.badges import badges_in_runs
     from eznas.study.gallery import badges_of
     from eznas.tables import render_table
 
+    names = split_names(proxies)
     with make_observer(quiet=quiet) as observer:
-        rows = badges_of(split_names(proxies), networks, overrides=overrides or (), observer=observer)
+        rows = []
+        if networks is None and not overrides:
+            rows, names, written = badges_in_runs(names, observer=observer)
+            for path in written:
+                announce(path, err=True)
+        if names:
+            rows += badges_of(names, networks or "nb201:random:24:7", overrides=overrides or (), observer=observer)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)
