@@ -196,7 +196,7 @@ def badges(
         str | None,
         typer.Option(
             "--networks",
-            help="Five or more networks, as of eznas score; without it nb201:random:24:7, for a run those of its report.",
+            help="Five or more, as of eznas score; without it nb201:random:24:7, and of a run those of its report.",
         ),
     ] = None,
     form: TableFormat = Format.TABLE,
@@ -215,9 +215,10 @@ def badges(
 
     names = split_names(proxies)
     with make_observer(quiet=quiet) as observer:
-        rows = []
+        rows: list[dict[str, object]] = []
         if networks is None and not overrides:
-            rows, names, written = badges_in_runs(names, observer=observer)
+            found, names, written = badges_in_runs(names, observer=observer)
+            rows += found
             for path in written:
                 announce(path, err=True)
         if names:

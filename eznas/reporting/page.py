@@ -37,7 +37,7 @@ def markup(svg: str) -> Markup:
     return Markup(svg)
 
 
-_AFTER = re.compile(r"(?<=[/|,;(+])(?=\S)")
+_AFTER = re.compile(r"(?<=[/|,;(+_])(?=\S)|(?<=\S)(?=\\[a-z])")
 
 
 def breakable(text: str) -> Markup:
