@@ -64,7 +64,10 @@ def side_by_side(
         ],
         "probe": {"batch_size": 3},
         "evolution": {"population_size": 10, "initial_size": 14, "n_generations": 1},
-        "report": {"bootstrap": 100, "badge_networks": 0, "front_size": 2, "baselines": ["mac_count"], "baseline_batch_size": 4},
+        "report": {
+            "bootstrap": 100, "badge_networks": 0, "front_size": 2, "baselines": ["mac_count"],
+            "baseline_batch_size": 4,
+        },
     }
     own._family.cache_clear()
     sys.modules.pop("zoo_beside", None)
