@@ -11,7 +11,7 @@ import numpy as np
 
 from eznas.files import write_output
 from eznas.programs import to_infix
-from eznas.reporting.report import _duration, printable
+from eznas.reporting.page import duration, markup, rendered
 from eznas.runs import Journal, RunFolder, SearchState
 from eznas.runs.config import RunConfig
 from eznas.runs.history import History, read_history
@@ -50,16 +50,10 @@ def render_interim(run_dir: Path, config: RunConfig, state: SearchState) -> str:
     Raises:
         RunError: if ``events.jsonl`` is damaged.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=printable,
-    )  # fmt: skip
     settings = config.evolution
-    return environment.get_template("interim.html").render(
-        mark=Markup(INTERIM_MARK),
+    return rendered(
+        "interim.html",
+        mark=markup(INTERIM_MARK),
         seconds=REFRESH_SECONDS,
         name=config.name,
         seed=config.seed,
@@ -67,7 +61,7 @@ def render_interim(run_dir: Path, config: RunConfig, state: SearchState) -> str:
         state=state,
         stop=stopped_by(settings, state),
         rate=state.n_evaluated / state.seconds if state.seconds else 0.0,
-        duration=_duration(state.seconds),
+        duration=duration(state.seconds),
         objective=settings.objectives[0],
         front=smallest_best(state.candidates.values())[::-1],
         infix=to_infix,

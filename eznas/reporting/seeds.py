@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from eznas.files import write_output
 from eznas.programs import directed_infix
+from eznas.reporting.page import rendered
 from eznas.reporting.words import short
 from eznas.runs.front import Entry, Front
 from eznas.tables import render_table
@@ -94,16 +95,9 @@ def write_seeds_page(fronts: Sequence[Front], target: Path) -> Path:
     Raises:
         OutputError: if it cannot be written.
     """
-    import jinja2
-
-    from eznas.reporting.report import printable
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=printable,
-    )  # fmt: skip
     rows = seeds_rows(fronts)
-    text = environment.get_template("seeds.html").render(
+    text = rendered(
+        "seeds.html",
         name=short(fronts[0].run.name, 80),
         rows=[
             {**row, "href": f"seed-{row['seed']}/report.html" if isinstance(row["seed"], int) else None} for row in rows

@@ -16,12 +16,14 @@ from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
+from eznas.runs.badges import load_badges
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
 from eznas.runs.records import GenerationSummary
 from eznas.runs.stopping import is_finished, stopped_by
 from eznas.statistics import in_use
+from eznas.study.badges import measure_badges
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
@@ -281,6 +283,8 @@ def _run_to_the_end(
                 stored=job.stored() if problem.folds else None,
                 found_by_folds=results,
             )
+    if config.report.badge_networks and load_badges(folder.path) is None:
+        measure_badges(folder, problem, observer)
     observer.stage("Writing the report")
     from eznas.reporting import write_figures, write_report
 
