@@ -194,6 +194,7 @@ def badges(
     ] = "nb201:random:24:7",
     form: TableFormat = Format.TABLE,
     overrides: Settings = None,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
@@ -206,5 +207,7 @@ def badges(
     from eznas.tables import render_table
 
     with make_observer(quiet=quiet) as observer:
-        rows = badges_of(split_names(proxies), networks, overrides=overrides or (), observer=observer)
+        rows = badges_of(
+            split_names(proxies), networks, overrides=overrides or (), device=device, observer=observer
+        )
     typer.echo(render_table(rows, form.value, width=width()), nl=False)

@@ -74,9 +74,9 @@ def build_banks(
     filled = []
     with single_threaded(), open_workers(machine) as pool:
         for name, conditions, architectures in _networks(config, networks):
-            bank = Bank.open(machine.banks, conditions)
+            bank = Bank.open(machine.banks, conditions, machine.device)
             observer.stage(f"Computing {len(texts):,} words on {len(architectures):,} {name} networks")
-            n_built = fill(bank, texts, architectures, pool, device=machine.device, progress=observer.advance)
+            n_built = fill(bank, texts, architectures, pool, progress=observer.advance)
             filled.append(Filled(name, bank.folder, len(architectures), len(texts), n_built))
     return filled
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import torch
+
 from eznas.benchmarks import Part, Split
 from eznas.errors import EznasError
 from eznas.evaluation import PopulationEvaluator
@@ -195,18 +197,19 @@ def _stated(family: Family, part: Part) -> str:
 def _estimated(problem: Problem, machine: Machine, n_programs: int) -> Estimate:
     """By a few networks of each family and a few random programs, in this process."""
     config = problem.config
-    pool = open_pool(0, None, on_gpu=machine.device != "cpu")
+    device = machine.device if torch.cuda.is_available() else "cpu"  # which the cluster alone may have
+    pool = open_pool(0, None, on_gpu=device != "cpu")
     n_workers = max(1, machine.workers)
     capture = evolve = report = 0.0
     n_bytes = n_known = 0
     is_stored = config.evolution.regime != "two-level"
     published = [published_proxy(name) for name in config.report.baselines]
     try:
-        for family, key in zip(problem.learnt, problem.store_keys(), strict=True):
+        for family, key in zip(problem.learnt, problem.store_keys(machine.device), strict=True):
             n = len(key.architectures)
-            small = replace(key, architectures=_spread(key.architectures))
+            small = replace(key, architectures=_spread(key.architectures), device=device)
             with tempfile.TemporaryDirectory(prefix="eznas-plan-") as place:
-                once, of_programs, size = _of_store(small, Path(place), problem, machine, pool)
+                once, of_programs, size = _of_store(small, Path(place), problem, pool)
             is_known = (machine.stores / str(key) / MANIFEST).exists()
             if is_stored:
                 capture += 0.0 if is_known else once * n
@@ -218,7 +221,7 @@ def _estimated(problem: Problem, machine: Machine, n_programs: int) -> Estimate:
         for family in problem.families:
             few = _spread(family.networks("report"))[:2]
             start = time.process_time()
-            score_networks(published, few, family.conditions, pool, device=machine.device)
+            score_networks(published, few, family.conditions, pool, device=device)
             report += (time.process_time() - start) / len(few) * len(family.networks("report"))
     finally:
         pool.close()
@@ -228,12 +231,12 @@ def _estimated(problem: Problem, machine: Machine, n_programs: int) -> Estimate:
     )  # fmt: skip
 
 
-def _of_store(key: StoreKey, place: Path, problem: Problem, machine: Machine, pool: Pool) -> tuple[float, float, float]:
+def _of_store(key: StoreKey, place: Path, problem: Problem, pool: Pool) -> tuple[float, float, float]:
     """Seconds to capture a network, seconds of a program on it, and bytes of it."""
     start = time.process_time()
     store, _ = ensure_store(place, key, measure=measured)
     captured = (time.process_time() - start) / store.n_networks
-    evaluator = PopulationEvaluator(pool, [store], device=machine.device)
+    evaluator = PopulationEvaluator(pool, [store], device=key.device)
     first, next_ones = _two_generations(problem)
     evaluator.evaluate(first)  # what the next share with these is known then, as in a run
     start = time.process_time()
