@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 WORKERS ?= 2
 
-# Tests of a module stay together, because they share what is made once.
-SPREAD := -n 2 --dist loadscope
+# Tests of a module stay together, because they share what is made once; in their order, so that none of the slow
+# modules, which have few tests each, is left for the end.
+SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
 
 # One intra-op thread per process: on small tensors more are slower, many times so on a busy machine.
 export OMP_NUM_THREADS = 1

@@ -35,8 +35,13 @@ def shown(value: object, limit: int = _LONGEST) -> str:
 
 
 def one_line(reason: object, limit: int = 160) -> str:
-    """What another library says, as it may stand in a sentence: on one line, printable, short."""
+    """What another library says, as it may stand in a sentence: on one line, printable, short.
+
+    Of an exception that says nothing, its kind.
+    """
     text = " ".join(_printable(str(reason)[: 4 * limit], " ").split()).rstrip(".")
+    if not text and isinstance(reason, BaseException):
+        text = type(reason).__name__
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

@@ -20,7 +20,7 @@ from benchmark.ways import OperatorTime, Population, Timed, require_equal
 from benchmark.workload import Settings, Workload, make_workload, random_start, run_config
 from eznas.bank import Bank, fill
 from eznas.evaluation import make_plan
-from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.lexicon import lexicon
 from eznas.evolution.sentences import SentenceSearch, Vocabulary, operators_of
 from eznas.fitness import Labels
 from eznas.fitness.ranks import kendall_tau_b_batch
@@ -320,7 +320,7 @@ def sentences(bench: Bench) -> list[Row]:
 
 def banking(bench: Bench) -> list[Row]:
     """What words of a bank cost on networks that it does not know, and a second time."""
-    texts = list(dict.fromkeys(word.canonical.text for word in lexicon(GENERAL)))[:: bench.settings["bank_every"]]
+    texts = list(lexicon(GENERAL))[:: bench.settings["bank_every"]]
     (family,) = bench.small.problem.families
     networks = family.networks("evolve")[: bench.settings["bank_networks"]]
     with tempfile.TemporaryDirectory() as folder:

@@ -195,6 +195,9 @@ def _smallest_eigenvalues(network: nn.Module, inputs: Tensor, shape: tuple[int, 
             return
         features = output.detach()[0].double()
         features = features.reshape(len(features), -1)  # (channels, places)
+        if not features.isfinite().all():
+            smallest.append(math.nan)
+            return
         if len(features) >= features.shape[1]:
             return  # centred rows span fewer directions than there are channels: the smallest eigenvalue is 0
         centred = features - features.mean(dim=1, keepdim=True)

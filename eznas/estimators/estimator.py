@@ -51,7 +51,7 @@ class Estimator:
         """What the documentation says of scores that are no numbers; empty if it says nothing."""
         _, _, returns = self.documentation.partition("Returns:\n")
         text = " ".join(line.strip() for line in returns.partition("\n\n")[0].splitlines())
-        return text.partition("; ")[2].rstrip(".")
+        return text.partition("; ")[2].rstrip(".").replace("``", "")
 
     @property
     def needs(self) -> frozenset[str]:

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from eznas.errors import CaptureError, ConfigError, EznasError, UnfitError
 from eznas.names import one_line
 from eznas.statistics.rectifiers import Rectifiers
-from eznas.statistics.running import Unfit, called_with, own_draws, require_logits
+from eznas.statistics.running import Unfit, called_with, own_draws, require_gradient, require_logits
 from eznas.statistics.torch_functions import ACTIVATIONS, DROPOUT, argument, functions, without_dropout
 
 Function = Callable[..., Any]
@@ -275,9 +275,17 @@ def one_label_per_image(targets: Tensor | None, n_images: int) -> Tensor:
 def gradients(
     total: Tensor, tensors: list[Tensor], *, create_graph: bool = False, retain_graph: bool | None = None
 ) -> list[Tensor]:
-    """The gradient of `total` for each of `tensors`; zero where it does not depend on them."""
-    if not total.requires_grad or not tensors:
-        return [torch.zeros_like(tensor) for tensor in tensors]
+    """The gradient of `total` for each of `tensors`; zero where it does not depend on them.
+
+    Raises:
+        UnfitError: if no gradient is computed at all.
+    """
+    if not tensors:
+        return []
+    try:
+        require_gradient(total)
+    except Unfit as error:
+        raise UnfitError(f"{error}.") from error
     with readable_errors():
         found = torch.autograd.grad(
             total, tensors, allow_unused=True, create_graph=create_graph, retain_graph=retain_graph

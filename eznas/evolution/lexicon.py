@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from eznas.programs import Node, Program
@@ -90,6 +91,12 @@ def words(primitive_set: PrimitiveSet) -> Iterator[Program]:
     for statistic in primitive_set.statistics:
         if statistic.type.level is Level.NETWORK and statistic.type.sort is Sort.SCALAR:
             yield Program((statistic,))
+
+
+@lru_cache(maxsize=4)
+def lexicon(primitive_set: PrimitiveSet) -> tuple[str, ...]:
+    """The words in their canonical form, each once; listed once in a process, which takes seconds for a large set."""
+    return tuple(dict.fromkeys(word.canonical.text for word in words(primitive_set)))
 
 
 def _result(operator: Primitive, *arguments: Type) -> Type | None:

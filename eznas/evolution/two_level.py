@@ -18,7 +18,7 @@ import torch
 from eznas.bank import BankEvaluator, Tree, nodes_of, sentence_of, words_of
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.grammar import Grammar
-from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.lexicon import lexicon
 from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, few_digits, operators_of
 from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, kinds, left_out
 from eznas.evolution.variation import Offspring, Variation
@@ -187,7 +187,7 @@ class TwoLevel:
 
     def _lexicon(self) -> tuple[str, ...]:
         """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
-        every = dict.fromkeys(word.canonical.text for word in lexicon(self._grammar.primitive_set))
+        every = lexicon(self._grammar.primitive_set)
         alone = [text for text in every if not text.startswith("(")]
         others = [text for text in every if text.startswith("(")]
         n = self._settings.n_words

@@ -60,7 +60,7 @@ class Settings(SpaceSettings):
 
 
 Given = nn.Module | Callable[[], nn.Module]
-"""A network, or what makes one."""
+"""A network, or what makes one; anything else that is given under a name fails when that network is asked for."""
 
 
 # Families -------------------------------------------------------------------------------------------------------------
@@ -90,9 +90,14 @@ class OwnNetworks:
         """The network of a name, as it is; of a compiled one the module that was compiled.
 
         Raises:
-            ArchitectureError: if there is none, making it fails, or it is scripted.
+            ArchitectureError: if there is none, it is no network, making it fails, or it is scripted.
         """
         found = self._given(name)
+        if not _may_be_network(found):
+            raise ArchitectureError(
+                f"Network {shown(name)} of {self.where} must be a torch.nn.Module or a function that makes one, but it "
+                f"is {_kind(found)}; return modules."
+            )
         try:
             with _seeded("network", name), guest():
                 network = found if isinstance(found, nn.Module) else found()
@@ -164,7 +169,7 @@ def family(given: Any, where: str) -> OwnNetworks:
         where: what to call them in messages.
 
     Raises:
-        ArchitectureError: if it is none of these, gives no network, or two of one name.
+        ArchitectureError: if it is none of these, gives no network at all, or two of one name.
     """
     return _collected(lambda: given, where, "")
 
@@ -181,7 +186,7 @@ def _collected(give: Callable[[], Any], where: str, prefix: str) -> OwnNetworks:
         raise ArchitectureError(f"{where} raised {_said(error)}; correct that function.") from error
     found: dict[str, Given] = {}
     for name, network in pairs:
-        problem = _problem(name, network, found)
+        problem = _problem(name, found)
         if problem:
             raise ArchitectureError(
                 f"{where} must give each network once under a name of its own, but for {shown(name)} it {problem}; "
@@ -190,19 +195,34 @@ def _collected(give: Callable[[], Any], where: str, prefix: str) -> OwnNetworks:
         found[name] = network
     if not found:
         raise ArchitectureError(f"{where} gave no networks; expected at least one (name, network) pair.")
+    if not any(map(_may_be_network, found.values())):
+        name, network = next(iter(found.items()))
+        raise ArchitectureError(
+            f"{where} must give networks by name, but for {shown(name)} it gives {_kind(network)}; return (name, "
+            "torch.nn.Module) pairs."
+        )
     return OwnNetworks(where, found, prefix)
 
 
-def _problem(name: object, network: object, found: Mapping[str, Given]) -> str:
+def _problem(name: object, found: Mapping[str, Given]) -> str:
     if not isinstance(name, str) or not name:
         return "has no text as a name"
     if not name.isprintable():
         return "has control characters in the name"
     if name in found:
         return "names it twice"
-    if isinstance(network, torch.export.ExportedProgram):
-        return "gives an exported program, whose module is what its method module() gives"
-    return "" if callable(network) else f"gives {type(network).__name__}"
+    return ""
+
+
+def _may_be_network(given: object) -> bool:
+    """Whether it is a module or might make one; a single one that is neither is that network's failure."""
+    return callable(given) and not isinstance(given, torch.export.ExportedProgram)
+
+
+def _kind(given: object) -> str:
+    if isinstance(given, torch.export.ExportedProgram):
+        return "an exported program, whose module is what its method module() gives"
+    return type(given).__name__
 
 
 def _pairs(given: Any, where: str) -> Iterable[tuple[Any, Any]]:
@@ -377,8 +397,11 @@ def _line(file: str, line: int) -> str:
 # Modules --------------------------------------------------------------------------------------------------------------
 
 
+_SPREAD: Final = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
 def plain_module(network: nn.Module, what: str = "The network") -> nn.Module:
-    """The module that a compiled one was made from; any other as it is.
+    """The module that a compiled one was made from, or one that is spread over devices; any other as it is.
 
     A compiled module computes the same, but takes minutes to compile anew for every input size and mode. Where parts of
     a network are compiled, the result is a copy without compiled parts.
@@ -390,8 +413,8 @@ def plain_module(network: nn.Module, what: str = "The network") -> nn.Module:
     Raises:
         ArchitectureError: if a part is scripted or traced, which hides its layers.
     """
-    while _is_compiled(network):
-        network = network._orig_mod  # type: ignore[assignment]
+    while _is_compiled(network) or isinstance(network, _SPREAD):
+        network = getattr(network, "_orig_mod", None) or network.module  # type: ignore[assignment]
     parts = [*network.modules()]
     for part in parts:
         if isinstance(part, torch.jit.ScriptModule):

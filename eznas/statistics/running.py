@@ -182,3 +182,16 @@ def require_logits(network: nn.Module, logits: Tensor, n_images: int) -> None:
             f"{type(network).__name__} must return logits of shape (batch, n_classes), but for {n_images} images it "
             f"returned {tuple(logits.shape)}; pool and flatten what it returns, or score the part that classifies."
         )
+
+
+def require_gradient(total: Tensor) -> None:
+    """Refuses what no gradient leads back from: all gradients would be 0 and say nothing of the network.
+
+    Raises:
+        Unfit: if `total` was computed without gradients.
+    """
+    if not total.requires_grad:
+        raise Unfit(
+            "No gradient leads from the logits back to anything: the network computes them under torch.no_grad(), "
+            "detached or outside of torch; remove that, or choose a proxy that needs no gradient"
+        )

@@ -35,6 +35,7 @@ from eznas.forms import json_of
 from eznas.spaces import Architecture
 from eznas.statistics.cache import MANIFEST, mark_used
 from eznas.statistics.capture import ALL_STATISTICS, OF_LAYERS, NetworkStatistics, capture
+from eznas.statistics.graph import GRAPH_LAYER_STATISTICS
 from eznas.statistics.shard import Shard, columns, shard_of
 from eznas.statistics.shard_file import (
     DIGEST_BYTES,
@@ -48,12 +49,14 @@ from eznas.statistics.shard_file import (
     replacing,
     write_columns,
 )
-from eznas.statistics.tracing import STATISTICS
+from eznas.statistics.tracing import LINEARISED, STATISTICS
 
 FORMAT_VERSION = 5
 METRICS_VERSION = 1
 """Of the scores of estimators in stores; raised when the definition of one changes a score."""
 DEFAULT_MEMORY_BUDGET = 2**30
+_ALWAYS_DOUBLE = {*GRAPH_LAYER_STATISTICS, *(name for name in ALL_STATISTICS if name.endswith(f".{LINEARISED}"))}
+"""Statistics that have no place in a shorter type."""
 _STORAGE = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -280,16 +283,17 @@ class ShardWriter:
             is_large = is_out_of_memory(error.__cause__ or error)
             more = "; a smaller probe.batch_size or probe.input_size takes less" if is_large else ""
             raise CaptureError(f"Architecture {arch.spec!r} of {arch.space!r}: {error}{more}") from error
-        layers = tuple({name: self._stored(tensor) for name, tensor in layer.items()} for layer in found.layers)
+        layers = tuple({name: self._stored(name, of) for name, of in layer.items()} for layer in found.layers)
         quantities = found.quantities
         if self.measure is not None and self.key.metrics:
             quantities = {**quantities, **self.measure(self.key.metrics, network, conditions, device)}
         quantities = {name: q.cpu() if isinstance(q, Tensor) else q for name, q in quantities.items()}
         return replace(found, layers=layers, quantities=quantities)
 
-    def _stored(self, tensor: Tensor) -> Tensor:
-        """On the processor and in the type of the store; double precision has no place in a shorter one."""
-        return (tensor if tensor.dtype == torch.float64 else tensor.to(_STORAGE[self.key.storage])).cpu()
+    def _stored(self, name: str, tensor: Tensor) -> Tensor:
+        """On the processor and in the type of the store, also of a network in double precision; what is double of every
+        network stays so."""
+        return (tensor if name in _ALWAYS_DOUBLE else tensor.to(_STORAGE[self.key.storage])).cpu()
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
         with replacing(self.folder) as temporary:

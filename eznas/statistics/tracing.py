@@ -53,6 +53,7 @@ from eznas.statistics.running import (
     one_thread,
     own_draws,
     refuse_hidden,
+    require_gradient,
     require_logits,
 )
 from eznas.statistics.torch_functions import (
@@ -522,6 +523,8 @@ def run_probe(
         if tracer.gradients:
             require_logits(network, logits, len(probe))
         total = logits.sum() if targets is None else _loss(logits, targets)
+        if tracer.gradients and calls:
+            require_gradient(total)
         derivatives = iter(_gradients(total, [call.value(name) for call in calls for name in differentiated]))
         all_roles = tracer.wiring.roles(logits)
         roles = [all_roles[call.number] for call in calls]

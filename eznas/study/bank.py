@@ -10,7 +10,7 @@ from typing import Any, Final
 from eznas.bank import Bank, banks_on_disk, canonical, fill
 from eznas.benchmarks import Part, networks_of
 from eznas.errors import BankError, ConfigError
-from eznas.evolution.lexicon import words as lexicon
+from eznas.evolution.lexicon import lexicon
 from eznas.names import one_line
 from eznas.runs.config import RunConfig
 from eznas.scoring import resolved_conditions
@@ -69,7 +69,7 @@ def build_banks(
     """
     check_machine(machine)
     language = PRIMITIVE_SETS[config.evolution.primitive_set]
-    asked = words if words is not None else [word.canonical.text for word in lexicon(language)]
+    asked = words if words is not None else lexicon(language)
     texts = list(dict.fromkeys(canonical(text) for text in asked))
     filled = []
     with single_threaded(), open_workers(machine) as pool:

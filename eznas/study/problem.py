@@ -30,10 +30,10 @@ from eznas.fitness import MIN_NETWORKS, Covariates, Labels
 from eznas.names import one_line, shown, unknown
 from eznas.randomness import stream
 from eznas.runs.config import OWN, RunConfig, SampleSettings
-from eznas.scoring import counted, covariates_of, resolved_conditions
+from eznas.scoring import covariates_of, resolved_conditions
 from eznas.spaces import Architecture, SearchSpace, networks_named
 from eznas.spaces.own import space_of
-from eznas.statistics import StoreKey
+from eznas.statistics import StoreKey, capture, counts
 from primitives import PRIMITIVE_SETS, PrimitiveSet
 
 SIZES: Final[Mapping[Part, int]] = {"evolve": 100, "select": 200, "report": 500}
@@ -290,7 +290,7 @@ def family_of(
     )
     notes += more
     if sample.is_own:
-        benchmark, left_out = _runnable(benchmark, conditions)
+        benchmark, left_out = _readable(benchmark, conditions, PRIMITIVE_SETS[config.evolution.primitive_set])
         notes += left_out
     if space is not None:  # nothing but the space itself knows networks that were handed over
         benchmark = replace(benchmark, functions=tuple(map(space.function, benchmark.architectures)))
@@ -414,12 +414,25 @@ def _sizes(benchmark: Benchmark, sample: SampleSettings) -> tuple[int | None, in
     return evolve, select, report
 
 
-def _runnable(benchmark: Benchmark, conditions: Conditions) -> tuple[Benchmark, tuple[str, ...]]:
-    """The networks of a user's own that can be run, and a sentence on those that cannot."""
+def _readable(
+    benchmark: Benchmark, conditions: Conditions, language: PrimitiveSet
+) -> tuple[Benchmark, tuple[str, ...]]:
+    """The networks of a user's own that show what the language reads, and a sentence on those that do not.
+
+    Two images are enough to see it, and one of the probes that differ in their images alone.
+    """
+    asked = tuple(s.name for s in language.statistics if s.is_on_request)
+    asked = tuple(name for name in asked if not name.endswith((".noise", ".perturbed")))
+    inputs, targets = conditions.batch(conditions.batch_size)
+    labels = targets[:2] if any(s.needs_classes and s.estimator is None for s in language.statistics) else None
     problems: dict[Architecture, str] = {}
     for arch in benchmark.architectures:
         try:
-            counted(arch, conditions)
+            network = conditions.network(arch)
+            if asked:
+                capture(network, inputs[:2], seed=0, statistics=asked, targets=labels, units=conditions.units)
+            else:
+                counts(network, inputs)
         except EznasError as error:
             problems[arch] = one_line(error)
     if not problems:
@@ -427,7 +440,7 @@ def _runnable(benchmark: Benchmark, conditions: Conditions) -> tuple[Benchmark, 
     kept = [arch for arch in benchmark.architectures if arch not in problems]
     first, why = next(iter(problems.items()))
     said = (
-        f"{len(problems)} network(s) cannot be run on images of {conditions.channels} x {conditions.input_size} x "
+        f"{len(problems)} network(s) cannot be read with images of {conditions.channels} x {conditions.input_size} x "
         f"{conditions.input_size} and are left out, the first {first.spec}: {why}"
     )
     if len(kept) < MIN_OWN:

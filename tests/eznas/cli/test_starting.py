@@ -60,7 +60,7 @@ def test_a_dry_run_tells_networks_images_time_and_cache(
     shown = capsys.readouterr()
     row = next(line for line in shown.out.splitlines() if " nb201 " in line).split()
     assert row[:6] == ["nb201", "15625", "16", "12", "12", "cifar10"]
-    assert "3 x 16 x 16" in shown.out
+    assert "3 x 8 x 8" in shown.out
     assert "Programs: 60 at most." in shown.out
     assert "Time: about " in shown.out
     assert "with 3 seeds" in shown.out

@@ -593,3 +593,29 @@ def test_weight_normalisation_scores_as_its_plain_twin(name: str, wrap: Any, ima
     assert expected != 0
     assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
     torch.testing.assert_close(network(images), made()(images))
+
+
+class Unlearnable(nn.Module):
+    """Logits without a way back for gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(x).mean((2, 3)))
+        return logits.detach()
+
+
+@EACH
+def test_a_network_without_gradients_has_no_score_of_them(estimator: Estimator) -> None:
+    """And not a silent 0."""
+    outcome = estimator.outcome(Unlearnable(), torch.randn(6, 3, 8, 8), TARGETS)
+    between_blocks = estimator.name == "az_trainability"  # looks at no logits
+    if estimator.needs_gradients and not between_blocks:
+        assert isinstance(outcome, Invalid)
+        assert outcome.kind is FailureKind.UNFIT
+        assert "No gradient leads from the logits" in outcome.detail
+    else:
+        assert isinstance(outcome, float)

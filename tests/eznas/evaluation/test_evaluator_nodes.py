@@ -41,8 +41,11 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_the_loss_of_a_node_changes_nothing(cluster: Any, stores: dict[int, StatisticsStore], tmp_path: Path) -> None:
+def test_the_loss_of_a_node_changes_nothing(
+    cluster: Any, stores: dict[int, StatisticsStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two nodes are left for three workers: the replacement shares a processor."""
+    monkeypatch.setattr("eznas.workers._ray.PLACEMENT_SECONDS", 5.0)
     pool = open_pool(3, cluster.address)
     try:
         evaluator = PopulationEvaluator(pool, [stores[1]], owner=functools.partial(Patient, tmp_path))

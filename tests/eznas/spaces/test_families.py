@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_what_is_no_family_is_refused_in_a_sentence(networks: Any, message: str)
     with pytest.raises(ArchitectureError, match=f"^The networks given .*{message}") as caught:
         own.space_of(networks)
     assert str(caught.value).isprintable()
+
+
+def test_what_is_no_network_among_others_is_that_one_s_failure() -> None:
+    program = torch.export.export(Small(), (torch.ones(2, 3),))
+    space = own.space_of({"good": Small(), "none": None, "text": "resnet18", "exported": program})
+    good, *others = space.named("all")
+    assert space.build(good, own.Settings(), 0)(torch.ones(2, 3)).shape == (2, 2)
+    kinds = ("NoneType", "str", "an exported program, whose module is what its method module() gives")
+    for arch, kind in zip(others, kinds, strict=True):
+        with pytest.raises(ArchitectureError, match=f"that makes one, but it is {re.escape(kind)}; return modules"):
+            space.build(arch, own.Settings(), 0)
+
+
+def test_a_network_spread_over_devices_is_the_module_that_was_spread() -> None:
+    inner = Small()
+    space = own.space_of({"a": nn.DataParallel(inner)})
+    assert space.build(space.named("a")[0], own.Settings(), 0) is inner
 
 
 def test_networks_in_memory_are_built_as_they_are() -> None:

@@ -17,6 +17,19 @@ from eznas.statistics.tracing import probe_inputs
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
+class Detached(nn.Module):
+    """Its logits lead no gradient back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(768, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            logits: torch.Tensor = self.layers(x)
+        return logits
+
+
 def test_equal_seeds_give_equal_statistics() -> None:
     settings = nb201.Settings()
     first, second, other = (
@@ -60,6 +73,7 @@ def test_values_that_are_not_finite_are_kept() -> None:
             r"Sequential has no unit: expected at least one convolution or linear",
         ),
         (nn.Linear(5, 5), r"Could not capture the statistics of Linear on inputs of shape \(8, 3, 16, 16\): .*shapes"),
+        (Detached(), r"Could not capture .* No gradient leads from the logits back to anything: the network computes"),
     ],
 )
 def test_a_network_that_cannot_be_captured_is_named(network: nn.Module, message: str) -> None:

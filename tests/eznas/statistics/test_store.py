@@ -577,6 +577,21 @@ def test_networks_of_ones_own_that_changed_have_another_store(tmp_path: Path) ->
     assert changed.shard(0).groups[0].tensors["weight"].shape[1] == 5
 
 
+def test_a_network_in_double_precision_is_stored_beside_others(tmp_path: Path) -> None:
+    """In the type of the store, where layers of its shapes are."""
+    double = own(4).double()
+    double.forward = lambda x, plain=double.forward: plain(x.double())  # type: ignore[method-assign]
+    family = space_of({"single": own(4), "double": double})
+    conditions = Conditions(settings=family.settings(), seed=3).given(IMAGES, TARGETS).of_family(family)
+    key = StoreKey(conditions=conditions, architectures=family.named("all"), statistics=STATISTICS)
+    store, _ = ensure_store(tmp_path, key)
+    (group,) = [group for group in store.shard(0).groups if group.tensors["weight"].shape[1] == 4]
+    weights = group.tensors["weight"]
+    assert weights.dtype == torch.float32
+    torch.testing.assert_close(weights[0], own(4)[1].weight.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(weights[1], double[1].weight.detach().float(), rtol=0, atol=0)
+
+
 def test_the_digest_of_a_tensor_covers_type_shape_and_values() -> None:
     tensor = torch.arange(6.0)
     others = (tensor.double(), tensor.reshape(2, 3), tensor.flip(0), tensor.view(torch.int32))

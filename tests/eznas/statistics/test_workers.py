@@ -38,9 +38,10 @@ def problem(monkeypatch: pytest.MonkeyPatch) -> Problem:
 
 
 def over_metrics(problem: Problem) -> Problem:
-    """The same networks, with the scores of published estimators as statistics."""
+    """Some of the networks, with the scores of published estimators as statistics."""
     settings = problem.config.model_dump(exclude_unset=True)
-    return prepare(RunConfig.model_validate({**settings, "evolution": {"primitive_set": "metrics"}}))
+    few = {"n_evolve": 5, "n_select": 5, "n_report": 5}
+    return prepare(RunConfig.model_validate({**settings, "benchmark": few, "evolution": {"primitive_set": "metrics"}}))
 
 
 class Progress(Silent):

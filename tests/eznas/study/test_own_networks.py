@@ -341,14 +341,34 @@ class Broken(nn.Module):
         raise RuntimeError("a fuse has blown")
 
 
+class Named(nn.Module):
+    """A network that runs, and returns its logits by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = networks(1)["n2"]()
+
+    def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.network(inputs)}
+
+
+class Deaf(Named):
+    """A network that runs, and leads no gradient back."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(inputs)["logits"].detach()
+
+
 def test_what_cannot_be_used_is_left_out_and_said(tmp_path: Path) -> None:
-    """A network that cannot be run, one without an accuracy, and a row of another network."""
-    given: dict[str, Callable[[], nn.Module]] = {**networks(N), "broken": Broken}
-    rows = {**{name: row for name, row in ROWS.items() if name != "n5"}, "broken": ROWS["n5"], "stranger": ROWS["n5"]}
+    """Networks that cannot be run or read, one without an accuracy, and a row of another network."""
+    unfit: dict[str, Any] = {"broken": Broken, "named": Named, "deaf": Deaf, "none": None}
+    given: dict[str, Callable[[], nn.Module]] = {**networks(N), **unfit}
+    rows = {name: row for name, row in ROWS.items() if name != "n5"}
+    rows |= dict.fromkeys((*unfit, "stranger"), ROWS["n5"])
     settings = load_config(None, [*OPTIONS[1::2], "benchmark.folds=none", "evolution.n_generations=0"])
     study = evolve(settings, networks=given, accuracies=rows, run_dir=tmp_path / "run")
     notes = " ".join(study.result.run.notes)
-    for said in ("broken", "a fuse has blown", "n5", "stranger", "1 network(s) cannot be run"):
+    for said in ("broken", "a fuse has blown", "n5", "stranger", "4 network(s) cannot be read"):
         assert said in notes
     assert sum(getattr(study.result.samples[0], part).n for part in ("evolve", "select", "report")) == N - 1
 

@@ -294,7 +294,7 @@ def test_a_run_over_metrics_scores_as_it_evolved(tmp_path: Path, cache: Path) ->
     changed = {
         "evolution__primitive_set": "metrics", "evolution__n_generations": "1", "networks__channels": "4",
         "probe__input_size": "8", "report__baseline_batch_size": "5", "report__baselines": '["naswot"]',
-        "benchmark__n_evolve": "20", "benchmark__n_select": "6", "benchmark__n_report": "6",
+        "benchmark__n_evolve": "8", "benchmark__n_select": "5", "benchmark__n_report": "5",
     }  # fmt: skip
     assert evolve(tmp_path / "run", **changed) == 0
     study = Study(tmp_path / "run")
