@@ -207,6 +207,7 @@ def badges(
     ] = None,
     form: TableFormat = Format.TABLE,
     overrides: Settings = None,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
@@ -224,10 +225,11 @@ def badges(
     with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         rows: list[dict[str, object]] = []
         if networks is None and not overrides:
-            found, names, written = badges_in_runs(names, observer=observer)
+            found, names, written = badges_in_runs(names, device=device, observer=observer)
             rows += found
             for path in written:
                 announce(path, err=True)
         if names:
-            rows += badges_of(names, networks or "nb201:random:24:7", overrides=overrides or (), observer=observer)
+            asked = networks or "nb201:random:24:7"
+            rows += badges_of(names, asked, overrides=overrides or (), device=device, observer=observer)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)
