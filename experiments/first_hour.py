@@ -2,9 +2,9 @@
 
     python experiments/first_hour.py CLONE
 
-Types the commands below into terminals of 80 x 24 and 200 x 50 characters (tmux), in a fresh clone, and writes what stood
-there, with the seconds each took, to docs/first-hour.md. Where a browser is found (chromium), the report page is drawn at
-two widths, light and dark. Networks and accuracies of the newcomer's own are those of README.md.
+Types the commands below into terminals of 80 x 24 and 200 x 50 characters (tmux), in a fresh clone, and writes what
+stood there, with the seconds each took, to docs/first-hour.md. Where a browser is found (chromium), the report page is
+drawn at two widths, light and dark. Networks and accuracies of the newcomer's own are those of README.md.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def record(clone: Path) -> str:
     parts = [HEAD]
     start = time.monotonic()
     for step in STEPS:
-        parts += [f"\n## {step.says}\n"] if False else [f"\n{step.says}\n"]
+        parts.append(f"\n{step.says}\n")
         parts += terminal.play(step)
     minutes = (time.monotonic() - start) / 60
     parts.append(f"\nAll of it took {minutes:.0f} minutes, with the set-up.\n")

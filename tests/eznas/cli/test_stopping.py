@@ -90,7 +90,8 @@ def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_le
     monkeypatch.setattr(running, "GRACE_SECONDS", 0.02)
     monkeypatch.setattr(running, "AGAIN_SECONDS", 0.05)
     happened: list[str] = []
-    with pytest.raises(KeyboardInterrupt), running.graceful_stop():
+
+    def work() -> None:
         try:
             try:
                 interrupted()
@@ -100,6 +101,9 @@ def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_le
         finally:
             time.sleep(0.2)  # three more attempts
             happened.append("closed")
+
+    with pytest.raises(KeyboardInterrupt), running.graceful_stop():
+        work()
     assert happened == ["dropped", "closed"]
 
 
