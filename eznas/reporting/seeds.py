@@ -76,8 +76,8 @@ def seeds_caption(fronts: Sequence[Front]) -> str:
         over = f", the {'smallest' if first.run.aggregate == 'worst' else 'mean'} of {len(first.learnt)} samples"
     return (
         f"Kendall's tau-b of the pick of each of {len(fronts)} seeds{over}. Report: held-out networks "
-        f"({measured_on(first.learnt)}). A seed draws the networks, their parameters and the search, so that the spread is "
-        "of all of these together."
+        f"({measured_on(first.learnt)}). A seed draws the networks, their parameters and the search, so that the "
+        "spread is of all of these together."
     )
 
 
