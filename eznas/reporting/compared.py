@@ -77,6 +77,13 @@ def worst_criteria(front: Front) -> dict[str, Criterion]:
     return found
 
 
+def report_criteria(front: Front) -> dict[str, Criterion]:
+    """Held-out tau by id, over the samples as they count together in the run."""
+    if len(front.learnt) == 1 or front.run.aggregate == "worst":
+        return worst_criteria(front)
+    return mean_criteria(front, front.learnt)
+
+
 def _scores(folder: Path) -> Scores:
     """What the folder holds; nothing if it is damaged, which whoever shows the scores themselves says."""
     try:

@@ -37,14 +37,21 @@ def markup(svg: str) -> Markup:
     return Markup(svg)
 
 
-_AFTER = re.compile(r"(?<=[/|,;(+_])(?=\S)|(?<=\S)(?=\\[a-z])")
+_AFTER = re.compile(r"(?<=[/|,;(+])(?=\S)|(?<=\S)(?=\\[a-z])")
+_IN_NAMES = re.compile(r"(?<=[/_])(?=\S)")
 
 
-def breakable(text: str) -> Markup:
-    """A formula or the name of a network that a narrow page breaks between its parts, and copies as it is."""
+def breakable(text: str, *, is_name: bool = False) -> Markup:
+    """A formula or the text of a network that a narrow page breaks between its parts, and copies as it is.
+
+    Args:
+        text: any.
+        is_name: whether it is a name, which breaks after underscores too.
+    """
     from markupsafe import Markup, escape
 
-    return Markup("<wbr>").join(escape(printable(part)) for part in _AFTER.split(str(text)))
+    parts = (_IN_NAMES if is_name else _AFTER).split(str(text))
+    return Markup("<wbr>").join(escape(printable(part)) for part in parts)
 
 
 def duration(seconds: float) -> str:

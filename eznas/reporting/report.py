@@ -15,7 +15,7 @@ from eznas.fitness import Criterion
 from eznas.fitness.criteria import top_threshold
 from eznas.programs import Program, directed_infix
 from eznas.reporting import figures, formulas, words
-from eznas.reporting.compared import mean_criteria, worst_criteria
+from eznas.reporting.compared import mean_criteria, report_criteria, worst_criteria
 from eznas.reporting.entry import division_note, entry_latex
 from eznas.reporting.page import duration, markup, rendered
 from eznas.reporting.weakness import counting, weakness_of
@@ -153,13 +153,6 @@ def _summary(front: Front) -> list[dict[str, Any]]:
             best = None if rival is None else rivals[rival]
             found.append({"name": name, "of": of, "tau": taus[pick.id], "rival": rival, "best": best})
     return found
-
-
-def _taus(front: Front) -> dict[str, Criterion]:
-    """Held-out tau by id, over the samples as they count together in the run."""
-    if len(front.learnt) == 1 or front.run.aggregate == "worst":
-        return worst_criteria(front)
-    return mean_criteria(front, front.learnt)
 
 
 def _rows(front: Front) -> list[dict[str, Any]]:
@@ -327,7 +320,7 @@ def _snippet(front: Front, pick: Entry) -> str:
 
 def _others(front: Front, pick: Entry) -> list[dict[str, Any]]:
     """What speaks for other proxies of the front, and the neighbours of the pick."""
-    taus = _taus(front)
+    taus = report_criteria(front)
     why: dict[str, list[str]] = {key: [MARKS[name] for name in names] for key, names in marks(front).items()}
     for entry in neighbours(front, pick):
         which = "next smaller" if (entry.size or 0) <= (pick.size or 0) else "next larger"

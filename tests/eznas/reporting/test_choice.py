@@ -7,7 +7,9 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from eznas.errors import RunError
 from eznas.fitness import Criterion
@@ -20,10 +22,11 @@ from eznas.reporting import (
     seeds_text,
     write_seeds_page,
 )
-from eznas.reporting.weakness import Counting, counting, weakness_of
+from eznas.reporting.weakness import Counting, _settings_in, counting, weakness_of
 from eznas.runs import Choice, Front, chosen, load_front
 from eznas.runs.choice import elbow, gains_per_node, marks, neighbours, pick_by, selection_error, staircase
-from eznas.runs.history import read_scores
+from eznas.runs.history import Scores, read_scores
+from eznas.spaces import space_named
 from eznas.study.chosen import with_differences
 from tests.eznas.reporting.conftest import N_RESAMPLES, make_run
 
@@ -166,6 +169,28 @@ def test_the_networks_that_are_misjudged_most(front: Front, folder: Path) -> Non
     assert all(one.by_score < one.by_accuracy for one in found.too_high)
     assert all(one.by_score > one.by_accuracy for one in found.too_low)
     assert found.edits == ()  # the names of these networks are no cells
+
+
+def test_operations_are_those_that_networks_have(front: Front) -> None:
+    rng = np.random.default_rng(3)
+    networks = [space_named("nb201").sample(rng, 1)[0] for _ in range(60)]  # type: ignore[misc]
+    y, x = rng.normal(size=60), rng.normal(size=60)
+    pick, sample = front.pick, front.samples[0]
+    assert pick is not None
+    scores = Scores({sample.name: y}, {pick.id: x}, tuple(arch.spec for arch in networks))
+    found = weakness_of(front, pick, sample, scores)
+    assert found is not None
+    places = (rankdata(-y) - rankdata(-x)) / 60
+    assert found.operations
+    for one in found.operations:
+        here = places[[f"{one.text}~" in arch.spec for arch in networks]]
+        half = 1.96 * here.std(ddof=1) / np.sqrt(len(here))
+        assert one.n == len(here)
+        assert one.difference.value == pytest.approx(here.mean())
+        assert (one.difference.low, one.difference.high) == pytest.approx((here.mean() - half, here.mean() + half))
+    assert _settings_in("cell/depth=1-2/norm=batch/cell=sep3-none") == {
+        "depth=1", "depth=2", "norm=batch", "cell=sep3", "cell=none",
+    }  # fmt: skip
 
 
 def test_the_spread_over_seeds(front: Front, tmp_path: Path) -> None:
