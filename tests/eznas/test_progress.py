@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from eznas import progress
+from eznas.cli import options
 from eznas.fitness import Fitness, TaskFitness
 from eznas.programs import FailureKind, parse
 from eznas.runs import Candidate, SearchState
@@ -197,3 +199,15 @@ def test_no_silence_without_a_terminal_is_longer_than_ten_seconds(monkeypatch: p
         "Evolving, Computing 800 words: 22 s",
         "Evolving, Fitting sums of up to 24 words: 3/6 paths, 5 s left",
     ]
+
+
+def test_it_is_said_that_packages_are_loaded_where_they_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.say_loading()
+    assert capsys.readouterr().err == "", "they are here"
+    monkeypatch.setattr(options, "sys", SimpleNamespace(modules={}))
+    options.say_loading(quiet=True)
+    assert capsys.readouterr().err == ""
+    options.say_loading()
+    assert capsys.readouterr().err == "Loading PyTorch ...\n"
