@@ -111,6 +111,9 @@ def test_before_anything_is_known_the_time_left_is_not_made_up() -> None:
     assert lines_of(observer, console) == ["Reading the networks and their accuracies  0 s", ""]
     observer.begin(OUTLINE)
     assert lines_of(observer, console)[-2] == "- left in all"
+    observer.stage("Seed 1, 2 of 3")
+    observer.begin(OUTLINE)
+    assert lines_of(observer, console)[-2] == "- left of this seed"
     stream = io.StringIO()
     teller = progress.StderrObserver(stream)
     teller.begin(OUTLINE)
