@@ -336,9 +336,9 @@ def check_merges(operator: Primitive) -> None:
 
 
 CHECKS: Final = (
-    check_name, check_latex, check_purity, check_dtype, check_device, check_shape, check_symmetry, check_stack, check_isolation,
-    check_commutative, check_symbolic, check_sees, check_keeps, check_ignored, check_non_negative, check_involution,
-    check_idempotent, check_power, check_merges,
+    check_name, check_latex, check_purity, check_dtype, check_device, check_shape, check_symmetry, check_stack,
+    check_isolation, check_commutative, check_symbolic, check_sees, check_keeps, check_ignored, check_non_negative,
+    check_involution, check_idempotent, check_power, check_merges,
 )  # fmt: skip
 """Every check; each takes an operator."""
 
