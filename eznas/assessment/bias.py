@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from eznas.fitness import kendall_tau_b, quintiles
 from eznas.fitness.labels import MIN_NETWORKS, FloatArray

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
-import scipy.stats
+import scipy
 from pydantic import Field
 
 from eznas.assessment.ablation import Ablation

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from eznas.assessment.picks import PICKS, PRECISION_SHARES, RANK_SHARES, n_of_share, tau_within
 from eznas.fitness import OBJECTIVES, Labels, kendall_tau_b, spearman

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy
 
 from eznas.fitness import Labels
 from eznas.fitness.ranks import kendall_tau_b_batch

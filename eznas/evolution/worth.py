@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy
 
 from eznas.fitness import Labels
 

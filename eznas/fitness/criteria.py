@@ -32,7 +32,7 @@ import math
 from typing import Final
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from eznas.errors import BenchmarkError
 from eznas.fitness.concordance import Order

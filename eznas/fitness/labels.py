@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy
 
 from eznas.errors import BenchmarkError
 

@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.stats
+import scipy
 
 from eznas.fitness.concordance import FloatArray, Order, concordance, total_concordance
 

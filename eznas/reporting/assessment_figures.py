@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from eznas.assessment.assessment import Assessed, Assessment
 from eznas.randomness import stream

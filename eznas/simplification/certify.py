@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from eznas.programs import Program
 
@@ -49,4 +49,4 @@ def certify(
     before, after = before[finite], after[finite]
     largest = np.maximum(np.abs(before), np.abs(after))
     is_close = bool((np.abs(before - after) <= relative_tolerance * largest).all())
-    return is_close and np.array_equal(rankdata(before), rankdata(after))
+    return is_close and np.array_equal(scipy.stats.rankdata(before), scipy.stats.rankdata(after))

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
+import scipy
 
 from eznas.benchmarks.imported import LabelColumn, TimeColumn
 from eznas.benchmarks.importers.streams import refuse
@@ -258,7 +258,7 @@ class _Trainings:
             first = first[np.linspace(0, first.size - 1, N_RETESTED).astype(int)]
         tau = math.nan
         if first.size >= _MIN_RETESTED:
-            tau = float(kendalltau(self._values[first], self._values[first + 1]).statistic)
+            tau = float(scipy.stats.kendalltau(self._values[first], self._values[first + 1]).statistic)
         return round(pooled, 6) or None, None if math.isnan(tau) else round(tau, 6)
 
 
