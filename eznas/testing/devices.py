@@ -49,7 +49,7 @@ def pretended_device() -> Iterator[torch.device]:
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         """A backward pass, whose hooks are calls from Python again."""
-        with there.set(is_inside=True), calls:
+        with there.set(is_inside=any(map(there.has, _tensors((args, kwargs))))), calls:
             return run_backward(*args, **kwargs)
 
     torch.autograd._engine_run_backward = watched  # type: ignore[attr-defined]

@@ -263,6 +263,9 @@ def test_what_the_pretended_device_knows() -> None:
         there["gradient"] = leaf.grad
         assert {name for name, tensor in there.items() if tensor.device != device} == set()
         assert seen == [device], "a hook of a backward pass sees it as well"
+        stayed = x.clone().requires_grad_()
+        (twice,) = torch.autograd.grad(nn.BatchNorm1d(3)(stayed).pow(3).sum(), stayed, create_graph=True)
+        assert torch.autograd.grad(twice.square().sum(), stayed)[0].device.type == "cpu"
         here: dict[str, Tensor] = {
             "back": y.cpu(), "moved back": y.to("cpu"), "its own": x, "of a list": torch.tensor(y[0].tolist()),
             "copied": torch.zeros(4, 3).copy_(y),
