@@ -112,7 +112,7 @@ NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that 
 ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that take no backward pass.")]
 Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
-Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="Where tensors are computed: cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 Networks = Annotated[

@@ -97,8 +97,7 @@ def evolve(
 def resume(
     run: Run,
     any_version: Annotated[
-        bool,
-        typer.Option("--any-version", help="Go on with other versions or another device, and note it in the manifest."),
+        bool, typer.Option("--any-version", help="Go on with other versions, or another device; the manifest notes it.")
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     workers: Workers = 0,

@@ -44,7 +44,7 @@ def left_behind(network: nn.Module, inputs: Tensor, targets: Tensor | None = Non
 
 
 def test_a_tensor_that_is_left_behind_is_caught() -> None:
-    row = replace(by_name("naswot"), name="mine", function=left_behind, reading=None, degenerate="")
+    row = replace(by_name("naswot"), name="mine", function=left_behind, reading=None)
     with pytest.raises(AssertionError, match=r"on another device, as on a graphics processor"):
         check_estimator(row)
 
