@@ -187,6 +187,7 @@ def read_badges(
     conditions: Conditions,
     *,
     badges: Sequence[Badge] = tuple(BADGES.values()),
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Reading], ...]:
     """The badges of proxies, measured on some networks; programs of the same layers and noise share their passes.
@@ -196,6 +197,7 @@ def read_badges(
         architectures: the networks, five at least.
         conditions: what they are scored under before anything is changed.
         badges: what is changed.
+        device: of the networks.
         progress: told the networks scored and all of them.
 
     Returns:
@@ -217,11 +219,11 @@ def read_badges(
         if progress is not None:
             progress(n_done, n_all)
 
-    before = _scores(Badge(name="", title=""), proxies, architectures, conditions, conditions, conditions, tell)
+    before = _scores(Badge(name="", title=""), proxies, architectures, conditions, conditions, conditions, device, tell)
     found: list[dict[str, Reading]] = [{} for _ in proxies]
     for badge, built, excited in known:
         noise = conditions if badge.is_noise_kept else built
-        after = _scores(badge, proxies, architectures, built, excited, noise, tell)
+        after = _scores(badge, proxies, architectures, built, excited, noise, device, tell)
         for row, readings in enumerate(found):
             readings[badge.name] = reading(badge.name, before[row], after[row])
     return tuple(found)
@@ -265,6 +267,7 @@ def _scores(
     built: Conditions,
     excited: Conditions,
     noise: Conditions,
+    device: str,
     tell: Callable[[], None],
 ) -> FloatArray:
     """(n_proxies, n_networks) scores, NaN for failures."""
@@ -276,7 +279,7 @@ def _scores(
     scores = np.full((len(proxies), len(architectures)), np.nan)
     for column, arch in enumerate(architectures):
         try:
-            network = built.network(arch)
+            network = built.network(arch, device)
         except EznasError:
             tell()
             continue
@@ -284,17 +287,19 @@ def _scores(
             badge.network(network)
         for rows in groups.values():
             together = [bound[row] for row in rows]
-            for row, outcome in zip(rows, _outcomes(together, network, excited, badge), strict=True):
+            for row, outcome in zip(rows, _outcomes(together, network, excited, badge, device), strict=True):
                 if not isinstance(outcome, Invalid):
                     scores[row, column] = outcome
         tell()
     return scores
 
 
-def _outcomes(proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge) -> list[float | Invalid]:
+def _outcomes(
+    proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge, device: str
+) -> list[float | Invalid]:
     """Of proxies that share a batch: programs that read the same layers, or one proxy alone."""
     n = batch_size_for(proxies[0], excited)
-    inputs, targets = excited.batch(n)
+    inputs, targets = excited.batch(n, device)
     if badge.inputs is not None:
         inputs = badge.inputs(inputs)
     programs = [proxy for proxy in proxies if isinstance(proxy, ProgramProxy) and not proxy.program.metrics]

@@ -19,18 +19,19 @@ from eznas.runs.badges import FILE, BadgeReading, BadgeSheet, ProxyBadges, load_
 from eznas.runs.config import ReportSettings, load_config
 from eznas.runs.interim import PAGE
 from eznas.runs.manifest import Manifest
-from eznas.study.machine import single_threaded
+from eznas.study.machine import Machine, check_machine, single_threaded
 from eznas.study.observer import Observer
 from eznas.study.problem import GIVEN, Family, Problem, prepare
 
 
 def badges_in_runs(
-    names: Sequence[str], *, observer: Observer
+    names: Sequence[str], *, device: str = "cpu", observer: Observer
 ) -> tuple[list[dict[str, Any]], list[str], list[Path]]:
     """Measures those of some proxies that are a run's, keeps that in its folder, and writes its page anew.
 
     Args:
         names: proxies as a user calls them; a folder of a run is its pick.
+        device: of the networks.
         observer: told how it goes on.
 
     Returns:
@@ -38,9 +39,10 @@ def badges_in_runs(
 
     Raises:
         RunError: if a run is not finished, was changed, or has no such proxy.
-        ConfigError: if its networks were handed over as objects, or are too few.
+        ConfigError: if the device is absent, the networks of a run were handed over as objects, or are too few.
         EznasError: as the data of the run are read.
     """
+    check_machine(Machine(device=device))
     wanted: dict[Path, list[str]] = {}
     others = []
     for name in names:
@@ -53,13 +55,13 @@ def badges_in_runs(
             others.append(name)
     rows, pages = [], []
     for run_dir, ids in wanted.items():
-        front, sheet = _measured(run_dir, tuple(ids), observer)
+        front, sheet = _measured(run_dir, tuple(ids), device, observer)
         rows += _rows(front, sheet, tuple(ids))
         pages.append(run_dir / PAGE)
     return rows, others, pages
 
 
-def _measured(run_dir: Path, ids: tuple[str, ...], observer: Observer) -> tuple[Front, BadgeSheet]:
+def _measured(run_dir: Path, ids: tuple[str, ...], device: str, observer: Observer) -> tuple[Front, BadgeSheet]:
     from eznas.reporting import write_report
 
     folder = RunFolder.open(run_dir)
@@ -74,7 +76,7 @@ def _measured(run_dir: Path, ids: tuple[str, ...], observer: Observer) -> tuple[
             "--networks"
         )
     with folder.writing():
-        sheet = measure_badges(folder, prepare(settings), observer, ids=ids)
+        sheet = measure_badges(folder, prepare(settings), observer, ids=ids, device=device)
         if sheet is None:
             raise ConfigError(f"Badges need {MIN_NETWORKS} networks or more, and {run_dir} reports on fewer")
         write_report(run_dir)
@@ -87,6 +89,7 @@ def measure_badges(
     observer: Observer,
     *,
     ids: tuple[str, ...] = ("best",),
+    device: str = "cpu",
 ) -> BadgeSheet | None:
     """Badges and time of proxies of a measured run, kept in its folder beside those measured there before.
 
@@ -106,9 +109,11 @@ def measure_badges(
     with single_threaded():
         for entry in dict.fromkeys(front.entry(one).id for one in ids):
             proxy = proxy_of_entry(front.entry(entry))
-            (readings,) = read_badges([proxy], networks, family.conditions, progress=observer.advance)
+            (readings,) = read_badges(
+                [proxy], networks, family.conditions, device=device, progress=observer.advance
+            )
             found[entry] = ProxyBadges(
-                seconds=_seconds(proxy, family, len(networks)),
+                seconds=_seconds(proxy, family, len(networks), device),
                 readings=tuple(_line(one) for one in readings.values()),
             )
     sheet = BadgeSheet(
@@ -145,18 +150,18 @@ def _line(reading: Reading) -> BadgeReading:
     )  # fmt: skip
 
 
-def _seconds(proxy: Proxy, family: Family, n: int) -> tuple[float, float, float] | None:
+def _seconds(proxy: Proxy, family: Family, n: int, device: str) -> tuple[float, float, float] | None:
     """Quartiles of the time of one score over networks, the batch and the network being there already.
 
     Returns:
         None if fewer than two of the networks can be built.
     """
     conditions = family.conditions
-    inputs, targets = conditions.batch(batch_size_for(proxy, conditions))
+    inputs, targets = (tensor.to(device) for tensor in conditions.batch(batch_size_for(proxy, conditions)))
     taken = []
     for arch in family.networks("report")[:n]:
         try:
-            network = conditions.network(arch)
+            network = conditions.network(arch, device)
         except EznasError:
             continue
         start = time.perf_counter()

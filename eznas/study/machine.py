@@ -1,4 +1,4 @@
-"""Where a run works: workers, device, cache. Nothing here changes a result."""
+"""Where a run works: workers, device, cache. Nothing here changes a result, but for the device its last bits."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from eznas.errors import ConfigError
 from eznas.names import shown
 from eznas.workers import Pool, open_pool
+
+if TYPE_CHECKING:
+    from eznas.study.observer import Observer
 
 CACHE_VARIABLE = "EZNAS_CACHE"
 BOUND_VARIABLE = "EZNAS_CACHE_GIB"
@@ -22,12 +26,12 @@ DEFAULT_BOUND_GIB = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where a run works; nothing here changes its result.
+    """Where a run works; nothing here changes its result, but for the device its last bits.
 
     Attributes:
         workers: 0 for this process, else Ray actors.
         ray_address: of a cluster; None starts Ray on this machine.
-        device: of evaluation.
+        device: of networks and their statistics, ``"cpu"`` or ``"cuda"``.
         cache: folder of statistics stores; None for ``EZNAS_CACHE`` or the user's cache folder.
     """
 
@@ -83,13 +87,15 @@ def check_machine(machine: Machine) -> None:
         raise ConfigError("--ray-address needs --workers 1 or more, got 0; say how many workers the cluster may run")
     if machine.device not in ("cpu", "cuda"):
         raise ConfigError(f"--device must be cpu or cuda, got {machine.device!r}")
-    if machine.device == "cuda" and not torch.cuda.is_available():
+    if machine.device == "cuda" and machine.ray_address is None and not torch.cuda.is_available():
         raise ConfigError("--device cuda was asked, but PyTorch finds no CUDA device; use --device cpu")
 
 
 @contextmanager
-def open_workers(machine: Machine) -> Iterator[Pool]:
-    """The workers of a machine, gone afterwards."""
+def open_workers(machine: Machine, observer: Observer | None = None) -> Iterator[Pool]:
+    """The workers of a machine, gone afterwards; an observer is told that they start, which takes seconds."""
+    if machine.workers and observer is not None:
+        observer.stage(f"Starting {machine.workers} Ray worker(s)")
     pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
     try:
         yield pool

@@ -109,7 +109,11 @@ def measure(
     )  # fmt: skip
 
     observer.stage(f"Simplifying {len(front)} formulas")
-    simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
+    observer.step("Algebra", "formulas")
+    simplified = simplify(
+        [c.program for c in front], seconds_per_program=config.report.simplify_seconds, progress=observer.advance
+    )
+    observer.step("Looking for branches that say nothing on the networks evolved on")
     on_learnt = learnt() if learnt is not None else None
     proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
     # Now, while the workers hold the networks evolved on.
@@ -127,6 +131,7 @@ def measure(
         scores = _banked(problem, asked, pool, observer, machine)
     else:
         scores = _score(problem, "report", asked, pool, observer, machine.device)
+    observer.step(f"Intervals of {len(front) + len(published)} proxies, by {config.report.bootstrap:,} resamples")
     accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
     rows = [*range(len(front)), *range(len(front) + len(extra), len(asked))]
     entries = _entries(
@@ -248,6 +253,7 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
         replace(family, parts=replace(family.parts, report=family.networks("report")[:N_AFRESH]))
         for family in problem.families
     )
+    observer.step(f"Scoring {N_AFRESH} networks of each space afresh")
     afresh = _score(replace(problem, families=few), "report", proxies, pool, observer, machine.device)
     places: list[int] = []
     n_networks = 0
@@ -259,7 +265,9 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
     evaluator = bank_evaluator(problem, "report", machine, observer, pool)
     scores = np.full((len(proxies), n_networks), np.nan)
     failures: dict[tuple[int, int], Invalid] = {}
-    evaluator.words([word for row in bankable for word in _words_of(proxies[row])])  # all from one capture
+    words = list(dict.fromkeys(word for row in bankable for word in _words_of(proxies[row])))
+    observer.step(f"Computing {len(words):,} words")
+    evaluator.words(words)  # all from one capture
     for row in bankable:
         scores[row], lost = _of_bank(proxies[row], evaluator)
         failures |= {(row, network): failure for network, failure in lost.items()}
@@ -270,6 +278,7 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
                 "changed, or made on another machine: remove them, and resume the run"
             )
     if others:
+        observer.step(f"Scoring with {len(others)} published proxies")
         rest = _score(problem, "report", [proxies[row] for row in others], pool, observer, machine.device)
         scores[others] = rest.scores
         failures |= {(others[row], network): failure for (row, network), failure in rest.failures.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,16 @@ from eznas.study.badges import measure_badges
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
-from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
+from eznas.study.manifest import DATA, DEVICE, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
 from eznas.study.observer import Observer, Silent
+from eznas.study.outlook import outline_of
 from eznas.study.problem import Given, Problem, prepare
 from eznas.study.results import Study
 from eznas.workers import Pool
 
 ShouldStop = Callable[[], bool]
+READING = "Reading the networks and their accuracies"
 
 
 def evolve(
@@ -109,15 +111,16 @@ def resume(
     check_machine(machine)
     folder = RunFolder.open(Path(run_dir))
     recorded = Manifest.read(folder.path)
-    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, any_version)
+    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, machine.device, any_version)
     settings = load_config(folder.path / "config.toml")
     recorded.check_settings(settings, folder.path)
     settings, given = _with_given(settings, networks, accuracies, images)
+    (observer or Silent()).stage(READING)
     problem = prepare(settings, given)
     _check_data(folder, recorded, problem)
     with folder.writing():
         if changes:
-            folder.replace(MANIFEST, with_versions_noted(folder.manifest()).model_dump_json(indent=1))
+            folder.replace(MANIFEST, with_versions_noted(folder.manifest(), machine.device).model_dump_json(indent=1))
         return _run(folder, problem, machine, observer or Silent(), should_stop)
 
 
@@ -159,7 +162,8 @@ def extend(
     settings, given = _with_given(changed_config(before, overrides), networks, accuracies, images)
     problem = _prepared(settings, given, observer)
     state = Journal(old, before.checkpoints).load(read_only=True)
-    goes_on = _data_differences(recorded, problem) == [] and _same_search(before, settings)
+    is_same = DEVICE not in version_changes(recorded, machine.device) and _data_differences(recorded, problem) == []
+    goes_on = is_same and _same_search(before, settings)
     stop = stopped_by(settings.evolution, state) if goes_on else None
     if stop is not None:
         more = {"n_generations": str(2 * max(state.generation, 1)), "target": "''"}.get(stop.setting, "0")
@@ -223,7 +227,7 @@ def _begun(
     with folder.writing():
         try:
             folder.replace("config.toml", to_toml(problem.config))
-            folder.replace(MANIFEST, make_manifest(problem, extends).model_dump_json(indent=1))
+            folder.replace(MANIFEST, make_manifest(problem, extends, machine.device).model_dump_json(indent=1))
             if taken_over is not None:  # last: a run that is killed before it is resumed from nothing
                 old, state = taken_over
                 for name in GROWING:
@@ -256,7 +260,8 @@ def _run_to_the_end(
     problem = _with_notes(problem, extends)
     named = [seed_named(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
-    with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
+    observer.begin(outline_of(problem, machine))
+    with single_threaded(), open_workers(machine, observer) as pool, ExitStack() as held:
         job = _Job(problem, machine, observer, pool, should_stop, named, held)
         state = job.search(folder, problem, "Evolving", archive, Interim(folder, config))
         if not is_finished(config.evolution, state):
@@ -327,7 +332,7 @@ class _Job:
             return state
         assessor = make_assessor(problem, self._evaluator())
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
-        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note)
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, listener=self._observer)
         self._observer.stage(stage)
 
         def told(summary: GenerationSummary, now: SearchState) -> None:
@@ -380,6 +385,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     for name in settings.report.baselines:
         published_proxy(name)
     check_seeds(settings.evolution, [seed_named(text) for text in settings.evolution.seeds])
+    (observer or Silent()).stage(READING)
     problem = prepare(settings, given)
     check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
     for note in problem.notes:
@@ -453,15 +459,20 @@ def _data_differences(recorded: Manifest, problem: Problem) -> list[str]:
     return [key.removesuffix("_digest") for key in DATA if getattr(recorded, key) != now[key]]
 
 
-def _version_changes(folder: RunFolder, manifest: Manifest, any_version: bool) -> Mapping[str, tuple[str, str]]:
-    """The packages of other versions than before; an error unless they may be."""
-    changes = version_changes(manifest)
+def _version_changes(
+    folder: RunFolder, manifest: Manifest, device: str, any_version: bool
+) -> Mapping[str, tuple[str, str]]:
+    """The packages of other versions than before, and another device; an error unless they may be."""
+    changes = version_changes(manifest, device)
     if changes and not any_version:
         said = ", ".join(f"{name} {before} (now {now})" for name, (before, now) in changes.items())
-        wanted = " ".join(f"{name}=={before}" for name, (before, _) in changes.items())
+        kinds = "versions" if changes.keys() - {DEVICE} else "devices"
+        packages = " ".join(f"{name}=={before}" for name, (before, _) in changes.items() if name != DEVICE)
+        wanted = [f"install {packages}"] if packages else []
+        wanted += [f"give --device {changes[DEVICE][0]}"] if DEVICE in changes else []
         raise RunError(
-            f"Run {folder.path} was made with {said}, and numbers of two versions must not mix; install {wanted}, "
-            f"evolve anew, or go on all the same with --any-version, which the manifest notes"
+            f"Run {folder.path} was made with {said}, and numbers of two {kinds} must not mix; "
+            f"{', '.join(wanted)}, evolve anew, or go on all the same with --any-version, which the manifest notes"
         )
     return changes
 
@@ -478,14 +489,6 @@ def _has_front(folder: RunFolder) -> bool:
     except RunError:
         return False
     return True
-
-
-@contextmanager
-def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
-    if machine.workers:
-        observer.stage(f"Starting {machine.workers} Ray worker(s)")
-    with open_workers(machine) as pool:
-        yield pool
 
 
 def new_run_path(config: RunConfig) -> Path:

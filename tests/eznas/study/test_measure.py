@@ -137,7 +137,7 @@ def searched(problem: Problem) -> SearchState:
     return SearchState(generation=0, candidates={candidate.id: candidate for candidate in candidates})
 
 
-def proposing(programs: list[Program], *, seconds_per_program: float) -> list[Simplification]:
+def proposing(programs: list[Program], *, seconds_per_program: float, **_: Any) -> list[Simplification]:
     """What algebra might propose, right or wrong."""
     proposed = {parse(PROGRAMS[name]).canonical.text: parse(text) for name, text in PROPOSED.items()}
     return [
