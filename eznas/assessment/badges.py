@@ -19,14 +19,18 @@ from eznas.conditions import GIVEN, Conditions
 from eznas.errors import CaptureError, EznasError, UnfitError
 from eznas.fitness import MIN_NETWORKS, kendall_tau_b
 from eznas.fitness.labels import FloatArray
+from eznas.fitness.ranks import kendall_resampled
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import ProgramProxy, Proxy, batch_size_for, statistics_for
+from eznas.randomness import stream
 from eznas.spaces import KEEP, Architecture
 
 KEPT: Final = 0.9
 """Kendall tau-b between the scores before and after from which a ranking counts as kept."""
 EXACT: Final = 1e-4
 """Largest change of a score, as a share of the scores' spread, up to which scores count as the same."""
+N_RESAMPLES: Final = 1_000
+"""Of the interval of tau."""
 FACTOR: Final = 2
 """By which sizes and scales are multiplied."""
 
@@ -62,6 +66,7 @@ class Reading:
         badge: name of it.
         n: networks with a score before and after.
         tau: Kendall tau-b between the scores before and after; None if it has no value.
+        low, high: its 95 % percentile interval over the choice of networks; None without a value.
         change: median over the networks of the change of a score, as a share of the spread of the scores before, the
             difference of their quartiles, or of their magnitude if there is none; None without any.
         largest: the largest of these.
@@ -72,6 +77,8 @@ class Reading:
     tau: float | None
     change: float | None
     largest: float | None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -180,6 +187,7 @@ def read_badges(
     conditions: Conditions,
     *,
     badges: Sequence[Badge] = tuple(BADGES.values()),
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Reading], ...]:
     """The badges of proxies, measured on some networks; programs of the same layers and noise share their passes.
@@ -189,6 +197,7 @@ def read_badges(
         architectures: the networks, five at least.
         conditions: what they are scored under before anything is changed.
         badges: what is changed.
+        device: of the networks.
         progress: told the networks scored and all of them.
 
     Returns:
@@ -210,11 +219,11 @@ def read_badges(
         if progress is not None:
             progress(n_done, n_all)
 
-    before = _scores(Badge(name="", title=""), proxies, architectures, conditions, conditions, conditions, tell)
+    before = _scores(Badge(name="", title=""), proxies, architectures, conditions, conditions, conditions, device, tell)
     found: list[dict[str, Reading]] = [{} for _ in proxies]
     for badge, built, excited in known:
         noise = conditions if badge.is_noise_kept else built
-        after = _scores(badge, proxies, architectures, built, excited, noise, tell)
+        after = _scores(badge, proxies, architectures, built, excited, noise, device, tell)
         for row, readings in enumerate(found):
             readings[badge.name] = reading(badge.name, before[row], after[row])
     return tuple(found)
@@ -226,16 +235,29 @@ def reading(badge: str, before: FloatArray, after: FloatArray) -> Reading:
     one, other = before[known], after[known]
     if not one.size:
         return Reading(badge=badge, n=0, tau=None, change=None, largest=None)
-    low, high = np.quantile(one, [0.25, 0.75])
-    changes = np.abs(one - other) / ((high - low) or np.abs(one).max() or 1.0)
-    tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
+    lower, upper = np.quantile(one, [0.25, 0.75])
+    changes = np.abs(one - other) / ((upper - lower) or np.abs(one).max() or 1.0)
+    tau, low, high = _tau(badge, one, other)
     return Reading(
         badge=badge,
         n=int(one.size),
-        tau=float(tau) if np.isfinite(tau) else None,
+        tau=tau,
+        low=low,
+        high=high,
         change=float(np.median(changes)),
         largest=float(changes.max()),
     )
+
+
+def _tau(badge: str, one: FloatArray, other: FloatArray) -> tuple[float | None, float | None, float | None]:
+    """tau-b of two lists of scores with the ends of its interval."""
+    tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
+    if not np.isfinite(tau):
+        return None, None, None
+    draws = stream(0, "badges", badge).multinomial(one.size, np.full(one.size, 1 / one.size), size=N_RESAMPLES)
+    spread = kendall_resampled(one, other, draws.astype(np.float64))
+    low, high = np.percentile(spread[np.isfinite(spread)], (2.5, 97.5))
+    return float(tau), float(low), float(high)
 
 
 def _scores(
@@ -245,6 +267,7 @@ def _scores(
     built: Conditions,
     excited: Conditions,
     noise: Conditions,
+    device: str,
     tell: Callable[[], None],
 ) -> FloatArray:
     """(n_proxies, n_networks) scores, NaN for failures."""
@@ -256,7 +279,7 @@ def _scores(
     scores = np.full((len(proxies), len(architectures)), np.nan)
     for column, arch in enumerate(architectures):
         try:
-            network = built.network(arch)
+            network = built.network(arch, device)
         except EznasError:
             tell()
             continue
@@ -264,17 +287,19 @@ def _scores(
             badge.network(network)
         for rows in groups.values():
             together = [bound[row] for row in rows]
-            for row, outcome in zip(rows, _outcomes(together, network, excited, badge), strict=True):
+            for row, outcome in zip(rows, _outcomes(together, network, excited, badge, device), strict=True):
                 if not isinstance(outcome, Invalid):
                     scores[row, column] = outcome
         tell()
     return scores
 
 
-def _outcomes(proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge) -> list[float | Invalid]:
+def _outcomes(
+    proxies: Sequence[Proxy], network: nn.Module, excited: Conditions, badge: Badge, device: str
+) -> list[float | Invalid]:
     """Of proxies that share a batch: programs that read the same layers, or one proxy alone."""
     n = batch_size_for(proxies[0], excited)
-    inputs, targets = excited.batch(n)
+    inputs, targets = excited.batch(n, device)
     if badge.inputs is not None:
         inputs = badge.inputs(inputs)
     programs = [proxy for proxy in proxies if isinstance(proxy, ProgramProxy) and not proxy.program.metrics]

@@ -46,9 +46,12 @@ class BankKey:
 
     Attributes:
         conditions: how networks are built and excited, and which layers are read.
+        device: of the networks; values of a graphics processor differ in their last bits from those of a processor, so
+            that they have a bank of their own.
     """
 
     conditions: Conditions
+    device: str = "cpu"
 
     def __str__(self) -> str:
         """32 hexadecimal digits; they cover the minor version of torch, whose kernels may differ in the last bit."""
@@ -71,6 +74,7 @@ class BankKey:
             "input_size": conditions.input_size,
             "channels": conditions.channels,
             "units": conditions.units,
+            **({} if self.device == "cpu" else {"device": torch.device(self.device).type}),
         }
 
 
@@ -112,13 +116,13 @@ class Bank:
     """By list of words: the networks of each block."""
 
     @classmethod
-    def open(cls, root: Path, conditions: Conditions) -> Bank:
-        """The bank of these conditions under the folder of all banks; made if there is none.
+    def open(cls, root: Path, conditions: Conditions, device: str = "cpu") -> Bank:
+        """The bank of these conditions and this device under the folder of all banks; made if there is none.
 
         Raises:
             BankError: if it is of another version, made under other conditions, or cannot be read or written.
         """
-        key = BankKey(conditions)
+        key = BankKey(conditions, device)
         folder = root / str(key)
         path = folder / MANIFEST
         try:

@@ -193,7 +193,6 @@ def fill(
     architectures: Sequence[Architecture],
     pool: Pool,
     *,
-    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Have the bank know what these words say of these networks; what it knows is not computed again.
@@ -201,11 +200,10 @@ def fill(
     Each block is kept as soon as it is done: a fill that was stopped or killed goes on from there.
 
     Args:
-        bank: of the conditions.
+        bank: of the conditions, and of the device on which the networks are.
         words: canonical, see `canonical`.
         architectures: the networks.
         pool: where to work.
-        device: of the networks.
         progress: told the networks done and all networks that lacked something.
 
     Returns:
@@ -224,7 +222,7 @@ def fill(
         return 0
     for lacking in dict.fromkeys(lacking for lacking, _ in items):
         bank.place_for(lacking)
-    pool.deploy(BankWorker, [(bank.key.conditions.drawn(), device)] * pool.n_workers)
+    pool.deploy(BankWorker, [(bank.key.conditions.drawn(), bank.key.device)] * pool.n_workers)
     n_done = 0
 
     def finished(n: int, item: int, result: Any) -> None:

@@ -98,7 +98,6 @@ class BankEvaluator:
     Args:
         pool: where words are computed.
         columns: the networks, one bank after the other.
-        device: of networks and their statistics.
         progress: told the networks done and all of one filling.
     """
 
@@ -107,10 +106,9 @@ class BankEvaluator:
         pool: Pool,
         columns: Sequence[Column],
         *,
-        device: str = "cpu",
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._pool, self._columns, self._device, self._progress = pool, tuple(columns), device, progress
+        self._pool, self._columns, self._progress = pool, tuple(columns), progress
         self._known: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]] = {}
 
     @property
@@ -150,7 +148,7 @@ class BankEvaluator:
                 if self._progress is not None:
                     self._progress(before - of + done, n_all)
 
-            fill(bank, words, tuple(networks), self._pool, device=self._device, progress=told)
+            fill(bank, words, tuple(networks), self._pool, progress=told)
         for column in self._columns:
             column.bank.refresh()
 

@@ -96,7 +96,8 @@ def evolve(
 def resume(
     run: Run,
     any_version: Annotated[
-        bool, typer.Option("--any-version", help="Go on with other versions of packages, and note it in the manifest.")
+        bool,
+        typer.Option("--any-version", help="Go on with other versions or another device, and note it in the manifest."),
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     workers: Workers = 0,
@@ -150,12 +151,18 @@ def extend(
 def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:
     study, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
     if not study.is_finished or (asked_to_stop and not study.is_complete):
-        typer.echo(f"Stopped; {study.kept} Go on with: eznas resume {shlex.quote(str(study.run_dir))}", err=True)
+        again = f"eznas resume {shlex.quote(str(study.run_dir))}{_on(device)}"
+        typer.echo(f"Stopped; {study.kept} Go on with: {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     from eznas.reporting import front_table
 
     typer.echo(front_table(study.result, width=width()))
     typer.echo(f"Run folder: {study.run_dir}   Report: {study.run_dir / 'report.html'}", err=True)
+
+
+def _on(device: str) -> str:
+    """What goes on on the same device is asked to."""
+    return "" if device == "cpu" else f" --device {device}"
 
 
 def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | None, device: str, quiet: bool) -> None:

@@ -194,24 +194,42 @@ def gallery(
 
 
 def badges(
-    proxies: Annotated[list[str], typer.Argument(help="As of eznas score; sums left out.")],
+    proxies: Annotated[
+        list[str],
+        typer.Argument(help="As of eznas score, sums left out; a RUN (its pick) or RUN:ID is also kept on its page."),
+    ],
     networks: Annotated[
-        str, typer.Option("--networks", help="Five or more networks, as of eznas score.")
-    ] = "nb201:random:24:7",
+        str | None,
+        typer.Option(
+            "--networks",
+            help="Five or more, as of eznas score; without it nb201:random:24:7, and of a run those of its report.",
+        ),
+    ] = None,
     form: TableFormat = Format.TABLE,
     overrides: Settings = None,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
 
-    Example: eznas badges naswot gallery:dimensionality --networks nb201:random:24
+    Example: eznas badges runs/first
     """
     say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.scoring import split_names
+    from eznas.study.badges import badges_in_runs
     from eznas.study.gallery import badges_of
     from eznas.tables import render_table
 
+    names = split_names(proxies)
     with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
-        rows = badges_of(split_names(proxies), networks, overrides=overrides or (), observer=observer)
+        rows: list[dict[str, object]] = []
+        if networks is None and not overrides:
+            found, names, written = badges_in_runs(names, device=device, observer=observer)
+            rows += found
+            for path in written:
+                announce(path, err=True)
+        if names:
+            asked = networks or "nb201:random:24:7"
+            rows += badges_of(names, asked, overrides=overrides or (), device=device, observer=observer)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)

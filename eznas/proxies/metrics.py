@@ -55,12 +55,12 @@ def with_metrics(
     )
 
 
-def measured(names: Sequence[str], network: nn.Module, conditions: Conditions) -> dict[str, float]:
+def measured(names: Sequence[str], network: nn.Module, conditions: Conditions, device: str = "cpu") -> dict[str, float]:
     """The raw scores of estimators on a network of some conditions, NaN where there is none: what a store keeps.
 
-    They see the images that conditions have for estimators.
+    They see the images that conditions have for estimators, on the device of the network.
     """
-    inputs, targets = conditions.batch(conditions.estimator_batch_size)
+    inputs, targets = conditions.batch(conditions.estimator_batch_size, device)
     return _values(metric_outcomes(names, network, inputs, targets))
 
 

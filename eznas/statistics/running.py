@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import torch
@@ -46,6 +46,8 @@ def refuse_hidden(network: nn.Module) -> None:
 def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
     """Seeded draws inside, every generator as it was found afterwards; what a network prints goes to stderr.
 
+    On a graphics processor convolutions are also computed in full single precision and the same way each time.
+
     These are torch's on the CPU and on `device`, Python's, NumPy's global one if NumPy is loaded, and those that a
     module of `network` holds as an attribute, which start where they are. Others, such as a NumPy generator in a
     variable of the network's module file, are out of reach.
@@ -63,13 +65,21 @@ def own_draws(network: nn.Module, device: torch.device) -> Iterator[None]:
     found = {kind for kind in set(map(type, values)) if issubclass(kind, kinds)}  # asking each value takes far longer
     held = [value for value in values if type(value) in found]
     restored = [_restoring(generator) for generator in held]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), redirect_stdout(sys.stderr):
+    is_cuda = device.type == "cuda"
+    precision = (
+        torch.backends.cudnn.flags(
+            enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        if is_cuda
+        else nullcontext()
+    )
+    with torch.random.fork_rng([device] if is_cuda else []), precision, redirect_stdout(sys.stderr):
         try:
             random.seed(FORWARD_SEED)
             if numpy_random is not None:
                 numpy_random.seed(FORWARD_SEED)
             torch.default_generator.manual_seed(FORWARD_SEED)
-            if device.type == "cuda":
+            if is_cuda:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(FORWARD_SEED)
             yield

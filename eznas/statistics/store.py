@@ -72,6 +72,8 @@ class StoreKey:
             precision keep it.
         with_targets: whether the classes of the images are known, for labelled statistics and ``same_class``.
         metrics: names of statistics that are scores of published estimators, to be kept as well.
+        device: where they are captured. A graphics processor gives other last bits than a processor, so that a store of
+            one is never taken for that of the other.
     """
 
     conditions: Conditions
@@ -80,6 +82,7 @@ class StoreKey:
     storage: str = "float32"
     with_targets: bool = False
     metrics: tuple[str, ...] = ()
+    device: str = "cpu"
 
     def __str__(self) -> str:
         """The content address of a store: 32 hexadecimal digits.
@@ -111,6 +114,7 @@ class StoreKey:
             "input_size": conditions.input_size,
             "units": conditions.units,
             "storage": self.storage,
+            **({} if self.device == "cpu" else {"device": torch.device(self.device).type}),
             **self._of_metrics(),
         }
 
@@ -195,16 +199,16 @@ class StatisticsStore:
         path = self.folder / self._files[index].name
         n_networks = len(self.shard_networks(index))
         try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            with safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return shard_of(tensors, n_networks=n_networks, statistics=self.statistics)
         except (OSError, SafetensorError, KeyError) as error:
             raise damaged(path, "a readable shard", str(error)) from error
 
 
-Measure = Callable[[Sequence[str], nn.Module, Conditions], Mapping[str, float]]
-"""Scores of published estimators on one network by the names of their statistics; NaN where there is none. Estimators
-are above the statistics, so that they are handed down; it must travel to other processes."""
+Measure = Callable[[Sequence[str], nn.Module, Conditions, str], Mapping[str, float]]
+"""Scores of published estimators on one network, which is on that device, by the names of their statistics; NaN where
+there is none. Estimators are above the statistics, so that they are handed down; it must travel to other processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,9 +267,9 @@ class ShardWriter:
         return networks
 
     def _one(self, arch: Architecture) -> NetworkStatistics:
-        conditions = self.key.conditions
-        inputs, targets = conditions.batch(conditions.batch_size)
-        network = conditions.network(arch)
+        conditions, device = self.key.conditions, self.key.device
+        inputs, targets = conditions.batch(conditions.batch_size, device)
+        network = conditions.network(arch, device)
         try:
             found = capture(
                 network,
@@ -282,12 +286,14 @@ class ShardWriter:
         layers = tuple({name: self._stored(name, of) for name, of in layer.items()} for layer in found.layers)
         quantities = found.quantities
         if self.measure is not None and self.key.metrics:
-            quantities = {**quantities, **self.measure(self.key.metrics, network, conditions)}
+            quantities = {**quantities, **self.measure(self.key.metrics, network, conditions, device)}
+        quantities = {name: q.cpu() if isinstance(q, Tensor) else q for name, q in quantities.items()}
         return replace(found, layers=layers, quantities=quantities)
 
     def _stored(self, name: str, tensor: Tensor) -> Tensor:
-        """In the type of the store, also of a network in double precision; what is double of every network stays so."""
-        return tensor if name in _ALWAYS_DOUBLE else tensor.to(_STORAGE[self.key.storage])
+        """On the processor and in the type of the store, also of a network in double precision; what is double of every
+        network stays so."""
+        return (tensor if name in _ALWAYS_DOUBLE else tensor.to(_STORAGE[self.key.storage])).cpu()
 
     def _save(self, start: int, networks: Sequence[NetworkStatistics]) -> ShardFile:
         with replacing(self.folder) as temporary:

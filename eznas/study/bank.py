@@ -76,9 +76,9 @@ def build_banks(
     named = _networks(config, networks)
     with single_threaded(), open_workers(machine, observer) as pool:
         for name, conditions, architectures in named:
-            bank = Bank.open(machine.banks, conditions)
+            bank = Bank.open(machine.banks, conditions, machine.device)
             observer.stage(f"Computing {len(texts):,} words on {len(architectures):,} {name} networks")
-            n_built = fill(bank, texts, architectures, pool, device=machine.device, progress=observer.advance)
+            n_built = fill(bank, texts, architectures, pool, progress=observer.advance)
             filled.append(Filled(name, bank.folder, len(architectures), len(texts), n_built))
     return filled
 

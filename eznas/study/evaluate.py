@@ -56,7 +56,7 @@ def capture_stores(
     spread = _spread(pool) if pool is not None and machine.workers else None
     stores: list[StatisticsStore] = []
     any_new = False
-    for family, key in zip(problem.learnt, problem.store_keys(), strict=True):
+    for family, key in zip(problem.learnt, problem.store_keys(machine.device), strict=True):
         observer.stage(f"Capturing statistics of {len(key.architectures)} {family.name} networks")
         store, is_new = ensure_store(
             machine.stores,
@@ -132,12 +132,12 @@ def bank_evaluator(problem: Problem, part: Part, machine: Machine, observer: Obs
     """
     columns = [
         Column(
-            Bank.open(machine.banks, family.conditions),
+            Bank.open(machine.banks, family.conditions, machine.device),
             family.stored if part == "evolve" else family.networks(part),
         )
         for family in problem.families_of(part)
     ]
-    return BankEvaluator(pool, columns, device=machine.device, progress=observer.advance)
+    return BankEvaluator(pool, columns, progress=observer.advance)
 
 
 def make_assessor(problem: Problem, evaluator: PopulationEvaluator | BankEvaluator) -> Assessor:

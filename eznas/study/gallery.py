@@ -18,7 +18,7 @@ from eznas.proxies.named import is_sum
 from eznas.reporting import card_text, gallery_rows, gallery_text
 from eznas.scoring import request_for
 from eznas.spaces import nb201
-from eznas.study.machine import single_threaded
+from eznas.study.machine import Machine, check_machine, single_threaded
 from eznas.study.observer import Observer
 from eznas.tables import render_table
 
@@ -60,7 +60,7 @@ def exported(stored: StoredProxy, form: str) -> str:
 
 
 def badges_of(
-    names: Sequence[str], networks: str, *, overrides: Sequence[str] = (), observer: Observer
+    names: Sequence[str], networks: str, *, overrides: Sequence[str] = (), device: str = "cpu", observer: Observer
 ) -> list[dict[str, Any]]:
     """A row for each proxy and badge.
 
@@ -68,13 +68,15 @@ def badges_of(
         names: proxies as a user calls them.
         networks: as a user names them; five at least.
         overrides: settings of networks and probe.
+        device: of the networks.
         observer: told how it goes on.
 
     Raises:
-        ConfigError: if a name is a sum or an aggregate, which ranks networks among others, or there are too few
-            networks.
+        ConfigError: if the device is absent, a name is a sum or an aggregate, which ranks networks among others, or
+            there are too few networks.
         EznasError: as proxies, networks and images are read.
     """
+    check_machine(Machine(device=device))
     for name in names:
         if is_sum(name):
             raise ConfigError(f"{name} ranks networks among each other and has no badges; name its members instead")
@@ -88,7 +90,9 @@ def badges_of(
             raise ConfigError(f"{proxy.name} is an aggregate, which has no badges; read those of its members instead")
     observer.stage(f"Scoring {len(architectures)} networks with one thing changed after another")
     with single_threaded():
-        found = read_badges(request.proxies, architectures, request.conditions, progress=observer.advance)
+        found = read_badges(
+            request.proxies, architectures, request.conditions, device=device, progress=observer.advance
+        )
     return [
         {
             "proxy": column.name, "changed": BADGES[one.badge].title, "ranks alike": "yes" if one.is_won else "no",

@@ -1,4 +1,4 @@
-"""Where a run works: workers, device, cache. Nothing here changes a result."""
+"""Where a run works: workers, device, cache. Nothing here changes a result, but for the device its last bits."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DEFAULT_BOUND_GIB = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where a run works; nothing here changes its result.
+    """Where a run works; nothing here changes its result, but for the device its last bits.
 
     Attributes:
         workers: 0 for this process, else Ray actors.
         ray_address: of a cluster; None starts Ray on this machine.
-        device: of evaluation.
+        device: of networks and their statistics, ``"cpu"`` or ``"cuda"``.
         cache: folder of statistics stores; None for ``EZNAS_CACHE`` or the user's cache folder.
     """
 
@@ -87,7 +87,7 @@ def check_machine(machine: Machine) -> None:
         raise ConfigError("--ray-address needs --workers 1 or more, got 0; say how many workers the cluster may run")
     if machine.device not in ("cpu", "cuda"):
         raise ConfigError(f"--device must be cpu or cuda, got {machine.device!r}")
-    if machine.device == "cuda" and not torch.cuda.is_available():
+    if machine.device == "cuda" and machine.ray_address is None and not torch.cuda.is_available():
         raise ConfigError("--device cuda was asked, but PyTorch finds no CUDA device; use --device cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -556,7 +557,10 @@ def _scores_csv(
     found_by_folds: Sequence[FoldResult],
     pick: str,
 ) -> str:
-    """Scores on the held-out networks in the direction of each proxy; of a cross-fitted run the pick's are places."""
+    """Scores on the held-out networks in the direction of each proxy; of a cross-fitted run the pick's are places.
+
+    All digits are there, so that whoever reads them finds the same ties and the same ranks.
+    """
     labels: tuple[Labels, ...] = problem.labels("report")
     n_networks = scores.shape[1]
     if found_by_folds:
@@ -570,7 +574,6 @@ def _scores_csv(
     networks = [arch.spec for family in problem.families for arch in family.networks("report")]
     rows = [["network", *(f"accuracy:{task.task}" for task in labels), *(entry.id for entry in entries)]]
     for column, name in enumerate(networks):
-        known = [f"{value:.6g}" if np.isfinite(value) else "" for value in accuracies[:, column]]
-        values = [f"{value:.9g}" if np.isfinite(value) else "" for value in scores[:, column]]
-        rows.append([name, *known, *values])
+        values = (*accuracies[:, column].tolist(), *scores[:, column].tolist())
+        rows.append([name, *(repr(value) if math.isfinite(value) else "" for value in values)])
     return csv_text(rows)

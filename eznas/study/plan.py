@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import torch
+
 from eznas.bank import Bank, BankKey
 from eznas.bank.build import BankWorker
 from eznas.benchmarks import Part, Split
@@ -210,19 +212,20 @@ def _stated(family: Family, part: Part) -> str:
 
 def _estimated(problem: Problem, machine: Machine, n_programs: int, observer: Observer) -> Estimate:
     """By a few networks of each family and a few random programs or words, in this process."""
-    pool = open_pool(0, None, on_gpu=machine.device != "cpu")
+    device = machine.device if torch.cuda.is_available() else "cpu"  # which the cluster alone may have
+    pool = open_pool(0, None, on_gpu=device != "cpu")
     try:
         if problem.config.evolution.regime == "two-level":
-            found = _of_two_levels(problem, machine, observer)
+            found = _of_two_levels(problem, machine, device, observer)
         else:
-            found = _of_programs(problem, machine, n_programs, pool, observer)
+            found = _of_programs(problem, machine, device, n_programs, pool, observer)
         published = [published_proxy(name) for name in problem.config.report.baselines]
         report = found.report
         for family in problem.families:
             observer.stage(f"Trying the published proxies on {family.name}")
             few = _spread(family.networks("report"))[:2]
             start = time.process_time()
-            score_networks(published, few, family.conditions, pool, device=machine.device)
+            score_networks(published, few, family.conditions, pool, device=device)
             report += (time.process_time() - start) / len(few) * len(family.networks("report"))
     finally:
         pool.close()
@@ -231,17 +234,19 @@ def _estimated(problem: Problem, machine: Machine, n_programs: int, observer: Ob
     return replace(found, report=report / max(1, machine.workers) + alone)
 
 
-def _of_programs(problem: Problem, machine: Machine, n_programs: int, pool: Pool, observer: Observer) -> Estimate:
+def _of_programs(
+    problem: Problem, machine: Machine, device: str, n_programs: int, pool: Pool, observer: Observer
+) -> Estimate:
     """What statistics, and programs on them, take; of the report what the choice takes, on one worker."""
     n_workers = max(1, machine.workers)
     capture = evolve = report = 0.0
     n_bytes = n_known = 0
-    for family, key in zip(problem.learnt, problem.store_keys(), strict=True):
+    for family, key in zip(problem.learnt, problem.store_keys(machine.device), strict=True):
         observer.stage(f"Trying {N_TRIED} networks of {family.name}")
         n = len(key.architectures)
-        small = replace(key, architectures=_spread(key.architectures))
+        small = replace(key, architectures=_spread(key.architectures), device=device)
         with tempfile.TemporaryDirectory(prefix="eznas-plan-") as place:
-            once, of_programs, size = _of_store(small, Path(place), problem, machine, pool)
+            once, of_programs, size = _of_store(small, Path(place), problem, pool)
         is_known = (machine.stores / str(key) / MANIFEST).exists()
         capture += 0.0 if is_known else once * n
         n_bytes += round(size * n)
@@ -254,7 +259,7 @@ def _of_programs(problem: Problem, machine: Machine, n_programs: int, pool: Pool
     )
 
 
-def _of_two_levels(problem: Problem, machine: Machine, observer: Observer) -> Estimate:
+def _of_two_levels(problem: Problem, machine: Machine, device: str, observer: Observer) -> Estimate:
     """What words and sentences take; of the report what words take on other networks, on one worker.
 
     A few networks of each family are shown all words that the run begins with, and then as few as a later generation
@@ -273,7 +278,7 @@ def _of_two_levels(problem: Problem, machine: Machine, observer: Observer) -> Es
         others = [*(() if problem.folds or family.settings.left_out else family.networks("select"))]
         others += [] if problem.folds else family.networks("report")
         few = _spread(stored or family.networks("report"))[:N_SHOWN]
-        worker = BankWorker(family.conditions.drawn(), machine.device)
+        worker = BankWorker(family.conditions.drawn(), device)
         each_later = _of_block(worker, later, few)
         each = _of_block(worker, first, few) if n_missing else 0.0
         words += each * n_missing + each_later * len(stored) * settings.n_generations
@@ -301,9 +306,11 @@ def _of_block(worker: BankWorker, words: tuple[str, ...], few: Sequence[Any]) ->
 
 def _n_missing(machine: Machine, family: Family, words: tuple[str, ...], networks: Sequence[Any]) -> int:
     """Networks of which the bank lacks one of the words."""
-    if not networks or not (machine.banks / str(BankKey(family.conditions))).exists():
+    key = BankKey(family.conditions, machine.device)
+    if not networks or not (machine.banks / str(key)).exists():
         return len(networks)
-    return sum(len(lacking) for _, lacking in Bank.open(machine.banks, family.conditions).missing(words, networks))
+    bank = Bank.open(machine.banks, family.conditions, machine.device)
+    return sum(len(lacking) for _, lacking in bank.missing(words, networks))
 
 
 def _some(words: tuple[str, ...], n: int) -> tuple[str, ...]:
@@ -311,12 +318,12 @@ def _some(words: tuple[str, ...], n: int) -> tuple[str, ...]:
     return words if n >= len(words) else tuple(words[place * len(words) // n] for place in range(n))
 
 
-def _of_store(key: StoreKey, place: Path, problem: Problem, machine: Machine, pool: Pool) -> tuple[float, float, float]:
+def _of_store(key: StoreKey, place: Path, problem: Problem, pool: Pool) -> tuple[float, float, float]:
     """Seconds to capture a network, seconds of a program on it, and bytes of it."""
     start = time.process_time()
     store, _ = ensure_store(place, key, measure=measured)
     captured = (time.process_time() - start) / store.n_networks
-    evaluator = PopulationEvaluator(pool, [store], device=machine.device)
+    evaluator = PopulationEvaluator(pool, [store], device=key.device)
     first, next_ones = _two_generations(problem)
     evaluator.evaluate(first)  # what the next share with these is known then, as in a run
     start = time.process_time()

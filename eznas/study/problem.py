@@ -176,8 +176,9 @@ class Problem:
         """Of the samples in a mean."""
         return tuple(sample.weight for sample in self.samples("evolve"))
 
-    def store_keys(self) -> tuple[StoreKey, ...]:
-        """What the statistics stores of the run hold, one for each family that it learns from."""
+    def store_keys(self, device: str = "cpu") -> tuple[StoreKey, ...]:
+        """What the statistics stores of the run hold that are captured on a device, one for each family that it learns
+        from."""
         return tuple(
             StoreKey(
                 conditions=family.conditions,
@@ -186,6 +187,7 @@ class Problem:
                 storage=self.config.probe_of(family.settings).storage,
                 with_targets=any(s.needs_classes and s.estimator is None for s in self.primitive_set.statistics),
                 metrics=self.metrics,
+                device=device,
             )
             for family in self.learnt
         )

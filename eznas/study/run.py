@@ -16,16 +16,18 @@ from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
+from eznas.runs.badges import load_badges
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
 from eznas.runs.records import GenerationSummary
 from eznas.runs.stopping import is_finished, stopped_by
 from eznas.statistics import in_use
+from eznas.study.badges import measure_badges
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
-from eznas.study.manifest import DATA, data_of, make_manifest, version_changes, with_versions_noted
+from eznas.study.manifest import DATA, DEVICE, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
 from eznas.study.observer import Observer, Silent
 from eznas.study.outlook import outline_of
@@ -109,7 +111,7 @@ def resume(
     check_machine(machine)
     folder = RunFolder.open(Path(run_dir))
     recorded = Manifest.read(folder.path)
-    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, any_version)
+    changes = {} if _is_complete(folder) else _version_changes(folder, recorded, machine.device, any_version)
     settings = load_config(folder.path / "config.toml")
     recorded.check_settings(settings, folder.path)
     settings, given = _with_given(settings, networks, accuracies, images)
@@ -118,7 +120,7 @@ def resume(
     _check_data(folder, recorded, problem)
     with folder.writing():
         if changes:
-            folder.replace(MANIFEST, with_versions_noted(folder.manifest()).model_dump_json(indent=1))
+            folder.replace(MANIFEST, with_versions_noted(folder.manifest(), machine.device).model_dump_json(indent=1))
         return _run(folder, problem, machine, observer or Silent(), should_stop)
 
 
@@ -160,7 +162,8 @@ def extend(
     settings, given = _with_given(changed_config(before, overrides), networks, accuracies, images)
     problem = _prepared(settings, given, observer)
     state = Journal(old, before.checkpoints).load(read_only=True)
-    goes_on = _data_differences(recorded, problem) == [] and _same_search(before, settings)
+    is_same = DEVICE not in version_changes(recorded, machine.device) and _data_differences(recorded, problem) == []
+    goes_on = is_same and _same_search(before, settings)
     stop = stopped_by(settings.evolution, state) if goes_on else None
     if stop is not None:
         more = {"n_generations": str(2 * max(state.generation, 1)), "target": "''"}.get(stop.setting, "0")
@@ -224,7 +227,7 @@ def _begun(
     with folder.writing():
         try:
             folder.replace("config.toml", to_toml(problem.config))
-            folder.replace(MANIFEST, make_manifest(problem, extends).model_dump_json(indent=1))
+            folder.replace(MANIFEST, make_manifest(problem, extends, machine.device).model_dump_json(indent=1))
             if taken_over is not None:  # last: a run that is killed before it is resumed from nothing
                 old, state = taken_over
                 for name in GROWING:
@@ -281,6 +284,8 @@ def _run_to_the_end(
                 stored=job.stored() if problem.folds else None,
                 found_by_folds=results,
             )
+    if config.report.badge_networks and load_badges(folder.path) is None:
+        measure_badges(folder, problem, observer)
     observer.stage("Writing the report")
     from eznas.reporting import write_figures, write_report
 
@@ -454,15 +459,20 @@ def _data_differences(recorded: Manifest, problem: Problem) -> list[str]:
     return [key.removesuffix("_digest") for key in DATA if getattr(recorded, key) != now[key]]
 
 
-def _version_changes(folder: RunFolder, manifest: Manifest, any_version: bool) -> Mapping[str, tuple[str, str]]:
-    """The packages of other versions than before; an error unless they may be."""
-    changes = version_changes(manifest)
+def _version_changes(
+    folder: RunFolder, manifest: Manifest, device: str, any_version: bool
+) -> Mapping[str, tuple[str, str]]:
+    """The packages of other versions than before, and another device; an error unless they may be."""
+    changes = version_changes(manifest, device)
     if changes and not any_version:
         said = ", ".join(f"{name} {before} (now {now})" for name, (before, now) in changes.items())
-        wanted = " ".join(f"{name}=={before}" for name, (before, _) in changes.items())
+        kinds = "versions" if changes.keys() - {DEVICE} else "devices"
+        packages = " ".join(f"{name}=={before}" for name, (before, _) in changes.items() if name != DEVICE)
+        wanted = [f"install {packages}"] if packages else []
+        wanted += [f"give --device {changes[DEVICE][0]}"] if DEVICE in changes else []
         raise RunError(
-            f"Run {folder.path} was made with {said}, and numbers of two versions must not mix; install {wanted}, "
-            f"evolve anew, or go on all the same with --any-version, which the manifest notes"
+            f"Run {folder.path} was made with {said}, and numbers of two {kinds} must not mix; "
+            f"{', '.join(wanted)}, evolve anew, or go on all the same with --any-version, which the manifest notes"
         )
     return changes
 

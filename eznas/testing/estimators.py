@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import random
@@ -18,10 +19,13 @@ from eznas.errors import EznasError
 from eznas.estimators import Estimator, outcomes
 from eznas.programs import Invalid
 from eznas.randomness import torch_stream
+from eznas.testing.devices import pretended_device
 
 N_IMAGES: Final = 6
 SHAPE: Final = (3, 8, 8)
 """Channels, height and width of the images that networks must take."""
+CLOSE: Final = 1e-5
+"""Relative and absolute difference of scores that agree up to rounding."""
 N_CLASSES: Final = 5
 """Logits that networks must give."""
 
@@ -33,7 +37,7 @@ def check_estimator(estimator: Estimator, networks: Mapping[str, nn.Module] | No
     why there is none, the same a second time, in either mode of the network and in any state of the global generators,
     which stay as they are, as do the network (parameters, buffers, gradients, modes, hooks), the images and their
     classes; what its row says it does not need does not matter; what it reads in company (`Estimator.reading`) gives
-    the same outcome; it survives the journey to another process.
+    the same outcome; on another device (`pretended_device`) it is the same; it survives the journey to another process.
 
     Args:
         estimator: a row of `eznas.estimators.PUBLISHED`, or your own.
@@ -99,6 +103,7 @@ def _check_network(estimator: Estimator, name: str, network: nn.Module) -> float
     if estimator.reading is not None:
         shared = outcomes([estimator, estimator], network, _images(0), _classes(0))  # which read what they read once
         _hold(shared == [found, found], estimator, f"gives {name} {found}, and {shared} in company")
+    _check_device(estimator, name, network, found)
     modes = [(module, module.training) for module in network.modules()]
     for training in (True, False):
         network.train(training)
@@ -108,6 +113,17 @@ def _check_network(estimator: Estimator, name: str, network: nn.Module) -> float
     for module, was_training in modes:
         module.training = was_training
     return found
+
+
+def _check_device(estimator: Estimator, name: str, network: nn.Module, found: float | Invalid) -> None:
+    """What it makes of a network by itself it makes where the network is."""
+    with pretended_device() as device:
+        there = copy.deepcopy(network).to(device)
+        other = _outcome(estimator, name, there, _images(0).to(device), _classes(0).to(device))
+    is_same = other == found
+    if isinstance(other, float) and isinstance(found, float):
+        is_same = math.isclose(other, found, rel_tol=CLOSE, abs_tol=CLOSE)
+    _hold(is_same, estimator, f"gives {name} {found}, and {other} on another device, as on a graphics processor")
 
 
 def _check_needs(estimator: Estimator, name: str, network: nn.Module, found: float | Invalid) -> None:

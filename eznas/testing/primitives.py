@@ -16,6 +16,7 @@ import sympy
 import torch
 from torch import Tensor
 
+from eznas.testing.devices import pretended_device
 from eznas.testing.values import (
     SHAPES,
     agrees,
@@ -112,6 +113,24 @@ def check_dtype(operator: Primitive) -> None:
             if result.dtype != dtype or result.device != arguments[0].device:
                 given = f"{dtype} on {arguments[0].device}"
                 raise _broken(operator, f"makes {result.dtype} on {result.device} of {given}, for {_named(types)}")
+
+
+def check_device(operator: Primitive) -> None:
+    """On another device it makes the same, there, of arguments that are there."""
+    for types, _, arguments in cases(operator, random_value):
+        expected = _call(operator, types, arguments)
+        with pretended_device() as device:
+            layers = Layers(_LAYERS.network.to(device), _LAYERS.depth.to(device), _LAYERS.n_networks)
+            try:
+                result = _apply(operator, [argument.to(device) for argument in arguments], layers)
+            except (RuntimeError, TypeError) as error:
+                raise _broken(
+                    operator, f"fails for {_named(types)} on another device, as on a graphics processor: {error}"
+                ) from error
+            if result.device != device:
+                raise _broken(operator, f"makes a result on the processor of {_named(types)} on another device")
+            found = result.cpu()
+        _require_close(operator, "makes something else on another device", types, found, expected)
 
 
 def check_shape(operator: Primitive) -> None:
@@ -317,9 +336,9 @@ def check_merges(operator: Primitive) -> None:
 
 
 CHECKS: Final = (
-    check_name, check_latex, check_purity, check_dtype, check_shape, check_symmetry, check_stack, check_isolation,
-    check_commutative, check_symbolic, check_sees, check_keeps, check_ignored, check_non_negative, check_involution,
-    check_idempotent, check_power, check_merges,
+    check_name, check_latex, check_purity, check_dtype, check_device, check_shape, check_symmetry, check_stack,
+    check_isolation, check_commutative, check_symbolic, check_sees, check_keeps, check_ignored, check_non_negative,
+    check_involution, check_idempotent, check_power, check_merges,
 )  # fmt: skip
 """Every check; each takes an operator."""
 
@@ -379,10 +398,10 @@ def _call(operator: Primitive, types: tuple[Type, ...], arguments: list[Tensor])
         raise _broken(operator, f"fails for {_named(types)}: {type(error).__name__}: {error}") from error
 
 
-def _apply(operator: Primitive, arguments: list[Tensor]) -> Tensor:
+def _apply(operator: Primitive, arguments: list[Tensor], layers: Layers = _LAYERS) -> Tensor:
     if not operator.is_aggregation:
         return operator(*arguments)
-    return operator(*arguments, _LAYERS)
+    return operator(*arguments, layers)
 
 
 def _require_same(operator: Primitive, claim: str, types: tuple[Type, ...], found: Tensor, expected: Tensor) -> None:

@@ -48,7 +48,8 @@ def train(network: nn.Module, images: TrainingImages, recipe: Recipe, seed: int)
     Returns:
         The accuracies. The same arguments give the same on the same machine.
     """
-    with torch.random.fork_rng(devices=[]):
+    device = images.train.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         return _train(network, images, recipe, stream(seed, "training"))
 

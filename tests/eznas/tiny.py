@@ -28,6 +28,7 @@ SETTINGS = {
     "probe.input_size": "8",
     "report.bootstrap": "100",
     "report.front_size": "3",
+    "report.badge_networks": "0",
     "report.baselines": '["naswot", "naswot_units", "mac_count"]',
 }
 

@@ -77,7 +77,7 @@ def settings(**benchmark: object) -> dict[str, Any]:
     return {
         "benchmark": {"name": "python", "networks": "given", "accuracies": "given", "folds": "none"} | benchmark,
         "probe": {"batch_size": 3, "images": "digits", "input_size": 8, "channels": 1},
-        "report": {"bootstrap": 300, "baselines": BASELINES, "baseline_batch_size": 4},
+        "report": {"bootstrap": 300, "badge_networks": 0, "baselines": BASELINES, "baseline_batch_size": 4},
     }
 
 
