@@ -91,7 +91,7 @@ def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_le
     monkeypatch.setattr(running, "AGAIN_SECONDS", 0.05)
     happened: list[str] = []
 
-    def drops_one() -> None:
+    def work() -> None:
         try:
             try:
                 interrupted()
@@ -102,8 +102,8 @@ def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_le
             time.sleep(0.2)  # three more attempts
             happened.append("closed")
 
-    with running.graceful_stop(), pytest.raises(KeyboardInterrupt):
-        drops_one()
+    with pytest.raises(KeyboardInterrupt), running.graceful_stop():
+        work()
     assert happened == ["dropped", "closed"]
 
 
