@@ -41,6 +41,7 @@ SETTINGS = {
     "report.baselines": '["parameter_count"]',
     "report.bootstrap": 100,
     "report.simplify_seconds": 120,
+    "report.badge_networks": 0,
 }
 RUN_SECONDS = 900.0
 """Time for one run, after which it counts as stuck."""

@@ -400,6 +400,7 @@ def test_a_block_that_cannot_be_written_is_an_error(text: str, problem: str, tmp
 TINY = [
     "evolution.population_size=6", "evolution.initial_size=6", "evolution.n_generations=1",
     "probe.batch_size=2", "probe.input_size=8", "report.bootstrap=100", "report.simplify_seconds=1",
+    "report.badge_networks=0",
     "report.front_size=2", 'report.baselines=["parameter_count"]',
 ]  # fmt: skip
 DRIVER = """

@@ -49,6 +49,7 @@ n_generations = 1
 bootstrap = 100
 baselines = ["mac_count"]
 simplify_seconds = 1.0
+badge_networks = 0
 front_size = 2
 """
 RUN = """

@@ -19,14 +19,18 @@ from eznas.conditions import GIVEN, Conditions
 from eznas.errors import CaptureError, EznasError, UnfitError
 from eznas.fitness import MIN_NETWORKS, kendall_tau_b
 from eznas.fitness.labels import FloatArray
+from eznas.fitness.ranks import kendall_resampled
 from eznas.programs import FailureKind, Invalid
 from eznas.proxies import ProgramProxy, Proxy, batch_size_for, statistics_for
+from eznas.randomness import stream
 from eznas.spaces import KEEP, Architecture
 
 KEPT: Final = 0.9
 """Kendall tau-b between the scores before and after from which a ranking counts as kept."""
 EXACT: Final = 1e-4
 """Largest change of a score, as a share of the scores' spread, up to which scores count as the same."""
+N_RESAMPLES: Final = 1_000
+"""Of the interval of tau."""
 FACTOR: Final = 2
 """By which sizes and scales are multiplied."""
 
@@ -62,6 +66,7 @@ class Reading:
         badge: name of it.
         n: networks with a score before and after.
         tau: Kendall tau-b between the scores before and after; None if it has no value.
+        low, high: its 95 % percentile interval over the choice of networks; None without a value.
         change: median over the networks of the change of a score, as a share of the spread of the scores before, the
             difference of their quartiles, or of their magnitude if there is none; None without any.
         largest: the largest of these.
@@ -72,6 +77,8 @@ class Reading:
     tau: float | None
     change: float | None
     largest: float | None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -228,16 +235,29 @@ def reading(badge: str, before: FloatArray, after: FloatArray) -> Reading:
     one, other = before[known], after[known]
     if not one.size:
         return Reading(badge=badge, n=0, tau=None, change=None, largest=None)
-    low, high = np.quantile(one, [0.25, 0.75])
-    changes = np.abs(one - other) / ((high - low) or np.abs(one).max() or 1.0)
-    tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
+    lower, upper = np.quantile(one, [0.25, 0.75])
+    changes = np.abs(one - other) / ((upper - lower) or np.abs(one).max() or 1.0)
+    tau, low, high = _tau(badge, one, other)
     return Reading(
         badge=badge,
         n=int(one.size),
-        tau=float(tau) if np.isfinite(tau) else None,
+        tau=tau,
+        low=low,
+        high=high,
         change=float(np.median(changes)),
         largest=float(changes.max()),
     )
+
+
+def _tau(badge: str, one: FloatArray, other: FloatArray) -> tuple[float | None, float | None, float | None]:
+    """tau-b of two lists of scores with the ends of its interval."""
+    tau = kendall_tau_b(one, other) if one.size >= MIN_NETWORKS else float("nan")
+    if not np.isfinite(tau):
+        return None, None, None
+    draws = stream(0, "badges", badge).multinomial(one.size, np.full(one.size, 1 / one.size), size=N_RESAMPLES)
+    spread = kendall_resampled(one, other, draws.astype(np.float64))
+    low, high = np.percentile(spread[np.isfinite(spread)], (2.5, 97.5))
+    return float(tau), float(low), float(high)
 
 
 def _scores(

@@ -11,11 +11,13 @@ Exit status: 0 done, 1 failed, 2 bad usage, 130 interrupted with everything save
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from eznas.cli import (
     assessing,
@@ -34,8 +36,21 @@ from eznas.cli.options import INTERRUPTED
 from eznas.errors import LONGEST, ConfigError, EznasError, is_out_of_memory
 from eznas.names import legible, one_line
 
+
+class _Commands(TyperGroup):
+    """The commands; one that Ctrl-C ends says so, where Typer would end in silence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted; the same command begins anew.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="eznas",
+    cls=_Commands,
     help="Discover zero-cost proxies for neural architecture search.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -58,6 +73,20 @@ def root(
         typer.echo(version_of("eznas"))
         raise typer.Exit
     context.obj = {"debug": debug}
+
+
+def run() -> NoReturn:
+    """The command ``eznas``: `main`, and the process ends with its status.
+
+    One that was interrupted ends at once: all is closed by then, and taking down PyTorch takes seconds.
+    """
+    status = main()
+    if status == INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, announce, make_machine
+from eznas.cli.options import (
+    BEGINS_ANEW,
+    Address,
+    Device,
+    Format,
+    Overrides,
+    Quiet,
+    TableFormat,
+    Workers,
+    announce,
+    interruptible,
+    make_machine,
+    say_loading,
+)
 from eznas.names import printable
 
 
@@ -52,6 +65,7 @@ def assess(
 
     Example: eznas assess naswot,synflow --benchmark nb201 --n 200 -o page.html
     """
+    say_loading(quiet)
     from eznas.errors import ConfigError
     from eznas.progress import make_observer
     from eznas.scoring import names_file, split_names
@@ -66,7 +80,7 @@ def assess(
         benchmark=benchmark, networks=networks, dataset=data, n=n, seed=seed, n_seeds=seeds, n_batches=batches,
         overrides=tuple(overrides or ()),
     )  # fmt: skip
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         found = run(names, options, machine=make_machine(workers, ray_address, device), observer=observer)
     if output is not None:
         from eznas.reporting import write_assessment_page

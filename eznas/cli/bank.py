@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import (
-    INTERRUPTED,
     Address,
     Device,
     Format,
@@ -16,7 +15,9 @@ from eznas.cli.options import (
     Quiet,
     TableFormat,
     Workers,
+    interruptible,
     make_machine,
+    say_loading,
     width,
 )
 
@@ -71,6 +72,7 @@ def build(
 
     Example: eznas bank build experiments/quickstart.toml --set evolution.primitive_set=general --workers 2
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.runs.config import changed_config, load_config
     from eznas.study.bank import build_banks, words_in
@@ -78,15 +80,12 @@ def build(
 
     settings = changed_config(load_config(config), overrides or ())
     listed = None if words is None else words_in(words)
-    try:
-        with make_observer(quiet=quiet) as observer:
-            filled = build_banks(
-                settings, words=listed, networks=networks, machine=make_machine(workers, ray_address, device),
-                observer=observer,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; every finished block is kept, and the same command goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    kept = "every finished block is kept, and the same command goes on."
+    with interruptible(kept), make_observer(quiet=quiet) as observer:
+        filled = build_banks(
+            settings, words=listed, networks=networks, machine=make_machine(workers, ray_address, device),
+            observer=observer,
+        )  # fmt: skip
     rows = [
         {
             "sample": one.name, "networks": one.n_networks, "words": one.n_words, "built now": one.n_built,

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import INTERRUPTED, Address, Device, Format, Quiet, TableFormat, Workers, make_machine, width
+from eznas.cli.options import (
+    Address,
+    Device,
+    Format,
+    Quiet,
+    TableFormat,
+    Workers,
+    interruptible,
+    make_machine,
+    say_loading,
+    width,
+)
 
 benchmark_app = typer.Typer(help="Benchmarks of your own trainings.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder of the benchmark's two files.")]
@@ -44,32 +55,25 @@ def build(
 
     Example: eznas benchmark build --space net:residual --n 60 --epochs 12 --workers 2
     """
+    say_loading(quiet)
     from eznas.benchmarks import Recipe
     from eznas.progress import make_observer
-    from eznas.study.machine import check_machine
+    from eznas.study.machine import check_machine, open_workers
     from eznas.training import BuildRequest, build_benchmark, title_of
-    from eznas.workers import open_pool
 
-    check_machine(make_machine(workers, ray_address, device))
+    machine = make_machine(workers, ray_address, device)
+    check_machine(machine)
     recipe = Recipe(epochs=epochs, after=tuple(e for e in (epochs // 4, epochs // 2) if e), learning_rate=learning_rate)
     label = name or Path(space.rpartition(":")[2]).stem
     request = BuildRequest(
         name=label, title=title_of(space), space=space, images=images, dataset=Path(images).stem, input_size=size,
         n_train=n_train, n=n, n_seeds=seeds, n_repeated=repeated, n_seeds_repeated=repeats, seed=seed, recipe=recipe,
     )  # fmt: skip
-    try:
-        with make_observer(quiet=quiet) as observer:
-            pool = open_pool(workers, ray_address, on_gpu=device != "cpu")
-            try:
-                table = build_benchmark(
-                    request, output, pool, device=device, stage=observer.stage, advance=observer.advance,
-                    note=observer.note,
-                )  # fmt: skip
-            finally:
-                pool.close()
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; every finished training is kept, and the same command goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    kept = "every finished training is kept, and the same command goes on."
+    with interruptible(kept), make_observer(quiet=quiet) as observer, open_workers(machine, observer) as pool:
+        table = build_benchmark(
+            request, output, pool, device=device, stage=observer.stage, advance=observer.advance, note=observer.note
+        )
     typer.echo(str(table.path))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from eznas.cli.options import INTERRUPTED, Device, Format, Overrides, Quiet, TableFormat, width
+from eznas.cli.options import Device, Format, Overrides, Quiet, TableFormat, interruptible, say_loading, width
 
 if TYPE_CHECKING:
     from eznas.oneshot import EpochRecord
@@ -37,6 +37,7 @@ def train(
 
     Example: eznas oneshot train experiments/oneshot.toml --run-dir runs/oneshot
     """
+    say_loading(quiet)
     import time
 
     from eznas.oneshot import load_oneshot_config, train_supernet
@@ -46,23 +47,20 @@ def train(
     check_machine(Machine(device=device))
     settings = load_oneshot_config(config, overrides or ())
     epochs, told_at = settings.training.epochs, [-LINE_SECONDS]
-    try:
-        with make_observer(quiet=quiet) as observer, single_threaded():
-            observer.stage(f"Training a supernet for {epochs} epochs in {run_dir}")
+    kept = "every finished epoch is kept, and the same command goes on."
+    with interruptible(kept), make_observer(quiet=quiet) as observer, single_threaded():
+        observer.stage(f"Training a supernet for {epochs} epochs in {run_dir}")
 
-            def told(record: EpochRecord, left: float) -> None:
-                now = time.monotonic()
-                if now - told_at[0] >= LINE_SECONDS or record.epoch == epochs:
-                    told_at[0] = now
-                    observer.note(
-                        f"epoch {record.epoch:>4}/{epochs}  loss {record.loss:.4f}  rate {record.learning_rate:.4f}  "
-                        f"{record.seconds:.1f} s an epoch  {duration(left)} left"
-                    )
+        def told(record: EpochRecord, left: float) -> None:
+            now = time.monotonic()
+            if now - told_at[0] >= LINE_SECONDS or record.epoch == epochs:
+                told_at[0] = now
+                observer.note(
+                    f"epoch {record.epoch:>4}/{epochs}  loss {record.loss:.4f}  rate {record.learning_rate:.4f}  "
+                    f"{record.seconds:.1f} s an epoch  {duration(left)} left"
+                )
 
-            train_supernet(settings, run_dir, device=device, told=told)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; every finished epoch is kept, and the same command goes on.", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        train_supernet(settings, run_dir, device=device, told=told)
     typer.echo(str(run_dir))
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from eznas.names import printable
 
 if TYPE_CHECKING:
     from eznas.runs import Choice
@@ -121,6 +125,25 @@ Accuracies = Annotated[
 ]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="New folder of the run.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")]
+
+
+def say_loading(quiet: bool = False) -> None:
+    """Say on stderr that the packages are loaded, which takes seconds, unless they are there already."""
+    if not quiet and "torch" not in sys.modules:
+        typer.echo("Loading PyTorch ...", err=True)
+
+
+@contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """Has Ctrl-C say what is kept and what goes on, a clause, and end the command with the status of an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(printable(f"Interrupted; {kept}"), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+BEGINS_ANEW: Final = "nothing was written, and the same command begins anew."
 
 
 def make_choice(select: Select | None, max_size: int | None, no_labels: bool, forward_only: bool) -> Choice:

@@ -30,19 +30,27 @@ def own_as_overrides(networks: str | None, accuracies: Path | None) -> list[str]
 
 
 def tell_plan(
-    config: Path | None, overrides: Sequence[str], run_dir: Path | None, machine: Machine, *, n_seeds: int = 1
+    config: Path | None,
+    overrides: Sequence[str],
+    run_dir: Path | None,
+    machine: Machine,
+    *,
+    n_seeds: int = 1,
+    quiet: bool = False,
 ) -> None:
     """Print what a run with these settings would do; exit status 2 if anything would stop it."""
     from eznas.errors import LONGEST
+    from eznas.progress import make_observer
     from eznas.runs.config import problems_of, table_in
     from eznas.study.plan import Plan, plan
     from eznas.tables import render_table
 
     table = table_in(config, overrides)
     settings, problems = problems_of(table, where=str(config) if config else "the settings")
-    found = Plan(problems=problems) if settings is None else plan(
-        settings, problems=problems, machine=machine, run_dir=run_dir
-    )  # fmt: skip
+    found = Plan(problems=problems)
+    if settings is not None:
+        with make_observer(quiet=quiet) as observer:
+            found = plan(settings, problems=problems, machine=machine, run_dir=run_dir, observer=observer)
     if found.problem is not None:
         typer.echo(render_table(found.rows(), "table", width=width()))
         for line in _lines(found, machine):
@@ -64,20 +72,27 @@ def _lines(found: Plan, machine: Machine) -> list[str]:
 
     lines = [f"Programs: {found.n_programs:,} at most."]
     if found.problem is not None and found.problem.config.evolution.regime == "two-level":
-        lines = ["Programs: sentences over words, whose values are kept in a bank; their time is not estimated."]
+        settings = found.problem.config.evolution
+        lines = [
+            f"Programs: {settings.n_sentences:,} sentences of words are tried in each of {settings.n_generations + 1} "
+            f"generations; the best of them and fitted sums, some {settings.population_size:,}, are assessed."
+        ]
     took = found.estimate
     if took is None:
         return lines
-    parts = [f"{name} {duration(seconds)}" for name, seconds in (
-        ("capture", took.capture), ("evolution", took.evolve), ("report", took.report)
-    ) if seconds is not None]  # fmt: skip
-    total = took.capture + (took.evolve or 0.0) + took.report
+    is_banked = found.problem is not None and found.problem.config.evolution.regime == "two-level"
+    named = (("capture", took.capture), ("evolution", took.evolve), ("report", took.report))
+    parts = [f"{name} {duration(seconds)}" for name, seconds in named if not (is_banked and name == "capture")]
+    total = took.capture + took.evolve + took.report
+    told = "words" if is_banked else "programs"
     where = f"{machine.workers} idle cores" if machine.workers > 1 else "an idle core"
     lines.append(
-        f"Time: about {duration(total)} on {where} ({', '.join(parts)}), as a few networks and programs take here; "
+        f"Time: about {duration(total)} on {where} ({', '.join(parts)}), as a few networks and {told} take here; "
         "half of it or twice as much would be no surprise."
     )
     known = f", {size_text(took.n_known)} of them there already" if took.n_known else ""
-    if took.n_bytes:
+    if is_banked:
+        lines.append(f"Cache: {size_text(took.n_bytes)} of values of words in {machine.banks}{known}.")
+    elif took.n_bytes:
         lines.append(f"Cache: {size_text(took.n_bytes)} of statistics in {machine.stores}{known}.")
     return lines

@@ -26,6 +26,7 @@ from eznas.cli.options import (
     RunDir,
     Workers,
     make_machine,
+    say_loading,
     width,
 )
 from eznas.cli.planning import own_as_overrides, tell_plan
@@ -69,6 +70,7 @@ def evolve(
 
     Example: eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine
     """
+    say_loading(quiet)
     import eznas.study
     from eznas.runs.config import load_config
 
@@ -79,7 +81,7 @@ def evolve(
         named.append(f"evolution.target={json.dumps(target)}")
     if dry_run:
         place = run_dir if seeds is None else None  # that of seeds may hold some that are done
-        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1)
+        tell_plan(config, named, place, make_machine(workers, ray_address, device), n_seeds=seeds or 1, quiet=quiet)
         return
     settings = load_config(config, named)
     if seeds is not None:
@@ -94,7 +96,8 @@ def evolve(
 def resume(
     run: Run,
     any_version: Annotated[
-        bool, typer.Option("--any-version", help="Go on with other versions, or another device; the manifest notes it.")
+        bool,
+        typer.Option("--any-version", help="Go on with other versions or another device, and note it in the manifest."),
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     workers: Workers = 0,
@@ -106,6 +109,7 @@ def resume(
 
     Example: eznas resume runs/first --workers 2
     """
+    say_loading(quiet)
     import eznas.study
     from eznas.errors import ConfigError
 
@@ -135,6 +139,7 @@ def extend(
 
     Example: eznas extend runs/first --set evolution.n_generations=80 --run-dir runs/longer
     """
+    say_loading(quiet)
     import eznas.study
 
     _finish(
@@ -191,10 +196,10 @@ def _worked(
         raise typer.Exit(INTERRUPTED) from None
 
 
-GRACE_SECONDS: Final = 3.0
+GRACE_SECONDS: Final = 1.0
 """From the first Ctrl-C until what is under way is given up: a generation or a report that is nearly done is kept."""
-_AGAIN_SECONDS: Final = 10.0
-"""From one attempt to give it up to the next: Python drops an exception that meets it in a finaliser."""
+AGAIN_SECONDS: Final = 1.0
+"""From one attempt to give it up to the next: Python drops an exception that meets it in a finaliser or a callback."""
 
 
 @contextmanager
@@ -212,7 +217,8 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
     asked: list[int] = []
 
     def give_up(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        if not _is_giving_up():
+            raise KeyboardInterrupt
 
     def ask(signum: int, frame: object) -> None:
         if asked:
@@ -220,7 +226,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
         asked.append(signum)
         _say("Stopping within seconds; once more ends at once.")
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, _AGAIN_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS, AGAIN_SECONDS)
 
     handlers = {signal.SIGINT: ask, signal.SIGTERM: ask}
     if hasattr(signal, "SIGALRM"):
@@ -233,6 +239,14 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _is_giving_up() -> bool:
+    """Whether an interrupt is on its way already, and what it meets is being closed: that is not disturbed."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _say(text: str) -> None:

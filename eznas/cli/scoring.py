@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from eznas.cli.options import (
+    BEGINS_ANEW,
     Address,
     Combination,
     Device,
@@ -23,8 +24,10 @@ from eznas.cli.options import (
     TableFormat,
     Workers,
     announce,
+    interruptible,
     make_choice,
     make_machine,
+    say_loading,
     width,
 )
 from eznas.names import printable
@@ -90,6 +93,7 @@ def score(
 
     Example: eznas score naswot,runs/first:best --networks nb201:random:20
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.scoring import split_names
     from eznas.study import score as scoring
@@ -98,7 +102,8 @@ def score(
     names = scoring.chosen_names(split_names(proxies), choice)
     overrides = [*(overrides or ()), *([f"networks.scheme={initialise.value}"] if initialise else ())]
     machine = make_machine(workers, ray_address, device)
-    with make_observer(quiet=quiet) as observer:
+    kept = f"what is scored is in {output}, and the same command goes on with it." if output else BEGINS_ANEW
+    with interruptible(kept), make_observer(quiet=quiet) as observer:
         if output is not None:
             scoring.score_into_file(output, names, networks, overrides=overrides, machine=machine, observer=observer)
             typer.echo(output)
@@ -128,12 +133,13 @@ def aggregate(
 
     Example: eznas aggregate naswot+synflow --reference nb201:random:200 -o proxy.json
     """
+    say_loading(quiet)
     from eznas.files import write_output
     from eznas.progress import make_observer
     from eznas.proxies import proxy_to_json
     from eznas.study.score import make_aggregate
 
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         made = make_aggregate(
             members,
             reference,
@@ -188,10 +194,17 @@ def gallery(
 
 
 def badges(
-    proxies: Annotated[list[str], typer.Argument(help="As of eznas score; sums left out.")],
+    proxies: Annotated[
+        list[str],
+        typer.Argument(help="As of eznas score, sums left out; a RUN (its pick) or RUN:ID is also kept on its page."),
+    ],
     networks: Annotated[
-        str, typer.Option("--networks", help="Five or more networks, as of eznas score.")
-    ] = "nb201:random:24:7",
+        str | None,
+        typer.Option(
+            "--networks",
+            help="Five or more, as of eznas score; without it nb201:random:24:7, and of a run those of its report.",
+        ),
+    ] = None,
     form: TableFormat = Format.TABLE,
     overrides: Settings = None,
     device: Device = "cpu",
@@ -199,15 +212,24 @@ def badges(
 ) -> None:
     """What proxies do not mind: networks are scored again with one thing changed, such as the scale of the images.
 
-    Example: eznas badges naswot gallery:dimensionality --networks nb201:random:24
+    Example: eznas badges runs/first
     """
+    say_loading(quiet)
     from eznas.progress import make_observer
     from eznas.scoring import split_names
+    from eznas.study.badges import badges_in_runs
     from eznas.study.gallery import badges_of
     from eznas.tables import render_table
 
-    with make_observer(quiet=quiet) as observer:
-        rows = badges_of(
-            split_names(proxies), networks, overrides=overrides or (), device=device, observer=observer
-        )
+    names = split_names(proxies)
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
+        rows: list[dict[str, object]] = []
+        if networks is None and not overrides:
+            found, names, written = badges_in_runs(names, device=device, observer=observer)
+            rows += found
+            for path in written:
+                announce(path, err=True)
+        if names:
+            asked = networks or "nb201:random:24:7"
+            rows += badges_of(names, asked, overrides=overrides or (), device=device, observer=observer)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from eznas.cli.options import Address, Device, Format, Overrides, Quiet, TableFormat, Workers, make_machine, width
+from eznas.cli.options import (
+    BEGINS_ANEW,
+    Address,
+    Device,
+    Format,
+    Overrides,
+    Quiet,
+    TableFormat,
+    Workers,
+    interruptible,
+    make_machine,
+    say_loading,
+    width,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,6 +86,7 @@ def nas(
 
     Example: eznas nas score --proxy naswot --proxy gallery:general --n 100
     """
+    say_loading(quiet)
     from eznas.nas import Settings
     from eznas.progress import make_observer
     from eznas.scoring import names_file, split_names
@@ -88,7 +102,7 @@ def nas(
         settings=Settings(n=n, evaluations=evaluations, seconds=seconds, repeats=repeats, seed=seed),
         overrides=tuple(overrides or ()),
     )  # fmt: skip
-    with make_observer(quiet=quiet) as observer:
+    with interruptible(BEGINS_ANEW), make_observer(quiet=quiet) as observer:
         found = run(search, names, options, machine=make_machine(workers, ray_address, device), observer=observer)
     rows = list(found.rows)
     caption = ""

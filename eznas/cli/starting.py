@@ -16,6 +16,7 @@ from eznas.cli.options import (
     TableFormat,
     Workers,
     make_machine,
+    say_loading,
     width,
 )
 from eznas.errors import ConfigError
@@ -42,6 +43,7 @@ def init(
 
     Example: eznas init mine.toml --networks python:zoo:networks --accuracies zoo.csv
     """
+    say_loading()
     from eznas.cli.planning import own_as_overrides, tell_plan
     from eznas.files import replace_file, why_not_written
     from eznas.runs.config import problems_of, table_in

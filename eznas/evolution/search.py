@@ -15,6 +15,7 @@ from eznas.errors import ConfigError, RunError
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.combination import Combiner
 from eznas.evolution.grammar import Grammar
+from eznas.evolution.listener import Listener, NoListener
 from eznas.evolution.selection import hypervolume, niches, non_dominated, select_survivors, select_tournament
 from eznas.evolution.two_level import TwoLevel
 from eznas.evolution.variation import Offspring, Variation
@@ -44,7 +45,7 @@ class Search:
         journal: records every generation.
         state: where to go on from.
         seeds: programs that the search starts from; they stay parents whatever selection says.
-        note: told what was left out.
+        listener: told what is done within a generation, and what was left out.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Search:
         state: SearchState | None = None,
         *,
         seeds: Sequence[Program] = (),
-        note: Callable[[str], None] = lambda text: None,
+        listener: Listener | None = None,
     ) -> None:
         grammar = _grammar(settings)
         check_seeds(settings, seeds)
@@ -73,7 +74,9 @@ class Search:
             combination=settings.combination if settings.regime == "nsga2" else 0.0,
             initial_height=(2, settings.initial_height),
         )
-        self._two_level = TwoLevel(settings, seed, grammar, assessor, note) if settings.regime == "two-level" else None
+        self._listener = listener or NoListener()
+        is_two_level = settings.regime == "two-level"
+        self._two_level = TwoLevel(settings, seed, grammar, assessor, self._listener) if is_two_level else None
         self.state = state or SearchState()
 
     def run(self, observe: Observer | None = None, should_stop: Callable[[], bool] = lambda: False) -> SearchState:
@@ -250,6 +253,7 @@ class Search:
 
     def _assess(self, offspring: Sequence[Offspring], generation: int) -> Assessed:
         programs = [o.program.canonical for o in offspring]
+        self._listener.step(f"Evaluating {len(programs):,} programs", "programs")
         outcomes, scores = self._assessor.assess(programs)
         assessed = Assessed()
         for one, program, outcome, row in zip(offspring, programs, outcomes, scores, strict=True):

@@ -9,7 +9,7 @@ population. Words are tried the more often, the more they say of the pairs that 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -140,7 +140,14 @@ class SentenceSearch:
 
     # ------------------------------------------------------------------------------------------------ the search
 
-    def run(self, seeds: Sequence[Tree], n_sentences: int, n_population: int, rng: np.random.Generator) -> list[Tree]:
+    def run(
+        self,
+        seeds: Sequence[Tree],
+        n_sentences: int,
+        n_population: int,
+        rng: np.random.Generator,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Tree]:
         """Breed until so many sentences were tried; the best by merit, and the front of merit and size.
 
         Args:
@@ -148,6 +155,7 @@ class SentenceSearch:
             n_sentences: to try.
             n_population: kept from step to step, and at most returned.
             rng: of all draws.
+            progress: told the sentences tried and all that are to be.
         """
         population = self._first(seeds, n_population, rng)
         until = self.n_tried + n_sentences
@@ -162,6 +170,7 @@ class SentenceSearch:
                 chosen = max((below(rng, len(population)) for _ in range(TOURNAMENT)), key=lambda i: merits[i])
                 offspring |= dict.fromkeys(self._step(population[chosen], few, probe, population, rng))
             population = list(dict.fromkeys((*population, *offspring)))
+            progress(min(n_sentences, n_sentences - until + self.n_tried), n_sentences)
         many = PairSample.draw(self._labels, 4 * self._n_exact, rng)
         return self._survivors(population, many, n_population)
 

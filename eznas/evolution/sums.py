@@ -8,7 +8,7 @@ that climbs a rank correlation; the sums are then what other sentences must beat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -143,6 +143,7 @@ def left_out(
     ridge: float = RIDGE,
     *,
     is_cautious: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Floats:
     """What sums are worth where they were not fitted: kinds of samples are left out in turn.
 
@@ -153,6 +154,7 @@ def left_out(
         longest: most words of a sum.
         ridge: as for `Fit.path`.
         is_cautious: as for `Fit.path`.
+        progress: told the kinds done and all of them.
 
     Returns:
         (n_words_of_the_sum, n_kinds) Kendall's tau on the kind that was left out, the mean over its tasks; NaN where
@@ -168,4 +170,5 @@ def left_out(
             sums = np.stack([np.asarray(one.weights) @ values[list(one.rows)][:, networks] for one in path])
             taus.append(kendall_tau_b_batch(sums, labels[index].accuracies))
         found[: len(path), column] = np.mean(taus, axis=0)
+        progress(column + 1, len(together))
     return found

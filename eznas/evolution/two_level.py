@@ -8,7 +8,7 @@ of the words, and the best of them go the way of every program: assessed, journa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,7 @@ from eznas.bank import BankEvaluator, Tree, nodes_of, sentence_of, words_of
 from eznas.evolution.assessor import Assessor
 from eznas.evolution.grammar import Grammar
 from eznas.evolution.lexicon import lexicon
+from eznas.evolution.listener import Listener, NoListener
 from eznas.evolution.sentences import ADD, MULTIPLY, SentenceSearch, Vocabulary, few_digits, operators_of
 from eznas.evolution.sums import LONGEST, RIDGE, Fit, Sum, kinds, left_out
 from eznas.evolution.variation import Offspring, Variation
@@ -28,11 +29,13 @@ from eznas.programs import Node, Program, parse
 from eznas.randomness import stream
 from eznas.runs.candidate import Candidate
 from eznas.runs.config import EvolutionSettings
-from primitives import PRIMITIVES
+from primitives import PRIMITIVES, PrimitiveSet
 
 LOG: Final = PRIMITIVES["log"]
 WORD_SIZE: Final = 9
 """Most nodes of a word that is bred."""
+N_REHEARSED: Final = 1_000
+"""Sentences that are bred to see how long that takes."""
 LARGEST: Final = 1e25
 """Magnitude beyond which a word is left out: its square would leave no room for arithmetic."""
 N_TUNED: Final = 12
@@ -62,7 +65,7 @@ class TwoLevel:
         seed: of all its streams.
         grammar: the language and its limits.
         assessor: its evaluator knows the bank, its labels say what sentences are worth.
-        note: told of words that are left out.
+        listener: told of the steps of a generation (words, laws, sums, sentences) and of words that are left out.
     """
 
     def __init__(
@@ -71,14 +74,15 @@ class TwoLevel:
         seed: int,
         grammar: Grammar,
         assessor: Assessor,
-        note: Callable[[str], None] = lambda text: None,
+        listener: Listener | None = None,
     ) -> None:
         assert isinstance(assessor.evaluator, BankEvaluator)
-        self._settings, self._seed, self._grammar, self._assessor, self._note = settings, seed, grammar, assessor, note
+        self._settings, self._seed, self._grammar, self._assessor = settings, seed, grammar, assessor
+        self._listener = listener or NoListener()
         self._bank = assessor.evaluator
         limit = min(WORD_SIZE, grammar.max_size)
         self._word_grammar = Grammar(grammar.primitive_set, max_size=limit, max_height=min(6, grammar.max_height))
-        self._listed = self._lexicon()
+        self._listed = listed_words(grammar.primitive_set, settings.n_words, seed)
 
     def offspring(
         self, population: Sequence[Candidate], seeds: Sequence[Program], seen: Container[str], generation: int
@@ -103,8 +107,16 @@ class TwoLevel:
         rng = stream(self._seed, "sentences", generation)
         laws, sums = self._laws(vocabulary, generation), self._sums(vocabulary, generation)
         starts = [tree for tree in known if all(word in place for word in words_of(tree))]
-        trees = search.run([*starts, *laws, *sums], settings.n_sentences, settings.population_size, rng)
-        tuned = [search.tuned(tree, rng) for tree in trees[:N_TUNED]] if settings.n_sentences else []
+        n_sentences, advance = settings.n_sentences, self._listener.advance
+        self._listener.step(f"Breeding sentences of {len(place):,} words", "sentences")
+        trees = search.run([*starts, *laws, *sums], n_sentences, settings.population_size, rng, advance)
+        tuned = []
+        if n_sentences:
+            best = trees[:N_TUNED]
+            self._listener.step("Tuning the constants of the best sentences", "sentences")
+            for number, tree in enumerate(best, start=1):
+                tuned.append(search.tuned(tree, rng))
+                advance(number, len(best))
         made: dict[str, Offspring] = {}
         named = {"law": laws, "sum": sums, "sentence": [*tuned, *trees]}
         for tree, operator in ((tree, operator) for operator, of in named.items() for tree in of):
@@ -120,14 +132,18 @@ class TwoLevel:
         fit = Fit(values, labels, of_top=self._settings.objectives[0] in OF_TOP)
         found: dict[Tree, None] = {}
         avoided: frozenset[int] = frozenset()
-        for ridge in RIDGES:
+        n_paths = len(RIDGES) + N_PATHS
+        self._listener.step(f"Fitting sums of up to {longest} words", "paths")
+        for number, ridge in enumerate(RIDGES, start=1):
             for one in fit.path(longest, ridge):
                 found[_tree(one, vocabulary.words)] = None
-        for _ in range(N_PATHS):
+            self._listener.advance(number, n_paths)
+        for number in range(len(RIDGES) + 1, n_paths + 1):
             for one in fit.path(longest, without=avoided):
                 found[_tree(one, vocabulary.words)] = None
                 if len(one.rows) == 1:
                     avoided |= {*one.rows}
+            self._listener.advance(number, n_paths)
         return list(found)
 
     def _laws(self, vocabulary: Vocabulary, generation: int) -> list[Tree]:
@@ -149,7 +165,11 @@ class TwoLevel:
         if generation == 0:
             self._told("laws", logarithms, labels, longest, LAW_RIDGES[-1], is_cautious=True)
         fit = Fit(logarithms, labels)
-        found = [_tree(one, terms) for ridge in LAW_RIDGES for one in fit.path(longest, ridge, is_cautious=True)]
+        self._listener.step(f"Fitting laws of up to {longest} of {len(rows)} quantities", "paths")
+        found = []
+        for number, ridge in enumerate(LAW_RIDGES, start=1):
+            found += [_tree(one, terms) for one in fit.path(longest, ridge, is_cautious=True)]
+            self._listener.advance(number, len(LAW_RIDGES))
         return list(dict.fromkeys(found))
 
     def _longest(self, values: npt.NDArray[np.float64], labels: Sequence[Labels]) -> int:
@@ -157,7 +177,7 @@ class TwoLevel:
         best = self._told("sums", values, labels, LONGEST, RIDGE, is_cautious=False)
         if best is None:
             return LONGEST
-        self._note(f"Sums of up to {best} words are proposed.")
+        self._listener.note(f"Sums of up to {best} words are proposed.")
         return best
 
     def _told(
@@ -175,35 +195,28 @@ class TwoLevel:
         together = kinds(labels, FEW)
         if len(together) < FEW:
             return None
-        found = left_out(values, labels, together, longest, ridge, is_cautious=is_cautious)
+        self._listener.step(f"Leaving out kinds of samples in turn, for {what}", "kinds")
+        advance = self._listener.advance
+        found = left_out(values, labels, together, longest, ridge, is_cautious=is_cautious, progress=advance)
         taus = found.mean(axis=1)
         lengths = [n for n in (1, 2, 4, 6, 8, 16, 24) if n <= longest and np.isfinite(taus[n - 1])]
         shown = ", ".join(f"{taus[n - 1]:.3f} with {n}" for n in lengths)
         by = "kinds of samples" if len(together) < len({task.networks.tobytes() for task in labels}) else "samples"
-        self._note(f"On {by} left out in turn ({len(together)}), {what} of words have a mean tau of {shown}.")
+        self._listener.note(f"On {by} left out in turn ({len(together)}), {what} of words have a mean tau of {shown}.")
         best = int(np.nanargmax(taus))
         error = float(found[best].std(ddof=1)) / len(together) ** 0.5
         return int(np.flatnonzero(taus >= taus[best] - error)[0]) + 1
 
-    def _lexicon(self) -> tuple[str, ...]:
-        """The words that the run begins with: quantities of the network, and a draw of the lexicon."""
-        every = lexicon(self._grammar.primitive_set)
-        alone = [text for text in every if not text.startswith("(")]
-        others = [text for text in every if text.startswith("(")]
-        n = self._settings.n_words
-        if 0 < n < len(others):
-            chosen = stream(self._seed, "lexicon").permutation(len(others))[:n]
-            others = [others[i] for i in np.sort(chosen)]
-        return (*alone, *others)
-
     def _vocabulary(self, used: Sequence[str], generation: int) -> Vocabulary:
         bred = self._bred(used, generation)
         texts = list(dict.fromkeys((*self._listed, *used, *bred)))
+        self._listener.step(f"Computing {len(texts):,} words")
         values, _ = self._bank.words(texts)
+        self._listener.step("Choosing words")
         keep = _usable(values, self._assessor.labels)
         n_failing = int((~keep).sum())
         if generation == 0 and n_failing:
-            self._note(
+            self._listener.note(
                 f"{n_failing:,} of {len(texts):,} words are left out: they fail on a network, or say the same of all."
             )
         rows = np.flatnonzero(keep)
@@ -228,6 +241,40 @@ class TwoLevel:
         found, _ = variation.offspring(parents, n, rng, immigrants=self._settings.immigrants)
         words = (word for one in found for word in words_of(sentence_of(one.program.canonical)))
         return list(dict.fromkeys(words))
+
+
+def listed_words(language: PrimitiveSet, n: int, seed: int) -> tuple[str, ...]:
+    """The words that a run begins with: quantities of the network, and a draw of n of the lexicon, or all if n is 0."""
+    every = lexicon(language)
+    alone = [text for text in every if not text.startswith("(")]
+    others = [text for text in every if text.startswith("(")]
+    if 0 < n < len(others):
+        chosen = stream(seed, "lexicon").permutation(len(others))[:n]
+        others = [others[i] for i in np.sort(chosen)]
+    return (*alone, *others)
+
+
+def rehearse(
+    settings: EvolutionSettings, seed: int, language: PrimitiveSet, labels: Sequence[Labels], n_words: int
+) -> float:
+    """Breed a share of the sentences of a generation from random words, to see how long that takes; the share.
+
+    Args:
+        settings, seed, language, labels: of the run.
+        n_words: that the run begins with.
+    """
+    n = min(n_words, settings.vocabulary or n_words)
+    n_networks = 1 + max(int(task.networks.max()) for task in labels)
+    rng = stream(seed, "rehearsal")
+    names = tuple(f"(sum_layers word{row})" for row in range(n))
+    vocabulary = Vocabulary(names, np.full(n, 3), torch.from_numpy(rng.standard_normal((n, n_networks))))
+    search = SentenceSearch(
+        vocabulary, labels, aggregate=settings.aggregate, weights=None, operators=operators_of(language.primitives),
+        max_size=settings.max_size,
+    )  # fmt: skip
+    n_tried = min(settings.n_sentences, N_REHEARSED)
+    search.run((), n_tried, settings.population_size, rng)
+    return max(1, search.n_tried - n) / max(1, settings.n_sentences)
 
 
 def _is_count(word: str) -> bool:

@@ -7,7 +7,8 @@
 * `interim`: the page of a run that is not finished.
 * `assessment`: proxies judged on a benchmark, on a page of the same kind, with `assessment_figures`.
 * `seeds`: the spread of a search over its seeds, as a table and a page; `weakness`: where a proxy fails.
-* `words`: what the numbers say, for all of these.
+* `words`: what the numbers say, for all of these; `page`, with ``base.html``, ``macros.html`` and ``style.html``: what
+  all pages share.
 
 Names are loaded when they are first used; matplotlib, jinja2 and rich only by the functions that draw with them.
 """

@@ -12,7 +12,7 @@ from eznas.files import write_output
 from eznas.fitness import Criterion
 from eznas.reporting import assessment_figures as figures
 from eznas.reporting import words
-from eznas.reporting.report import _safe, printable
+from eznas.reporting.page import markup, rendered
 
 CRITERIA: Final[Mapping[str, tuple[str, str]]] = {
     "tau": ("tau", "Kendall's tau-b with the accuracies"),
@@ -48,34 +48,29 @@ def write_assessment_page(assessment: Assessment, output: Path) -> None:
 
 def render_assessment_page(assessment: Assessment) -> str:
     """The page of an assessment as HTML."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=printable,
-    )  # fmt: skip
     columns = [
         (name, title, f"{100 * share:g} %", share)
         for name, (title, shares) in PICKS.items()
         for share in shares
         if n_of_share(share, assessment.n) >= 1
     ]
-    return environment.get_template("assessment.html").render(
+    return rendered(
+        "assessment.html",
         assessment=assessment,
         headline=_headline(assessment),
         criteria=CRITERIA,
         columns=columns,
-        value=_value,
+        criterion=_value,
         pick=_pick,
         ends=_ends,
         words=words,
         shapes=next((one.shapes for one in assessment.proxies if one.shapes), {}),
         has_stability=any(one.stability for one in assessment.proxies),
         figures={
-            "ranks": _safe(figures.rank_figure(assessment)),
-            "picks": _safe(figures.picks_figure(assessment)),
-            "sizes": _safe(figures.size_figure(assessment)),
-            "edits": _safe(figures.edits_figure(assessment)),
+            "ranks": markup(figures.rank_figure(assessment)),
+            "picks": markup(figures.picks_figure(assessment)),
+            "sizes": markup(figures.size_figure(assessment)),
+            "edits": markup(figures.edits_figure(assessment)),
         },
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from eznas.fitness import Criterion
 from eznas.programs import directed_infix
+from eznas.reporting.compared import mean_criteria, worst_criteria
 from eznas.reporting.words import short
 from eznas.runs.front import Entry, Front, SampleCard
 from eznas.runs.history import History, Scores
@@ -165,7 +166,7 @@ def history_figure(history: History) -> str:
     _curve(volume, history.generation, history.hypervolume, "hypervolume of the front")
     for share, ink in _shares(history).values():
         _curve(shares, history.generation, share, "share of programs (%)", ink=ink)
-    shares.set_ylim(bottom=0)
+    shares.set_ylim(0, max(1.0, shares.get_ylim()[1]))
     _end_labels(shares, history)
     for ax in (best, volume, shares):
         ax.set_xlabel("generation")
@@ -193,10 +194,12 @@ def _rows_of(front: Front) -> list[_Row]:
         ]
     n = len(front.learnt)
     title = f"smallest of {n} samples" if front.run.aggregate == "worst" else f"mean of {n} samples"
-    rows = [_Row(title, "held-out networks", lambda entry: _criterion(front.tau(entry, "report")))]
+    taus = worst_criteria(front) if front.run.aggregate == "worst" else mean_criteria(front, front.learnt)
+    rows = [_Row(title, "held-out networks", lambda entry: taus.get(entry.id))]
     if front.left_out:
+        others = mean_criteria(front, front.left_out)
         outside = f"mean of {len(front.left_out)} samples left out"
-        rows.append(_Row(outside, "nothing was learnt from them", lambda entry: _criterion(front.left_out_tau(entry))))
+        rows.append(_Row(outside, "nothing was learnt from them", lambda entry: others.get(entry.id)))
     return rows
 
 
@@ -206,10 +209,6 @@ def _best_published(front: Front, row: _Row) -> float | None:
         best = None if front.best_published is None else row.tau(front.best_published)
         return None if best is None else best.value
     return max((tau.value for entry in front.published if (tau := row.tau(entry)) is not None), default=None)
-
-
-def _criterion(value: float | None) -> Criterion | None:
-    return None if value is None else Criterion(value=value)
 
 
 def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
@@ -228,7 +227,7 @@ def _front_panel(front: Front, row: _Row, ax: Axes) -> None:
         if is_pick:
             is_right = size > 0.6 * max(other for _, other, _ in points)  # then there is room on the left only
             ax.annotate(
-                f"pick {_plain(entry.label)}", (size, tau.value), xytext=(-9 if is_right else 9, 9),
+                f"pick {_plain(entry.label)}", (size, tau.value), xytext=(-9 if is_right else 9, -9), va="top",
                 textcoords="offset points", ha="right" if is_right else "left", color=ink, fontweight="bold", zorder=5,
             )  # fmt: skip
     if (best := _best_published(front, row)) is not None:

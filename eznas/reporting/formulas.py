@@ -1,4 +1,4 @@
-"""Formulas as inline SVG: programs typeset by matplotlib's mathtext, long ones set in several named parts.
+"""Formulas as inline SVG: programs typeset by matplotlib's mathtext, long ones broken at their sums or set in parts.
 
 A glyph is a path filled with ``currentColor``, so formulas need no font, follow the page's colours and look the same
 everywhere.
@@ -25,18 +25,28 @@ _UNIT = 100
 
 @dataclass(frozen=True, slots=True)
 class TypesetLine:
-    """One line: its LaTeX, and the SVG of it."""
+    """One line of a formula or of a part of it.
+
+    Attributes:
+        latex: of the line.
+        svg: the same.
+        is_part: whether it says what a part is that a line before it names.
+        goes_on: whether it goes on with the sum of the line before it.
+    """
 
     latex: str
     svg: str
+    is_part: bool = False
+    goes_on: bool = False
 
 
 def formula_lines(
     program: Program, *, direction: int = 1, max_width: float = MAX_WIDTH, smoothed: bool = False
 ) -> tuple[TypesetLine, ...]:
-    """A formula as lines of at most about `max_width` ems: the first is the formula, the others say what its parts are.
+    """A formula as lines of at most about `max_width` ems.
 
-    A program of more than `MAX_SIZE` nodes gives no lines; show its text.
+    A long sum goes on in the next line. What is too wide even so has parts with names, which are explained in the
+    order in which one meets them. A program of more than `MAX_SIZE` nodes gives no lines; show its text.
 
     Args:
         program: any.
@@ -48,8 +58,13 @@ def formula_lines(
         return ()
     shown, has_minus = directed(program, direction)
     latex, parts = _in_parts(shown, -1 if has_minus else 1, max_width, smoothed)
-    lines = [latex, *(f"{symbol} = {part}" for symbol, part in parts)]
-    return tuple(TypesetLine(line, latex_svg(line)) for line in lines)
+    found = []
+    for statement in (latex, *(f"{symbol} = {part}" for symbol, part in parts)):
+        for place, line in enumerate(_broken(statement, max_width)):
+            found.append(
+                TypesetLine(line, latex_svg(line), is_part=statement is not latex, goes_on=place > 0)
+            )
+    return tuple(found)
 
 
 def latex_svg(latex: str) -> str:
@@ -161,9 +176,9 @@ _NAMES = frozenset({"log", "exp", "min", "max", "tanh", "det", "cos", "sin", "ln
 
 
 def _in_parts(program: Program, direction: int, max_width: float, smoothed: bool) -> tuple[str, list[tuple[str, str]]]:
-    """LaTeX of the formula with its widest parts named, and the parts in the order they are used."""
-    parts: list[tuple[str, str]] = []
-    while estimated_width(to_latex(program, smoothed=smoothed)) > max_width:
+    """LaTeX of the formula with its widest parts named, and the parts in the order one meets them."""
+    parts: dict[str, str] = {}
+    while _widest_term(to_latex(program, smoothed=smoothed)) > max_width:
         widths = {
             index: estimated_width(to_latex(program.subprogram(index), smoothed=smoothed))
             for index, node in enumerate(program.nodes)
@@ -173,10 +188,54 @@ def _in_parts(program: Program, direction: int, max_width: float, smoothed: bool
         if not fitting:
             break
         chosen = program.subprogram(max(fitting, key=lambda i: fitting[i]))
-        symbol = f"{'s' if chosen.type.level is Level.NETWORK else 'u'}_{{{len(parts) + 1}}}"
-        parts.append((symbol, to_latex(chosen, smoothed=smoothed)))
+        symbol = f"{'s' if chosen.type.level is Level.NETWORK else 'u'}_{{{chr(_UNNUMBERED + len(parts))}}}"
+        parts[symbol] = to_latex(chosen, smoothed=smoothed)
         program = _replaced(program, chosen, Statistic(Quantity(symbol, chosen.type, symbol, "part of the formula")))
-    return to_latex(program, direction=direction, smoothed=smoothed), parts[::-1]
+    return _numbered(to_latex(program, direction=direction, smoothed=smoothed), parts)
+
+
+_UNNUMBERED = 0xE000
+"""Characters for private use, which stand for the numbers of parts until their order is known."""
+_PART = re.compile(r"[su]_\{[\ue000-\uf8ff]\}")
+
+
+def _numbered(latex: str, parts: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """The formula and its parts, these numbered and ordered as they are met, the formula first."""
+    met = list(dict.fromkeys(_PART.findall(latex)))
+    for symbol in met:  # which grows: what a part names comes after it
+        met += dict.fromkeys(inner for inner in _PART.findall(parts[symbol]) if inner not in met)
+    names = {symbol: f"{symbol[0]}_{{{number}}}" for number, symbol in enumerate(met, start=1)}
+
+    def named(text: str) -> str:
+        return _PART.sub(lambda found: names[found[0]], text)
+
+    return named(latex), [(names[symbol], named(parts[symbol])) for symbol in met]
+
+
+def _terms(latex: str) -> list[str]:
+    """The summands of a line with their signs; one if it is no sum."""
+    depth, terms = 0, [""]
+    for token in _TOKEN.findall(latex):
+        depth += (token in ("{", "(", r"\left")) - (token in ("}", ")", r"\right"))
+        if depth == 0 and token in "+-" and terms[-1].strip() and terms[-1].rstrip()[-1] not in "=+-":
+            terms.append("")
+        terms[-1] += token
+    return [term.strip() for term in terms]
+
+
+def _widest_term(latex: str) -> float:
+    return max(map(estimated_width, _terms(latex)))
+
+
+def _broken(latex: str, max_width: float) -> list[str]:
+    """A sum in lines of as many terms as fit."""
+    lines: list[str] = []
+    for term in _terms(latex):
+        if lines and estimated_width(f"{lines[-1]} {term}") <= max_width:
+            lines[-1] += f" {term}"
+        else:
+            lines.append(term)
+    return lines
 
 
 def _replaced(program: Program, part: Program, leaf: Statistic) -> Program:

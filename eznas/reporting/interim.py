@@ -10,14 +10,17 @@ from typing import Any, Final
 import numpy as np
 
 from eznas.files import write_output
-from eznas.programs import to_infix
-from eznas.reporting.report import _duration, printable
+from eznas.programs import directed_infix
+from eznas.reporting.page import duration, markup, rendered
+from eznas.reporting.words import short
 from eznas.runs import Journal, RunFolder, SearchState
 from eznas.runs.config import RunConfig
-from eznas.runs.history import History, read_history
+from eznas.runs.history import History, read_history, read_manifest
 from eznas.runs.interim import INTERIM_MARK, PAGE, smallest_best
 from eznas.runs.stopping import stopped_by
 
+MOST_SAMPLES: Final = 6
+"""Samples that are named."""
 REFRESH_SECONDS: Final = 10
 """From one reading of the page by a browser, and one writing of it, to the next."""
 
@@ -50,16 +53,10 @@ def render_interim(run_dir: Path, config: RunConfig, state: SearchState) -> str:
     Raises:
         RunError: if ``events.jsonl`` is damaged.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=printable,
-    )  # fmt: skip
     settings = config.evolution
-    return environment.get_template("interim.html").render(
-        mark=Markup(INTERIM_MARK),
+    return rendered(
+        "interim.html",
+        mark=markup(INTERIM_MARK),
         seconds=REFRESH_SECONDS,
         name=config.name,
         seed=config.seed,
@@ -67,14 +64,28 @@ def render_interim(run_dir: Path, config: RunConfig, state: SearchState) -> str:
         state=state,
         stop=stopped_by(settings, state),
         rate=state.n_evaluated / state.seconds if state.seconds else 0.0,
-        duration=_duration(state.seconds),
+        duration=duration(state.seconds),
         objective=settings.objectives[0],
         front=smallest_best(state.candidates.values())[::-1],
-        infix=to_infix,
+        infix=directed_infix,
+        learnt=_learnt(run_dir),
         curve=_curve(read_history(run_dir)),
         kinds=Counter(kind.value for kind in state.failed.values()).most_common(),
         command=f"eznas resume {shlex.quote(str(run_dir))}",
     )
+
+
+def _learnt(run_dir: Path) -> str:
+    """What the networks to evolve on are; empty without a manifest."""
+    manifest = read_manifest(run_dir)
+    samples = () if manifest is None else manifest.samples
+    learnt = [(len(sample.networks.get("evolve", ())), sample) for sample in samples]
+    said = [
+        f"{n:,} of {short(sample.name, 40)}, {sample.splits.get('evolve', 'unknown')} accuracy"
+        for n, sample in learnt if n
+    ]  # fmt: skip
+    more = f" and {len(said) - MOST_SAMPLES} more samples" if len(said) > MOST_SAMPLES else ""
+    return "; ".join(said[:MOST_SAMPLES]) + more
 
 
 def _curve(history: History) -> dict[str, Any] | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from eznas.files import write_output
+from eznas.fitness import Criterion
 from eznas.programs import directed_infix
-from eznas.reporting.words import short
+from eznas.reporting.compared import report_criteria
+from eznas.reporting.page import rendered
+from eznas.reporting.words import measured_on, over_samples, short
 from eznas.runs.front import Entry, Front
 from eznas.tables import render_table
 
@@ -70,11 +74,10 @@ def seeds_caption(fronts: Sequence[Front]) -> str:
     over = ""
     if len(first.learnt) > 1:
         over = f", the {'smallest' if first.run.aggregate == 'worst' else 'mean'} of {len(first.learnt)} samples"
-    on = "; ".join(f"{short(one.name, 40)}: {one.report}" for one in first.learnt[:6])
-    more = f"; and {len(first.learnt) - 6} more samples" if len(first.learnt) > 6 else ""
     return (
-        f"Kendall's tau-b of the pick of each of {len(fronts)} seeds{over}. Report: held-out networks ({on}{more}). A "
-        "seed draws the networks, their parameters and the search, so that the spread is of all of these together."
+        f"Kendall's tau-b of the pick of each of {len(fronts)} seeds{over}. Report: held-out networks "
+        f"({measured_on(first.learnt)}). A seed draws the networks, their parameters and the search, so that the "
+        "spread is of all of these together."
     )
 
 
@@ -94,22 +97,23 @@ def write_seeds_page(fronts: Sequence[Front], target: Path) -> Path:
     Raises:
         OutputError: if it cannot be written.
     """
-    import jinja2
-
-    from eznas.reporting.report import printable
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("eznas.reporting", "."), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, finalize=printable,
-    )  # fmt: skip
     rows = seeds_rows(fronts)
-    text = environment.get_template("seeds.html").render(
+    taus: list[Criterion | None] = [_tau_of_pick(front) for front in fronts]
+    shown = [
+        {**row, "href": f"seed-{row['seed']}/report.html" if tau_of else None, "tau": tau}
+        for row, tau_of, tau in zip_longest(rows, [True] * len(fronts), taus)
+    ]
+    text = rendered(
+        "seeds.html",
         name=short(fronts[0].run.name, 80),
-        rows=[
-            {**row, "href": f"seed-{row['seed']}/report.html" if isinstance(row["seed"], int) else None} for row in rows
-        ],
+        rows=shown,
         figures=[key for key in rows[0] if key in _FIGURES],
         caption=seeds_caption(fronts),
+        aggregate=over_samples(fronts[0]).strip(),
     )
     write_output(Path(target), text)
     return Path(target)
+
+
+def _tau_of_pick(front: Front) -> Criterion | None:
+    return None if front.pick is None else report_criteria(front).get(front.pick.id)

@@ -23,7 +23,7 @@ N_WORST: Final = 10
 MOST_EDITS: Final = 8
 """Edits shown, those that are misread most."""
 MIN_PAIRS: Final = 5
-"""Pairs of networks below which an edit is not shown."""
+"""Pairs of networks below which an edit is not shown, and networks below which an operation is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,19 +43,37 @@ class Misjudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """Networks that have something: an operation, or a setting of their space.
+
+    Attributes:
+        text: what they have.
+        n: how many.
+        difference: their mean ranking difference as a share of all networks, positive where they are placed too high,
+            with its 95 % interval by the normal law.
+    """
+
+    text: str
+    n: int
+    difference: Criterion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Weakness:
     """Of a proxy on one sample.
 
     Attributes:
         sample: on which.
         too_high, too_low: networks, the worst first.
-        edits: pairs of networks one edit apart, those first that are misread most.
+        operations: what networks have that are placed too high or too low, the most misplaced first.
+        edits: pairs of networks one edit apart that are misread, those first that are misread most.
         sizes: groups by multiply-accumulates, the smallest first; empty where the space has no closed form.
     """
 
     sample: SampleCard
     too_high: tuple[Misjudged, ...]
     too_low: tuple[Misjudged, ...]
+    operations: tuple[Operation, ...]
     edits: tuple[Edit, ...]
     sizes: tuple[SizeGroup, ...]
 
@@ -71,12 +89,12 @@ class Counting:
     """
 
     name: str
-    tau: float
+    tau: Criterion
     difference: Criterion | None
 
     def is_ahead_of(self, measured: Measurement) -> bool:
         """Whether it ranks the sample better than the pick does."""
-        return measured.tau is None or self.tau > measured.tau.value + ROUNDING
+        return measured.tau is None or self.tau.value > measured.tau.value + ROUNDING
 
     @property
     def is_told(self) -> bool:
@@ -93,13 +111,13 @@ COUNTS: Final = {"mac_count": "MACs", "parameter_count": "parameters"}
 def counting(front: Front, sample: SampleCard) -> Counting | None:
     """The better one of parameters and MACs on a sample; None if neither was measured there."""
     found = [
-        (measured.tau.value, entry)
+        (measured.tau, entry)
         for entry in front.published
         if entry.id in COUNTS and (measured := entry.report.get(sample.name)) is not None and measured.tau is not None
     ]
     if not found:
         return None
-    tau, entry = max(found, key=lambda pair: pair[0])
+    tau, entry = max(found, key=lambda pair: pair[0].value)
     return Counting(name=COUNTS[entry.id], tau=tau, difference=entry.versus_pick.get(sample.name))
 
 
@@ -123,6 +141,7 @@ def weakness_of(front: Front, entry: Entry, sample: SampleCard, scores: Scores) 
         sample=sample,
         too_high=_misjudged(over, names, x, accuracies, sign=1),
         too_low=_misjudged(under, names, x, accuracies, sign=-1),
+        operations=_operations(sample, architectures, names, x, accuracies),
         edits=_edits(sample, architectures, x, accuracies),
         sizes=_sizes(sample, architectures, x, accuracies),
     )
@@ -167,12 +186,37 @@ def _space(sample: SampleCard) -> SearchSpace[Any] | None:
         return None
 
 
+def _operations(
+    sample: SampleCard, architectures: Sequence[Architecture], names: Sequence[str], x: FloatArray, y: FloatArray
+) -> tuple[Operation, ...]:
+    space, differences = _space(sample), ranking_differences(x, y)
+    places = None if space is None or not architectures else space.places
+    if places is not None:
+        has = [set(places(arch)) for arch in architectures]
+    else:
+        has = [_settings_in(name) for name in names]
+    found = []
+    for text in sorted(set().union(*has)):
+        these = differences[[text in one for one in has]]
+        if MIN_PAIRS <= len(these) <= len(differences) - MIN_PAIRS:
+            mean, half = float(these.mean()), 1.96 * float(these.std(ddof=1)) / math.sqrt(len(these))
+            interval = Criterion(value=mean, low=mean - half, high=mean + half)
+            found.append(Operation(text=text, n=len(these), difference=interval))
+    return tuple(sorted(found, key=lambda one: (-abs(one.difference.value), one.text))[:MOST_EDITS])
+
+
+def _settings_in(name: str) -> set[str]:
+    """What the text of a network says as ``key=value``, or ``key=value-value``."""
+    parts = [part.partition("=") for part in name.split("/")]
+    return {f"{key}={value}" for key, is_one, values in parts if is_one for value in values.split("-")}
+
+
 def _edits(sample: SampleCard, architectures: Sequence[Architecture], x: FloatArray, y: FloatArray) -> tuple[Edit, ...]:
     space = _space(sample)
     if not architectures or space is None or space.places is None:
         return ()
     pairs = pairs_one_edit_apart([space.places(arch) for arch in architectures])
-    edits = [edit for edit in edit_bias(x, y, pairs) if edit.n >= MIN_PAIRS]
+    edits = [edit for edit in edit_bias(x, y, pairs) if edit.n >= MIN_PAIRS and edit.truth != edit.estimate]
     return tuple(sorted(edits, key=lambda edit: (-abs(edit.truth - edit.estimate), -edit.n))[:MOST_EDITS])
 
 

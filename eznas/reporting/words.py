@@ -11,7 +11,7 @@ from eznas.fitness import CRITERIA, OBJECTIVES, Criterion, Measurement
 from eznas.names import one_line
 from eznas.reporting.compared import means_of
 from eznas.runs.choice import neighbours
-from eznas.runs.front import Entry, Front, RunCard, SampleCard, criterion_text, tau_text
+from eznas.runs.front import Entry, Front, PartCard, RunCard, SampleCard, criterion_text, tau_text
 
 TITLES: Final = {name: OBJECTIVES[name].title for name in CRITERIA}
 """Of the criteria of a measurement, as tables print them."""
@@ -133,7 +133,8 @@ def beside(front: Front, pick: Entry) -> str:
         return ""
     what, where = less_of(front, pick)
     return (
-        f"{what} of the pick less that of its neighbours on the front{where} (paired, 95 %): {'; '.join(compared)}."
+        f"{what[0].upper()}{what[1:]} of the pick less that of its neighbours on the front{where} (paired, 95 %): "
+        f"{'; '.join(compared)}."
     )
 
 
@@ -195,6 +196,33 @@ def comparison(difference: Criterion) -> str:
         return f"the pick less it, {criterion_text(difference)} (paired, 95 %), does not tell the two apart"
     ends = sorted((abs(difference.low), abs(difference.high)))
     return f"the pick is {side} by {size:.3f} [{ends[0]:.3f}, {ends[1]:.3f}] (paired difference, 95 %)"
+
+
+def training_text(part: PartCard) -> str:
+    """Split and training of accuracies, ``test, 200 epochs``."""
+    return f"{part.split}, {'full training' if part.epochs is None else f'{part.epochs} epochs'}"
+
+
+def measured_on(samples: Sequence[SampleCard]) -> str:
+    """What the held-out networks of samples are, those of which it is the same together."""
+    named: dict[str, list[str]] = {}
+    for sample in samples:
+        named.setdefault(str(sample.report), []).append(short(sample.name, 40))
+    if len(named) == 1 and len(samples) == 1:
+        return next(iter(named))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in named.items())
+
+
+def aggregate_text(front: Front) -> str:
+    """What one number over several samples is."""
+    return f"Over {len(front.learnt)} samples it is {over_samples(front).strip()} tau." if len(front.learnt) > 1 else ""
+
+
+def share_text(share: float | None) -> str:
+    """By how much scores move, in percent of their spread."""
+    if share is None:
+        return "–"
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
 
 
 def run_name(run: RunCard) -> str:

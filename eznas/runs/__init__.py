@@ -5,7 +5,8 @@
 * `candidate`, `journal`: what each generation found.
 * `choice`: choosing from a finished front.
 * `interim`: what was found up to now; `stopping`: when a search is finished, and why.
-* `records`: what the growing files hold; `front`: what a run found; `history`: both, read for its report.
+* `records`: what the growing files hold; `front`: what a run found; `badges`: what its proxies do not mind;
+  `history`: all of these, read for its report.
 """
 
 from __future__ import annotations

@@ -309,6 +309,8 @@ class ReportSettings(Section):
     """Resamples of a confidence interval."""
     simplify_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Time limit of simplifying one program."""
+    badge_networks: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 24
+    """Networks of the report on which it is read what the pick does not mind, about 10 scores each; 0 for none."""
 
 
 class RunConfig(Section):

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -65,6 +65,7 @@ def simplify(
     *,
     seconds_per_program: float = SECONDS_PER_PROGRAM,
     worker: Sequence[str] = WORKER,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Simplification]:
     """Try to make each program smaller, one after another, in a child process.
 
@@ -72,6 +73,7 @@ def simplify(
         programs: the originals.
         seconds_per_program: deadline of each; past it the child is killed.
         worker: command of the child.
+        progress: told the programs done and all of them.
 
     Returns:
         One result per program, in order.
@@ -83,7 +85,11 @@ def simplify(
     if not seconds_per_program > 0:
         raise ValueError(f"seconds_per_program must be positive, got {seconds_per_program}")
     with _Child(worker) as child:
-        return [_attempt(child, program, seconds_per_program) for program in programs]
+        found = []
+        for program in programs:
+            found.append(_attempt(child, program, seconds_per_program))
+            progress(len(found), len(programs))
+        return found
 
 
 def _attempt(child: _Child, program: Program, seconds: float) -> Simplification:

@@ -101,6 +101,7 @@ def assess(proxies: Sequence[str], options: Options, *, machine: Machine, observ
     check_machine(machine)
     if min(options.n_seeds, options.n_batches) < 1:
         raise ConfigError("--seeds and --batches are counts of at least 1; leave them out, or ask for 3 and 5")
+    observer.stage("Reading the benchmark and what is assessed")
     benchmark = _benchmark(options)
     dataset = options.dataset or benchmark.datasets[0]
     if dataset not in benchmark.datasets:
@@ -228,28 +229,28 @@ def _scored(
 ) -> list[Scored]:
     """The proxies that are scored here, with their stability as far as asked."""
 
-    def rows(under: Request, conditions: Conditions) -> Scores:
-        with single_threaded(), open_workers(machine) as pool:
+    def rows(under: Request, conditions: Conditions, stage: str) -> Scores:
+        with single_threaded(), open_workers(machine, observer) as pool:
+            observer.stage(stage)
             found = score_networks(
                 under.proxies, architectures, conditions, pool, device=machine.device, progress=observer.advance
             )
         return under.rows(found)[0]
 
-    observer.stage(f"Scoring {len(architectures):,} networks of {benchmark.name}")
-    first = rows(request, request.conditions)
+    first = rows(request, request.conditions, f"Scoring {len(architectures):,} networks of {benchmark.name}")
     notes.extend(request.rows(first)[1] if request.without_reference else ())
     notes.extend(why_failed([column.name for column in request.columns], architectures, first))
     accuracies = benchmark.accuracies(architectures, dataset, reporting_split(benchmark, (dataset,)))
     draws: dict[str, list[FloatArray]] = {}
     for number in range(1, options.n_seeds):
-        observer.stage(f"Scoring again, initialisation {number + 1} of {options.n_seeds}")
+        stage = f"Scoring again, initialisation {number + 1} of {options.n_seeds}"
         seed = options.seed + number
         again = request_for(asked, architectures, (*options.overrides, f"seed={seed + request.conditions.seed}"))
-        draws.setdefault("seeds", [first.scores]).append(rows(again, again.conditions).scores)
+        draws.setdefault("seeds", [first.scores]).append(rows(again, again.conditions, stage).scores)
     for number in range(1, options.n_batches):
-        observer.stage(f"Scoring again, batch {number + 1} of {options.n_batches}")
+        stage = f"Scoring again, batch {number + 1} of {options.n_batches}"
         others = _other_images(request.conditions, number)
-        draws.setdefault("batches", [first.scores]).append(rows(request, others).scores)
+        draws.setdefault("batches", [first.scores]).append(rows(request, others, stage).scores)
     return [
         Scored(
             name=column.name,
@@ -416,7 +417,7 @@ def _by_size(assessment: Assessment, shape: str | None = None) -> list[dict[str,
         row = {"proxy": _name(one)}
         for place in range(5):
             group = groups[place] if place < len(groups) else None
-            tau = None if group is None or group.tau is None else f"{group.tau:.2f}"
+            tau = None if group is None or group.tau is None else f"{group.tau.value:.2f}"
             row[f"{place + 1} (tau)"] = "-" if group is None else f"{100 * group.difference:+.0f} ({tau or '-'})"
         rows.append(row)
     return rows

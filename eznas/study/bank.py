@@ -72,8 +72,10 @@ def build_banks(
     asked = words if words is not None else lexicon(language)
     texts = list(dict.fromkeys(canonical(text) for text in asked))
     filled = []
-    with single_threaded(), open_workers(machine) as pool:
-        for name, conditions, architectures in _networks(config, networks):
+    observer.stage("Reading the networks")
+    named = _networks(config, networks)
+    with single_threaded(), open_workers(machine, observer) as pool:
+        for name, conditions, architectures in named:
             bank = Bank.open(machine.banks, conditions, machine.device)
             observer.stage(f"Computing {len(texts):,} words on {len(architectures):,} {name} networks")
             n_built = fill(bank, texts, architectures, pool, progress=observer.advance)

@@ -80,6 +80,7 @@ def badges_of(
     for name in names:
         if is_sum(name):
             raise ConfigError(f"{name} ranks networks among each other and has no badges; name its members instead")
+    observer.stage("Reading the networks")
     architectures = networks_of(networks)
     if len(architectures) < MIN_NETWORKS:
         raise ConfigError(f"Badges need {MIN_NETWORKS} networks or more, got {len(architectures)}; name more")

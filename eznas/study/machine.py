@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from eznas.errors import ConfigError
 from eznas.names import shown
 from eznas.workers import Pool, open_pool
+
+if TYPE_CHECKING:
+    from eznas.study.observer import Observer
 
 CACHE_VARIABLE = "EZNAS_CACHE"
 BOUND_VARIABLE = "EZNAS_CACHE_GIB"
@@ -88,8 +92,10 @@ def check_machine(machine: Machine) -> None:
 
 
 @contextmanager
-def open_workers(machine: Machine) -> Iterator[Pool]:
-    """The workers of a machine, gone afterwards."""
+def open_workers(machine: Machine, observer: Observer | None = None) -> Iterator[Pool]:
+    """The workers of a machine, gone afterwards; an observer is told that they start, which takes seconds."""
+    if machine.workers and observer is not None:
+        observer.stage(f"Starting {machine.workers} Ray worker(s)")
     pool = open_pool(machine.workers, machine.ray_address, on_gpu=machine.device == "cuda")
     try:
         yield pool

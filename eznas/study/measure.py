@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -108,7 +109,11 @@ def measure(
     )  # fmt: skip
 
     observer.stage(f"Simplifying {len(front)} formulas")
-    simplified = simplify([c.program for c in front], seconds_per_program=config.report.simplify_seconds)
+    observer.step("Algebra", "formulas")
+    simplified = simplify(
+        [c.program for c in front], seconds_per_program=config.report.simplify_seconds, progress=observer.advance
+    )
+    observer.step("Looking for branches that say nothing on the networks evolved on")
     on_learnt = learnt() if learnt is not None else None
     proposals = [_proposals(s.program, s.candidate, on_learnt) for s in simplified]
     # Now, while the workers hold the networks evolved on.
@@ -126,6 +131,7 @@ def measure(
         scores = _banked(problem, asked, pool, observer, machine)
     else:
         scores = _score(problem, "report", asked, pool, observer, machine.device)
+    observer.step(f"Intervals of {len(front) + len(published)} proxies, by {config.report.bootstrap:,} resamples")
     accepted = _certified(front, proposals, scores.scores[: len(front) + len(extra)])
     rows = [*range(len(front)), *range(len(front) + len(extra), len(asked))]
     entries = _entries(
@@ -247,6 +253,7 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
         replace(family, parts=replace(family.parts, report=family.networks("report")[:N_AFRESH]))
         for family in problem.families
     )
+    observer.step(f"Scoring {N_AFRESH} networks of each space afresh")
     afresh = _score(replace(problem, families=few), "report", proxies, pool, observer, machine.device)
     places: list[int] = []
     n_networks = 0
@@ -258,7 +265,9 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
     evaluator = bank_evaluator(problem, "report", machine, observer, pool)
     scores = np.full((len(proxies), n_networks), np.nan)
     failures: dict[tuple[int, int], Invalid] = {}
-    evaluator.words([word for row in bankable for word in _words_of(proxies[row])])  # all from one capture
+    words = list(dict.fromkeys(word for row in bankable for word in _words_of(proxies[row])))
+    observer.step(f"Computing {len(words):,} words")
+    evaluator.words(words)  # all from one capture
     for row in bankable:
         scores[row], lost = _of_bank(proxies[row], evaluator)
         failures |= {(row, network): failure for network, failure in lost.items()}
@@ -269,6 +278,7 @@ def _banked(problem: Problem, proxies: Sequence[Proxy], pool: Pool, observer: Ob
                 "changed, or made on another machine: remove them, and resume the run"
             )
     if others:
+        observer.step(f"Scoring with {len(others)} published proxies")
         rest = _score(problem, "report", [proxies[row] for row in others], pool, observer, machine.device)
         scores[others] = rest.scores
         failures |= {(others[row], network): failure for (row, network), failure in rest.failures.items()}
@@ -547,7 +557,10 @@ def _scores_csv(
     found_by_folds: Sequence[FoldResult],
     pick: str,
 ) -> str:
-    """Scores on the held-out networks in the direction of each proxy; of a cross-fitted run the pick's are places."""
+    """Scores on the held-out networks in the direction of each proxy; of a cross-fitted run the pick's are places.
+
+    All digits are there, so that whoever reads them finds the same ties and the same ranks.
+    """
     labels: tuple[Labels, ...] = problem.labels("report")
     n_networks = scores.shape[1]
     if found_by_folds:
@@ -561,7 +574,6 @@ def _scores_csv(
     networks = [arch.spec for family in problem.families for arch in family.networks("report")]
     rows = [["network", *(f"accuracy:{task.task}" for task in labels), *(entry.id for entry in entries)]]
     for column, name in enumerate(networks):
-        known = [f"{value:.6g}" if np.isfinite(value) else "" for value in accuracies[:, column]]
-        values = [f"{value:.9g}" if np.isfinite(value) else "" for value in scores[:, column]]
-        rows.append([name, *known, *values])
+        values = (*accuracies[:, column].tolist(), *scores[:, column].tolist())
+        rows.append([name, *(repr(value) if math.isfinite(value) else "" for value in values)])
     return csv_text(rows)

@@ -14,11 +14,14 @@ from typing import Any, Final, TypeVar
 
 import torch
 
+from eznas.bank import Bank, BankKey
+from eznas.bank.build import BankWorker
 from eznas.benchmarks import Part, Split
 from eznas.errors import EznasError
 from eznas.evaluation import PopulationEvaluator
 from eznas.evolution import check_objectives, check_seeds
 from eznas.evolution.grammar import Grammar
+from eznas.evolution.two_level import listed_words, rehearse
 from eznas.evolution.variation import Variation
 from eznas.fitness import objectives_named
 from eznas.names import one_line, shown
@@ -31,14 +34,20 @@ from eznas.statistics import StoreKey, ensure_store
 from eznas.statistics.store import MANIFEST
 from eznas.study.choose import POOL_SIZE
 from eznas.study.machine import Machine, check_machine, single_threaded
+from eznas.study.observer import Observer, Silent
+from eznas.study.outlook import REPORT_SECONDS, SIMPLIFY_SECONDS
 from eznas.study.problem import Family, Problem, family_of, own_networks, prepare
-from eznas.study.run import seed_named
+from eznas.study.run import READING, seed_named
 from eznas.workers import Pool, open_pool
 
 N_TRIED: Final = 4
 """Networks of each family that are captured to see what all will take."""
 N_PROGRAMS: Final = 100
 """Random programs that are evaluated on them, and offspring of these."""
+N_SHOWN: Final = 2
+"""Networks of each family that are shown all words of a run at two levels."""
+VALUE_BYTES: Final = 9
+"""Of a word on a network in a bank: the number, and why there is none."""
 T = TypeVar("T")
 
 
@@ -47,14 +56,14 @@ class Estimate:
     """What a run will take, by what a few networks and programs take here.
 
     Attributes:
-        capture, evolve, report: seconds of processor time of each worker, which is what idle cores take; evolve is None
-            where it cannot be told.
-        n_bytes: of the statistics in the cache.
+        capture, evolve, report: seconds of processor time of each worker, which is what idle cores take; at two levels
+            networks are captured while it evolves.
+        n_bytes: of the statistics in the cache, or of the values in banks.
         n_known: of these, there already.
     """
 
     capture: float
-    evolve: float | None
+    evolve: float
     report: float
     n_bytes: int
     n_known: int
@@ -85,7 +94,12 @@ class Plan:
 
 
 def plan(
-    config: RunConfig, *, problems: Sequence[str] = (), machine: Machine | None = None, run_dir: Path | None = None
+    config: RunConfig,
+    *,
+    problems: Sequence[str] = (),
+    machine: Machine | None = None,
+    run_dir: Path | None = None,
+    observer: Observer | None = None,
 ) -> Plan:
     """What a run with these settings would do; nothing is written but into a folder that is removed.
 
@@ -94,8 +108,10 @@ def plan(
         problems: with the settings, known before.
         machine: where it would work.
         run_dir: its folder.
+        observer: told what is read and tried, which takes seconds.
     """
-    machine = machine or Machine()
+    machine, observer = machine or Machine(), observer or Silent()
+    observer.stage(READING)
     found = list(problems)
     _tried(found, check_machine, machine)
     for name in config.report.baselines:
@@ -119,7 +135,7 @@ def plan(
         n_programs = (first + settings.n_generations * settings.population_size) * (1 + len(problem.folds))
         estimate = None
         if not found:
-            estimate = _tried(found, _estimated, problem, machine, n_programs)
+            estimate = _tried(found, _estimated, problem, machine, n_programs, observer)
         if estimate is not None:
             free = _free_bytes(machine.stores)
             if estimate.n_bytes - estimate.n_known > free:
@@ -194,41 +210,112 @@ def _stated(family: Family, part: Part) -> str:
 # --- what it takes ------------------------------------------------------------------------------------------------
 
 
-def _estimated(problem: Problem, machine: Machine, n_programs: int) -> Estimate:
-    """By a few networks of each family and a few random programs, in this process."""
-    config = problem.config
+def _estimated(problem: Problem, machine: Machine, n_programs: int, observer: Observer) -> Estimate:
+    """By a few networks of each family and a few random programs or words, in this process."""
     device = machine.device if torch.cuda.is_available() else "cpu"  # which the cluster alone may have
     pool = open_pool(0, None, on_gpu=device != "cpu")
-    n_workers = max(1, machine.workers)
-    capture = evolve = report = 0.0
-    n_bytes = n_known = 0
-    is_stored = config.evolution.regime != "two-level"
-    published = [published_proxy(name) for name in config.report.baselines]
     try:
-        for family, key in zip(problem.learnt, problem.store_keys(machine.device), strict=True):
-            n = len(key.architectures)
-            small = replace(key, architectures=_spread(key.architectures), device=device)
-            with tempfile.TemporaryDirectory(prefix="eznas-plan-") as place:
-                once, of_programs, size = _of_store(small, Path(place), problem, pool)
-            is_known = (machine.stores / str(key) / MANIFEST).exists()
-            if is_stored:
-                capture += 0.0 if is_known else once * n
-                n_bytes += round(size * n)
-                n_known += round(size * n) if is_known else 0
-                evolve += of_programs * n * n_programs
-            n_select = 0 if problem.folds else len(family.networks("select"))
-            report += (once + of_programs * POOL_SIZE) * n_select
+        if problem.config.evolution.regime == "two-level":
+            found = _of_two_levels(problem, machine, device, observer)
+        else:
+            found = _of_programs(problem, machine, device, n_programs, pool, observer)
+        published = [published_proxy(name) for name in problem.config.report.baselines]
+        report = found.report
         for family in problem.families:
+            observer.stage(f"Trying the published proxies on {family.name}")
             few = _spread(family.networks("report"))[:2]
             start = time.process_time()
             score_networks(published, few, family.conditions, pool, device=device)
             report += (time.process_time() - start) / len(few) * len(family.networks("report"))
     finally:
         pool.close()
+    start, each = SIMPLIFY_SECONDS
+    alone = start + each * problem.config.report.front_size + REPORT_SECONDS  # not spread over workers
+    return replace(found, report=report / max(1, machine.workers) + alone)
+
+
+def _of_programs(
+    problem: Problem, machine: Machine, device: str, n_programs: int, pool: Pool, observer: Observer
+) -> Estimate:
+    """What statistics, and programs on them, take; of the report what the choice takes, on one worker."""
+    n_workers = max(1, machine.workers)
+    capture = evolve = report = 0.0
+    n_bytes = n_known = 0
+    for family, key in zip(problem.learnt, problem.store_keys(machine.device), strict=True):
+        observer.stage(f"Trying {N_TRIED} networks of {family.name}")
+        n = len(key.architectures)
+        small = replace(key, architectures=_spread(key.architectures), device=device)
+        with tempfile.TemporaryDirectory(prefix="eznas-plan-") as place:
+            once, of_programs, size = _of_store(small, Path(place), problem, pool)
+        is_known = (machine.stores / str(key) / MANIFEST).exists()
+        capture += 0.0 if is_known else once * n
+        n_bytes += round(size * n)
+        n_known += round(size * n) if is_known else 0
+        evolve += of_programs * n * n_programs
+        n_select = 0 if problem.folds else len(family.networks("select"))
+        report += (once + of_programs * POOL_SIZE) * n_select
     return Estimate(
-        capture=capture / n_workers, evolve=evolve / n_workers if is_stored else None, report=report / n_workers,
-        n_bytes=n_bytes, n_known=n_known,
+        capture=capture / n_workers, evolve=evolve / n_workers, report=report, n_bytes=n_bytes, n_known=n_known
+    )
+
+
+def _of_two_levels(problem: Problem, machine: Machine, device: str, observer: Observer) -> Estimate:
+    """What words and sentences take; of the report what words take on other networks, on one worker.
+
+    A few networks of each family are shown all words that the run begins with, and then as few as a later generation
+    has; the sentences are those of random words.
+    """
+    config, n_workers = problem.config, max(1, machine.workers)
+    settings = config.evolution
+    first = listed_words(problem.primitive_set, settings.n_words, config.seed)
+    later = _some(first, max(1, settings.n_new_words))
+    words = report = 0.0
+    n_evolve = n_known = 0
+    for family in problem.families:
+        observer.stage(f"Trying {len(first):,} words on {N_SHOWN} networks of {family.name}")
+        stored = () if family.settings.left_out else family.stored
+        n_missing = _n_missing(machine, family, first, stored)
+        others = [*(() if problem.folds or family.settings.left_out else family.networks("select"))]
+        others += [] if problem.folds else family.networks("report")
+        few = _spread(stored or family.networks("report"))[:N_SHOWN]
+        worker = BankWorker(family.conditions.drawn(), device)
+        each_later = _of_block(worker, later, few)
+        each = _of_block(worker, first, few) if n_missing else 0.0
+        words += each * n_missing + each_later * len(stored) * settings.n_generations
+        report += each_later * len(others)
+        n_evolve += len(stored)
+        n_known += len(stored) - n_missing
+    observer.stage("Trying sentences")
+    start = time.process_time()
+    share = rehearse(settings, config.seed, problem.primitive_set, problem.labels("evolve", of_store=True), len(first))
+    sentences = (time.process_time() - start) / share * (settings.n_generations + 1)
+    n_values = len(first) * n_evolve + settings.n_new_words * settings.n_generations * n_evolve
+    return Estimate(
+        capture=0.0, evolve=words / n_workers + sentences, report=report, n_bytes=VALUE_BYTES * n_values,
+        n_known=VALUE_BYTES * len(first) * n_known,
     )  # fmt: skip
+
+
+def _of_block(worker: BankWorker, words: tuple[str, ...], few: Sequence[Any]) -> float:
+    """Seconds of a network with these words."""
+    worker.block(words, ())  # made ready once in a run
+    start = time.process_time()
+    worker.block(words, few)
+    return (time.process_time() - start) / len(few)
+
+
+def _n_missing(machine: Machine, family: Family, words: tuple[str, ...], networks: Sequence[Any]) -> int:
+    """Networks of which the bank lacks one of the words."""
+    key = BankKey(family.conditions, machine.device)
+    if not networks or not (machine.banks / str(key)).exists():
+        return len(networks)
+    bank = Bank.open(machine.banks, family.conditions, machine.device)
+    return sum(len(lacking) for _, lacking in bank.missing(words, networks))
+
+
+def _some(words: tuple[str, ...], n: int) -> tuple[str, ...]:
+    """So many of some words, evenly drawn."""
+    return words if n >= len(words) else tuple(words[place * len(words) // n] for place in range(n))
 
 
 def _of_store(key: StoreKey, place: Path, problem: Problem, pool: Pool) -> tuple[float, float, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,27 @@ from eznas.fitness import objectives_named
 from eznas.programs import Program, parse
 from eznas.proxies import ProgramProxy, proxy_named, published_proxy
 from eznas.runs import Candidate, Journal, RunFolder, SearchState, hall_of_fame, load_front
+from eznas.runs.badges import load_badges
 from eznas.runs.config import RunConfig, changed_config, config_from, load_config, to_toml
 from eznas.runs.journal import GROWING
 from eznas.runs.manifest import MANIFEST, Extension, Manifest
 from eznas.runs.records import GenerationSummary
 from eznas.runs.stopping import is_finished, stopped_by
 from eznas.statistics import in_use
+from eznas.study.badges import measure_badges
 from eznas.study.evaluate import StoreScores, bank_evaluator, capture_stores, make_assessor, make_evaluator
 from eznas.study.interim import Interim
 from eznas.study.machine import Machine, check_machine, open_workers, single_threaded
 from eznas.study.manifest import DATA, DEVICE, data_of, make_manifest, version_changes, with_versions_noted
 from eznas.study.measure import FoldResult, measure, pick_of_fold
 from eznas.study.observer import Observer, Silent
+from eznas.study.outlook import outline_of
 from eznas.study.problem import Given, Problem, prepare
 from eznas.study.results import Study
 from eznas.workers import Pool
 
 ShouldStop = Callable[[], bool]
+READING = "Reading the networks and their accuracies"
 
 
 def evolve(
@@ -111,6 +115,7 @@ def resume(
     settings = load_config(folder.path / "config.toml")
     recorded.check_settings(settings, folder.path)
     settings, given = _with_given(settings, networks, accuracies, images)
+    (observer or Silent()).stage(READING)
     problem = prepare(settings, given)
     _check_data(folder, recorded, problem)
     with folder.writing():
@@ -255,7 +260,8 @@ def _run_to_the_end(
     problem = _with_notes(problem, extends)
     named = [seed_named(text) for text in config.evolution.seeds]
     archive = [parse(text) for text in (extends.seeds if extends else ())]
-    with single_threaded(), _pool(machine, observer) as pool, ExitStack() as held:
+    observer.begin(outline_of(problem, machine))
+    with single_threaded(), open_workers(machine, observer) as pool, ExitStack() as held:
         job = _Job(problem, machine, observer, pool, should_stop, named, held)
         state = job.search(folder, problem, "Evolving", archive, Interim(folder, config))
         if not is_finished(config.evolution, state):
@@ -278,6 +284,8 @@ def _run_to_the_end(
                 stored=job.stored() if problem.folds else None,
                 found_by_folds=results,
             )
+    if config.report.badge_networks and load_badges(folder.path) is None:
+        measure_badges(folder, problem, observer)
     observer.stage("Writing the report")
     from eznas.reporting import write_figures, write_report
 
@@ -324,7 +332,7 @@ class _Job:
             return state
         assessor = make_assessor(problem, self._evaluator())
         seeds = tuple({program.digest: program for program in (*self._seeds, *archive)}.values())
-        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, note=self._observer.note)
+        search = Search(settings, problem.config.seed, assessor, journal, state, seeds=seeds, listener=self._observer)
         self._observer.stage(stage)
 
         def told(summary: GenerationSummary, now: SearchState) -> None:
@@ -377,6 +385,7 @@ def _prepared(settings: RunConfig, given: Given | None, observer: Observer | Non
     for name in settings.report.baselines:
         published_proxy(name)
     check_seeds(settings.evolution, [seed_named(text) for text in settings.evolution.seeds])
+    (observer or Silent()).stage(READING)
     problem = prepare(settings, given)
     check_objectives(objectives_named(settings.evolution.objectives), problem.labels("evolve"))
     for note in problem.notes:
@@ -480,14 +489,6 @@ def _has_front(folder: RunFolder) -> bool:
     except RunError:
         return False
     return True
-
-
-@contextmanager
-def _pool(machine: Machine, observer: Observer) -> Iterator[Pool]:
-    if machine.workers:
-        observer.stage(f"Starting {machine.workers} Ray worker(s)")
-    with open_workers(machine) as pool:
-        yield pool
 
 
 def new_run_path(config: RunConfig) -> Path:

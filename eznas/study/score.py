@@ -27,6 +27,7 @@ from eznas.study.machine import Machine, check_machine, open_workers, single_thr
 from eznas.study.observer import Observer
 from eznas.tables import render_table
 
+READING: Final = "Reading the networks and what scores them"
 LITTLE: Final = 0.6
 """Share of a network's layers or multiply-accumulates; a program that reads less is said to read little of it."""
 
@@ -92,10 +93,10 @@ def score(
         EznasError: as `request_for`.
     """
     check_machine(machine)
+    observer.stage(READING)
     architectures = networks_of(networks)
     request = request_for(proxies, architectures, overrides)
-    observer.stage(f"Scoring {len(architectures):,} networks")
-    scores = _scores(request, architectures, machine, observer)
+    scores = _scores(request, architectures, machine, observer, f"Scoring {len(architectures):,} networks")
     of_columns, notes = request.rows(scores)
     columns = tuple(column.name for column in request.columns)
     why = why_failed(columns, architectures, of_columns)
@@ -130,6 +131,7 @@ def score_into_file(
         EznasError: as `score`.
     """
     check_machine(machine)
+    observer.stage(READING)
     architectures = networks_of(networks)
     request = request_for(proxies, architectures, overrides)
     return write_scores(path, request, architectures, machine=machine, observer=observer)
@@ -156,8 +158,9 @@ def write_scores(
         if file.n_changed:
             observer.note(f"{file.n_changed} network(s) of {path} have changed since and are scored again.")
         missing = [arch for arch in architectures if arch.spec not in file.done]
-        observer.stage(f"Scoring {len(missing):,} networks into {path}")
+        stage = f"Scoring {len(missing):,} networks into {path}"
         if not missing:
+            observer.stage(stage)
             return 0
 
         little = _LittleRead()
@@ -168,7 +171,7 @@ def write_scores(
             file.append(rows_of(file.columns, [missing[position]], contents, of_columns), last=False)
 
         try:
-            _scores(request, missing, machine, observer, each=write)
+            _scores(request, missing, machine, observer, stage, each=write)
         finally:
             file.append([])
         for note in little.notes:
@@ -197,6 +200,7 @@ def make_aggregate(
         EznasError: as `score`; also if the networks cannot be a reference.
     """
     check_machine(machine)
+    observer.stage(READING)
     recipe, _ = aggregate_named(text, mode)
     architectures = networks_of(networks)
     request = request_for([name for name, _ in recipe.terms], architectures, overrides)
@@ -204,8 +208,8 @@ def make_aggregate(
         raise ConfigError(
             f"A reference is 2 to {MAX_NETWORKS} networks of one search space, got {len(architectures)}; name others"
         )
-    observer.stage(f"Scoring {len(architectures):,} networks of the reference")
-    scores = _scores(request, architectures, machine, observer)
+    stage = f"Scoring {len(architectures):,} networks of the reference"
+    scores = _scores(request, architectures, machine, observer, stage)
     for member, row in zip(request.proxies, scores.scores, strict=True):
         if not np.isfinite(row).any():
             raise ConfigError(
@@ -256,9 +260,15 @@ def scores_text(scored: ScoredNetworks, form: str) -> str:
 
 
 def _scores(
-    request: Request, architectures: Sequence[Architecture], machine: Machine, observer: Observer, each: Any = None
+    request: Request,
+    architectures: Sequence[Architecture],
+    machine: Machine,
+    observer: Observer,
+    stage: str,
+    each: Any = None,
 ) -> Scores:
-    with single_threaded(), open_workers(machine) as pool:
+    with single_threaded(), open_workers(machine, observer) as pool:
+        observer.stage(stage)
         return score_networks(
             request.proxies,
             architectures,

@@ -92,6 +92,7 @@ def search(
     protocol = check_options(name, settings, with_proxies=bool(proxies), with_sums=bool(options.aggregates))
     asked = [text for text in proxies if text not in CLOSED_FORM and not names_file(text)]
     _check_scoring(name, options, asked)
+    observer.stage("Reading the benchmark")
     benchmark = load_benchmark(options.benchmark)
     dataset = options.dataset or benchmark.datasets[0]
     if dataset not in benchmark.datasets:
@@ -122,6 +123,7 @@ def search(
         guides |= given
         if is_counted and "params" not in guides:
             guides["params"] = _counted(benchmark, guides)
+    observer.stage(f"Searching, {settings.repeats:,} times over")
     rows = compare(table, name, guides, settings, aggregates=options.aggregates)
     return SearchFound(tuple(rows), tuple(notes))
 
@@ -163,12 +165,12 @@ def _scored(
     request = request_for(asked, architectures, options.overrides)
     draws: list[Scores] = []
     for draw in range(options.n_draws):
-        observer.stage(f"Scoring {n:,} networks of {benchmark.name}" + (f", draw {draw + 1}" if draw else ""))
         again = request
         if draw:
             seed = request.conditions.seed + draw
             again = request_for(asked, architectures, (*options.overrides, f"seed={seed}"))
-        with single_threaded(), open_workers(machine) as pool:
+        with single_threaded(), open_workers(machine, observer) as pool:
+            observer.stage(f"Scoring {n:,} networks of {benchmark.name}" + (f", draw {draw + 1}" if draw else ""))
             found = score_networks(
                 again.proxies, architectures, again.conditions, pool, device=machine.device, progress=observer.advance
             )

@@ -1,4 +1,4 @@
-"""Devices that conformance is tested on: the processor, a graphics processor where there is one, a pretended one."""
+"""The devices that conformance is tested on: the processor, a graphics processor if there is one, a pretended one."""
 
 from __future__ import annotations
 

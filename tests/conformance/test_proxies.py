@@ -128,7 +128,10 @@ def _finished(folder: Path, settings: dict[str, Any]) -> Run:
     """A run whose search found the programs above and whose front holds them all."""
     settings |= {
         "seed": 5,
-        "report": {"baselines": PUBLISHED, "baseline_batch_size": 4, "bootstrap": 100, "front_size": len(DISCOVERED)},
+        "report": {
+            "baselines": PUBLISHED, "baseline_batch_size": 4, "bootstrap": 100, "badge_networks": 0,
+            "front_size": len(DISCOVERED),
+        },
     }
     problem = prepare(config_from(settings))
     made = RunFolder.create(folder)

@@ -30,7 +30,7 @@ SMALL = [
     "evolution.population_size=12", "evolution.initial_size=12", "evolution.n_generations=1",
     "benchmark.n_evolve=12", "benchmark.n_select=12",
     "benchmark.n_report=12", "networks.channels=4", "probe.batch_size=2", "probe.input_size=8",
-    "report.bootstrap=100", "report.simplify_seconds=1",
+    "report.bootstrap=100", "report.simplify_seconds=1", "report.badge_networks=0",
     'report.baselines=["parameter_count", "naswot_units"]',
 ]  # fmt: skip
 

@@ -28,6 +28,7 @@ SETTINGS = {
     "probe.input_size": "8",
     "report.bootstrap": "100",
     "report.front_size": "3",
+    "report.badge_networks": "0",
     "report.baselines": '["naswot", "naswot_units", "mac_count"]',
 }
 
@@ -63,7 +64,7 @@ def leave_out_reports(patch: pytest.MonkeyPatch) -> None:
 _SIMPLIFIED: dict[str, Simplification] = {}
 
 
-def simplify_once(programs: Sequence[Program], *, seconds_per_program: float) -> list[Simplification]:
+def simplify_once(programs: Sequence[Program], *, seconds_per_program: float, **_: Any) -> list[Simplification]:
     """`eznas.simplification.simplify`, whose process takes seconds to start, but each program only once a session."""
     missing = [program for program in programs if program.text not in _SIMPLIFIED]
     if missing:
@@ -72,7 +73,7 @@ def simplify_once(programs: Sequence[Program], *, seconds_per_program: float) ->
     return [_SIMPLIFIED[program.text] for program in programs]
 
 
-def simplify_nothing(programs: Sequence[Program], *, seconds_per_program: float) -> list[Simplification]:
+def simplify_nothing(programs: Sequence[Program], *, seconds_per_program: float, **_: Any) -> list[Simplification]:
     """In place of `eznas.simplification.simplify`: no program can be made smaller."""
     del seconds_per_program
     return [Simplification(program=p, candidate=None, outcome=Outcome.UNCHANGED, seconds=0.0) for p in programs]

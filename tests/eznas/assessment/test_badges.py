@@ -82,7 +82,9 @@ def test_a_badge_of_ones_own_and_networks_it_cannot_change() -> None:
         [proxy("parameter_count")], NETWORKS, CONDITIONS, badges=[nothing, impossible],
         progress=lambda done, n_all: told.append((done, n_all)),
     )  # fmt: skip
-    assert found == {"nothing": Reading(badge="nothing", n=8, tau=1.0, change=0.0, largest=0.0)}
+    assert found == {"nothing": Reading(
+        badge="nothing", n=8, tau=1.0, low=1.0, high=1.0, change=0.0, largest=0.0,
+    )}
     assert told == [(n, 16) for n in range(1, 17)]
     with pytest.raises(ValueError, match="at least 5 networks, got 2"):
         read_badges([proxy("parameter_count")], NETWORKS[:2], CONDITIONS)

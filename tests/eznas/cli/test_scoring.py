@@ -156,6 +156,7 @@ def test_the_initialisation_is_an_option_and_its_default_is_said(capsys: Capsys)
         said = "Parameters are drawn by scheme eznas, the default; --initialise default draws them otherwise."
         assert (said in shown.err) == (scheme is None)
     assert scores[None] == scores["eznas"] != scores["default"]
+    arguments.append("--quiet")
     kept = complaint(capsys, 2, *arguments, "--initialise", "keep")
     assert "input should be 'default' or 'eznas', got 'keep'" in kept
     assert "--initialise" in complaint(capsys, 2, *arguments, "--initialise", "xavier")

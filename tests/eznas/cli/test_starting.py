@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from eznas.cli import main
+from eznas.evolution.two_level import listed_words
+from eznas.files import size_text
 from eznas.runs.config import RunConfig, config_from, load_config, problems_of
 from eznas.runs.settings import changes
+from eznas.study import Machine
+from eznas.study.plan import plan
+from primitives import PRIMITIVE_SETS
 from tests.eznas import small_zoo
 from tests.eznas.cli.commands import Capsys, complaint, printed
 from tests.eznas.tiny import options
@@ -69,6 +74,37 @@ def test_a_dry_run_tells_networks_images_time_and_cache(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_at_two_levels_tells_the_time_of_words_and_what_the_bank_knows(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZNAS_CACHE", str(tmp_path / "cache"))
+    two_levels = {
+        "evolution__regime": "two-level", "evolution__primitive_set": "general", "evolution__n_words": "30",
+        "evolution__n_new_words": "4", "evolution__n_sentences": "300",
+    }  # fmt: skip
+    asked = options(report__baselines="[]", **two_levels)
+    assert main(["evolve", "--dry-run", *asked]) == 0
+    shown = capsys.readouterr()
+    assert "Trying 38 words on 2 networks of nb201 ..." in shown.err
+    assert "Programs: 300 sentences of words are tried in each of 3 generations" in shown.out
+    assert "(evolution " in shown.out
+    assert "capture" not in shown.out
+    n_bytes = 9 * 16 * (38 + 2 * 4)
+    assert f"Cache: {size_text(n_bytes)} of values of words in {tmp_path / 'cache' / 'banks'}.\n" in shown.out
+    assert not (tmp_path / "cache").exists(), "nothing is written"
+    settings = load_config(None, asked[1::2])
+    machine = Machine()
+    first = plan(settings, machine=machine).estimate
+    words = tmp_path / "words"
+    words.write_text("\n".join(listed_words(PRIMITIVE_SETS["general"], 30, 1)))
+    assert main(["bank", "build", "--quiet", "--words", str(words), *asked]) == 0
+    again = plan(settings, machine=machine).estimate
+    assert first is not None
+    assert again is not None
+    assert (first.n_known, again.n_known) == (0, 9 * 16 * 38)
+    assert first.n_bytes == again.n_bytes == n_bytes
+
+
 def test_a_dry_run_tells_every_problem_at_once(tiny_run: Path, capsys: Capsys) -> None:
     wrong = {
         "evolution.popsize": "3", "probe.batch_size": "0", "report.baselines": '["naswit"]',
@@ -79,7 +115,7 @@ def test_a_dry_run_tells_every_problem_at_once(tiny_run: Path, capsys: Capsys) -
     assert main(["evolve", "--dry-run", "--run-dir", str(tiny_run), "--device", "tpu", *asked]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    *problems, last = shown.err.splitlines()
+    *problems, last = (line for line in shown.err.splitlines() if not line.endswith(" ..."))
     for word in ("popsize", "batch_size", "naswit", "evolution.seeds", "none.csv", "none", "tao", "--run-dir", "tpu"):
         assert any(word in problem for problem in problems), word
     assert sum("none.csv" in problem for problem in problems) == 1

@@ -84,6 +84,29 @@ def test_a_run_that_has_not_begun_says_so(
     assert not (tmp_path / "run").exists()
 
 
+def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "GRACE_SECONDS", 0.02)
+    monkeypatch.setattr(running, "AGAIN_SECONDS", 0.05)
+    happened: list[str] = []
+
+    def work() -> None:
+        try:
+            try:
+                interrupted()
+            except KeyboardInterrupt:
+                happened.append("dropped")
+            time.sleep(600)
+        finally:
+            time.sleep(0.2)  # three more attempts
+            happened.append("closed")
+
+    with pytest.raises(KeyboardInterrupt), running.graceful_stop():
+        work()
+    assert happened == ["dropped", "closed"]
+
+
 ENDLESS = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background

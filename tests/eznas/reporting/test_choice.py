@@ -7,9 +7,12 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from eznas.errors import RunError
+from eznas.fitness import Criterion
 from eznas.reporting import (
     entry_latex,
     entry_text,
@@ -19,10 +22,11 @@ from eznas.reporting import (
     seeds_text,
     write_seeds_page,
 )
-from eznas.reporting.weakness import Counting, counting, weakness_of
+from eznas.reporting.weakness import Counting, _settings_in, counting, weakness_of
 from eznas.runs import Choice, Front, chosen, load_front
 from eznas.runs.choice import elbow, gains_per_node, marks, neighbours, pick_by, selection_error, staircase
-from eznas.runs.history import read_scores
+from eznas.runs.history import Scores, read_scores
+from eznas.spaces import space_named
 from eznas.study.chosen import with_differences
 from tests.eznas.reporting.conftest import N_RESAMPLES, make_run
 
@@ -147,9 +151,9 @@ def test_one_proxy_is_shown_in_infix_first_and_latex_on_request(front: Front) ->
 
 def test_the_page_begins_with_use_trust_and_failure(folder: Path, front: Front) -> None:
     page = render_report(folder)
-    places = [page.index(f"<h2{rest}") for rest in (">Use it", ">Why trust it", ">Where it fails", ' id="front">Front')]
+    places = [page.index(f"<h2>{title}") for title in ("Use it", "Why trust it", "Where it fails", "Front")]
     assert places == sorted(places)
-    assert "eznas export runs/run best -o proxy.py" in page
+    assert f"eznas export {folder} best -o proxy.py" in page
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert "<script" not in page
     for entry in front.discovered:
@@ -165,6 +169,28 @@ def test_the_networks_that_are_misjudged_most(front: Front, folder: Path) -> Non
     assert all(one.by_score < one.by_accuracy for one in found.too_high)
     assert all(one.by_score > one.by_accuracy for one in found.too_low)
     assert found.edits == ()  # the names of these networks are no cells
+
+
+def test_operations_are_those_that_networks_have(front: Front) -> None:
+    rng = np.random.default_rng(3)
+    networks = [space_named("nb201").sample(rng, 1)[0] for _ in range(60)]  # type: ignore[misc]
+    y, x = rng.normal(size=60), rng.normal(size=60)
+    pick, sample = front.pick, front.samples[0]
+    assert pick is not None
+    scores = Scores({sample.name: y}, {pick.id: x}, tuple(arch.spec for arch in networks))
+    found = weakness_of(front, pick, sample, scores)
+    assert found is not None
+    places = (rankdata(-y) - rankdata(-x)) / 60
+    assert found.operations
+    for one in found.operations:
+        here = places[[f"{one.text}~" in arch.spec for arch in networks]]
+        half = 1.96 * here.std(ddof=1) / np.sqrt(len(here))
+        assert one.n == len(here)
+        assert one.difference.value == pytest.approx(here.mean())
+        assert (one.difference.low, one.difference.high) == pytest.approx((here.mean() - half, here.mean() + half))
+    assert _settings_in("cell/depth=1-2/norm=batch/cell=sep3-none") == {
+        "depth=1", "depth=2", "norm=batch", "cell=sep3", "cell=none",
+    }  # fmt: skip
 
 
 def test_the_spread_over_seeds(front: Front, tmp_path: Path) -> None:
@@ -199,5 +225,5 @@ def test_samples_that_counting_ranks_better_are_told(finished_run: Path, tmp_pat
     assert "MACs ranks better on 1 of 2 samples, 1 of them beyond the paired 95 % interval" in page
     own = front.pick.report["cifar10"]
     assert own.tau is not None
-    assert not Counting(name="MACs", tau=own.tau.value + 1e-15, difference=None).is_ahead_of(own)
+    assert not Counting(name="MACs", tau=Criterion(value=own.tau.value + 1e-15), difference=None).is_ahead_of(own)
     assert page.count('class="n behind"') == 1

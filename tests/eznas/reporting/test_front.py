@@ -289,7 +289,7 @@ def test_a_mean_over_samples_is_told_with_intervals(tmp_path: Path) -> None:
     assert found is not None
     assert found.value == pytest.approx((front.tau(pick, "report") or 0) - (front.tau(best, "report") or 0))
     assert less_of(front, pick) == ("mean tau", " over 2 samples")
-    assert "mean tau of the pick less that of its neighbours on the front over 2 samples" in beside(front, pick)
+    assert "Mean tau of the pick less that of its neighbours on the front over 2 samples" in beside(front, pick)
     (tmp_path / "run" / "report_scores.csv").write_text("network\n,")
     damaged = load_front(tmp_path / "run")
     assert "Its mean" not in headline(damaged).text

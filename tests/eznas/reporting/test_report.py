@@ -63,7 +63,7 @@ class Outline(html.parser.HTMLParser):
 
 def outline(page: str) -> Outline:
     found = Outline()
-    found.feed(page)
+    found.feed(page.replace("<wbr>", ""))  # where a line may break
     found.close()
     assert found.open == []
     found.text = " ".join(found.text.split())
@@ -235,7 +235,7 @@ def test_report_is_written_whole_and_again_the_same(finished_run: Path, tmp_path
 def test_report_without_anything_but_a_front(finished_run: Path, tmp_path: Path) -> None:
     shutil.copy(finished_run / "front.json", tmp_path / "front.json")
     text = outline(render_report(tmp_path)).text
-    assert "Progress" not in text
+    assert "History" not in text
     assert "eznas evolve config.toml" in text
 
 
@@ -393,9 +393,20 @@ def test_long_formulas_are_set_in_parts_that_fit() -> None:
     assert len(lines) > 1
     widths = [float(re.search(r"width:([\d.]+)em", line.svg)[1]) for line in lines]  # type: ignore[index]
     assert max(widths) <= 21.0
-    for index, line in enumerate(lines[1:], start=1):
-        symbol = line.latex.split(" =")[0]
-        assert symbol in "".join(other.latex for other in lines[:index]), "a part is explained after it is used"
+    assert [line.goes_on for line in lines] == [False] + [True] * 5, "a sum goes on in the next line"
+    assert not any(line.is_part for line in lines)
+
+
+def test_parts_of_a_formula_are_numbered_as_one_meets_them() -> None:
+    one = "(mean_layers (frobenius_norm (multiply weight (tanh weight_grad.data))))"
+    other = "(log_abs_determinant (sum_layers (agreement_kernel activation_input.data)))"
+    whole = parse(f"(multiply (multiply {one} (log {other})) (tanh (multiply {one} {other})))")
+    lines = formula_lines(whole, max_width=12.0)
+    named = [line.latex.split(" =")[0] for line in lines if line.is_part and not line.goes_on]
+    assert len(named) > 1
+    assert [re.sub(r"\D", "", symbol) for symbol in named] == [str(place) for place in range(1, len(named) + 1)]
+    met = re.findall(r"[su]_\{\d\}", " ".join(line.latex.partition(" = ")[2] or line.latex for line in lines))
+    assert list(dict.fromkeys(met)) == named, "each is explained after it is used, in that order"
 
 
 def test_direction_puts_a_minus_before_the_formula() -> None:

@@ -194,8 +194,8 @@ def test_a_mistake_in_samples_is_one_sentence(table: dict[str, Any], message: st
         "benchmark.n_evolve", "evolution.population_size", "evolution.initial_size", "evolution.n_generations",
         "evolution.seconds", "evolution.tournament_size", "evolution.max_size", "evaluation.tile_kib",
         "evaluation.memory_mib", "evaluation.timeout_seconds", "evaluation.networks_per_shard", "report.front_size",
-        "report.baseline_batch_size", "report.bootstrap", "networks.channels", "networks.cells_per_stage",
-        "networks.n_classes",
+        "report.baseline_batch_size", "report.bootstrap", "report.badge_networks", "networks.channels",
+        "networks.cells_per_stage", "networks.n_classes",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("value", ["9" * 25, "-1", "[[[]]]", "'x'"])

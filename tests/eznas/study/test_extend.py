@@ -206,7 +206,8 @@ def test_an_archive_is_kept_from_the_searches_that_must_not_see_its_networks(tmp
         None,
         [
             "evolution.population_size=6", "evolution.initial_size=8", "evolution.n_generations=0",
-            "probe.batch_size=3", "report.bootstrap=100", "report.baselines=[]",
+            "probe.batch_size=3", "report.bootstrap=100", "report.badge_networks=0",
+            "report.baselines=[]",
         ],
     )  # fmt: skip
     evolve(settings, networks=networks(26), accuracies=rows, run_dir=tmp_path / "old")

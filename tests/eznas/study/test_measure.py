@@ -77,7 +77,7 @@ def settings(**benchmark: object) -> dict[str, Any]:
     return {
         "benchmark": {"name": "python", "networks": "given", "accuracies": "given", "folds": "none"} | benchmark,
         "probe": {"batch_size": 3, "images": "digits", "input_size": 8, "channels": 1},
-        "report": {"bootstrap": 300, "baselines": BASELINES, "baseline_batch_size": 4},
+        "report": {"bootstrap": 300, "badge_networks": 0, "baselines": BASELINES, "baseline_batch_size": 4},
     }
 
 
@@ -137,7 +137,7 @@ def searched(problem: Problem) -> SearchState:
     return SearchState(generation=0, candidates={candidate.id: candidate for candidate in candidates})
 
 
-def proposing(programs: list[Program], *, seconds_per_program: float) -> list[Simplification]:
+def proposing(programs: list[Program], *, seconds_per_program: float, **_: Any) -> list[Simplification]:
     """What algebra might propose, right or wrong."""
     proposed = {parse(PROGRAMS[name]).canonical.text: parse(text) for name, text in PROPOSED.items()}
     return [

@@ -42,6 +42,7 @@ SETTINGS = {
     "probe.batch_size": "3",
     "report.bootstrap": "100",
     "report.front_size": "2",
+    "report.badge_networks": "0",
     "report.baselines": '["mac_count"]',
 }
 OPTIONS = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]

@@ -79,7 +79,8 @@ def test_a_discovery_is_fitted_and_scores(tmp_path: Path) -> None:
     config = eznas.RunConfig.model_validate({
         "benchmark": {"name": "python", "folds": "none"},
         "evolution": {"population_size": 8, "initial_size": 8, "n_generations": 1},
-        "probe": {"batch_size": 2}, "report": {"bootstrap": 100, "baselines": [], "simplify_seconds": 1.0},
+        "probe": {"batch_size": 2},
+        "report": {"bootstrap": 100, "badge_networks": 0, "baselines": [], "simplify_seconds": 1.0},
     })  # fmt: skip
     images = torch.rand(4, 1, 12, 12, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
     discovery = eznas.Discovery(config, images=images, run_dir=tmp_path / "run")

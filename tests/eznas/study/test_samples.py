@@ -64,7 +64,10 @@ def side_by_side(
         ],
         "probe": {"batch_size": 3},
         "evolution": {"population_size": 10, "initial_size": 14, "n_generations": 1},
-        "report": {"bootstrap": 100, "front_size": 2, "baselines": ["mac_count"], "baseline_batch_size": 4},
+        "report": {
+            "bootstrap": 100, "badge_networks": 0, "front_size": 2, "baselines": ["mac_count"],
+            "baseline_batch_size": 4,
+        },
     }
     own._family.cache_clear()
     sys.modules.pop("zoo_beside", None)
@@ -285,7 +288,7 @@ def test_nas_bench_101_beside_nas_bench_201(data_dir: Path, tmp_path: Path, monk
         ],
         "probe": {"batch_size": 2, "images": "digits"},
         "evolution": {"population_size": 6, "initial_size": 8, "n_generations": 0},
-        "report": {"bootstrap": 100, "front_size": 1, "baselines": []},
+        "report": {"bootstrap": 100, "badge_networks": 0, "front_size": 1, "baselines": []},
     }
     config = config_from(table)
     study: Study = evolve(config, run_dir=tmp_path / "run")

@@ -51,7 +51,10 @@ def config() -> RunConfig:
             "networks": {"channels": 4},
             "probe": {"batch_size": 3},
             "evolution": {"population_size": 8, "initial_size": 12, "n_generations": 2},
-            "report": {"bootstrap": 100, "front_size": 2, "baselines": ["mac_count"], "baseline_batch_size": 4},
+            "report": {
+                "bootstrap": 100, "badge_networks": 0, "front_size": 2, "baselines": ["mac_count"],
+                "baseline_batch_size": 4,
+            },
         }
     )
 
