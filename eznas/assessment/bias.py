@@ -17,7 +17,7 @@ from itertools import combinations
 import numpy as np
 import scipy
 
-from eznas.fitness import kendall_tau_b, quintiles
+from eznas.fitness import Criterion, kendall_tau_b, quintiles
 from eznas.fitness.labels import MIN_NETWORKS, FloatArray
 from eznas.fitness.ranks import kendall_resampled
 from eznas.randomness import stream
@@ -35,17 +35,15 @@ class SizeGroup:
         n: how many.
         low, high: the smallest and the largest of them.
         difference: their mean ranking difference.
-        tau: tau-b within the group; None for fewer than five networks, or where all are alike.
-        tau_low, tau_high: its 95 % percentile interval.
+        tau: tau-b within the group, with its 95 % percentile interval; None for fewer than five networks, or where all
+            are alike.
     """
 
     n: int
     low: float
     high: float
     difference: float
-    tau: float | None
-    tau_low: float | None = None
-    tau_high: float | None = None
+    tau: Criterion | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +88,19 @@ def size_bias(x: FloatArray, y: FloatArray, sizes: FloatArray) -> tuple[SizeGrou
                 low=float(sizes[here].min()),
                 high=float(sizes[here].max()),
                 difference=float(differences[here].mean()),
-                **(_tau(x[here], y[here]) if known else {"tau": None}),
+                tau=_tau(x[here], y[here]) if known else None,
             )
         )
     return tuple(found)
 
 
-def _tau(x: FloatArray, y: FloatArray) -> dict[str, float | None]:
+def _tau(x: FloatArray, y: FloatArray) -> Criterion:
     n = len(x)
     n_resamples = max(LEAST_RESAMPLES, min(N_RESAMPLES, 200_000 // n))
     draws = stream(0, "size bias").multinomial(n, np.full(n, 1 / n), size=n_resamples)
     spread = kendall_resampled(x, y, draws.astype(np.float64))
     low, high = np.percentile(spread[np.isfinite(spread)], (2.5, 97.5))
-    return {"tau": kendall_tau_b(x, y), "tau_low": float(low), "tau_high": float(high)}
+    return Criterion(value=kendall_tau_b(x, y), low=float(low), high=float(high))
 
 
 Pairs = dict[tuple[str, str], list[tuple[int, int]]]

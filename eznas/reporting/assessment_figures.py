@@ -117,7 +117,7 @@ def size_figure(assessment: Assessment) -> str:
             "linewidth": 1.3 if one.is_baseline else 1.9,
         }  # fmt: skip
         left.plot(x, [100 * group.difference for group in one.sizes], label=_plain(_title(one), 20), **options)  # type: ignore[arg-type]
-        right.plot(x, [np.nan if group.tau is None else group.tau for group in one.sizes], **options)  # type: ignore[arg-type]
+        right.plot(x, [np.nan if group.tau is None else group.tau.value for group in one.sizes], **options)  # type: ignore[arg-type]
     left.axhline(0, color=INKS["muted"], linewidth=0.8)
     right.axhline(0, color=INKS["muted"], linewidth=0.8)
     left.set_title("ranked too high (%)", loc="left")

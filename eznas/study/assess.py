@@ -417,7 +417,7 @@ def _by_size(assessment: Assessment, shape: str | None = None) -> list[dict[str,
         row = {"proxy": _name(one)}
         for place in range(5):
             group = groups[place] if place < len(groups) else None
-            tau = None if group is None or group.tau is None else f"{group.tau:.2f}"
+            tau = None if group is None or group.tau is None else f"{group.tau.value:.2f}"
             row[f"{place + 1} (tau)"] = "-" if group is None else f"{100 * group.difference:+.0f} ({tau or '-'})"
         rows.append(row)
     return rows
