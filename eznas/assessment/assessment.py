@@ -327,8 +327,8 @@ def _proxy_document(one: Assessed, assessment: Assessment) -> dict[str, Any]:
             for name, by_share in one.pick_intervals.items()
         },
         "bias": {
-            "by_size": [asdict(group) for group in one.sizes],
-            "by_shape": {name: [asdict(group) for group in groups] for name, groups in one.shapes.items()},
+            "by_size": [_size_group(group) for group in one.sizes],
+            "by_shape": {name: [_size_group(group) for group in groups] for name, groups in one.shapes.items()},
             "by_edit": [asdict(edit) for edit in one.edits],
             "most_over_estimated": [_network(one, place, assessment) for place in one.over],
             "most_under_estimated": [_network(one, place, assessment) for place in one.under],
@@ -340,6 +340,14 @@ def _proxy_document(one: Assessed, assessment: Assessment) -> dict[str, Any]:
             }
             for kind in one.stability
         ],
+    }  # fmt: skip
+
+
+def _size_group(group: SizeGroup) -> dict[str, Any]:
+    tau = group.tau
+    return {
+        "n": group.n, "low": group.low, "high": group.high, "difference": group.difference,
+        "tau": tau.value if tau else None, "tau_interval": [tau.low, tau.high] if tau else None,
     }  # fmt: skip
 
 
