@@ -384,10 +384,14 @@ def tau_with_bound(
 
 
 def front_so_far(
-    candidates: Iterable[Candidate], settings: EvolutionSettings, weights: Sequence[float] | None = None
+    candidates: Iterable[Candidate],
+    settings: EvolutionSettings,
+    weights: Sequence[float] | None = None,
+    *,
+    n_shown: int = N_SHOWN,
 ) -> list[FrontRow]:
-    """The programs that no smaller or equal one beats in the first objective, from small to large."""
-    front = smallest_best(candidates)[-N_SHOWN:]
+    """The programs that no smaller or equal one beats in the first objective, from small to large; the largest ones."""
+    front = smallest_best(candidates)[-n_shown:]
     is_tau = settings.objectives[0] == "tau" and settings.aggregate != "bound"
     objective = "bound" if settings.objectives[0] == "tau" else settings.objectives[0]
     return [

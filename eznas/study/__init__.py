@@ -11,10 +11,10 @@ from eznas.study.observer import Observer, Silent
 from eznas.study.problem import Given, Problem, prepare
 from eznas.study.results import Study, load_proxy
 from eznas.study.run import evolve, extend, resume
-from eznas.study.seeds import evolve_seeds, seed_fronts
+from eznas.study.seeds import evolve_seeds, holds_seeds, resume_seeds, seed_fronts
 
 __all__ = [
     "Given", "Machine", "Observer", "Problem", "Silent", "Study", "cache_folder", "capture_stores",
-    "chosen_front", "evolve", "evolve_seeds", "extend", "load_proxy", "make_assessor", "make_evaluator", "open_workers",
-    "prepare", "resume", "seed_fronts", "single_threaded",
+    "chosen_front", "evolve", "evolve_seeds", "extend", "holds_seeds", "load_proxy", "make_assessor", "make_evaluator",
+    "open_workers", "prepare", "resume", "resume_seeds", "seed_fronts", "single_threaded",
 ]  # fmt: skip
