@@ -55,7 +55,7 @@ unit: setup  ## pytest on two cores; over the language with every shape annotati
 bench: setup  ## speed and memory of the evaluation, in ratios of one run (about eight minutes)
 	$(BIN)/python experiments/bench.py
 
-bench-gpu: setup  ## the same population on a CUDA device and on the CPU; says so where there is none
+bench-gpu: setup  ## capture, scoring and a population on a CUDA device and on the CPU; says so where there is none
 	$(BIN)/python experiments/bench_gpu.py
 
 fuzz: setup  ## damage to whatever is read: a value or one sentence; OPTIONS is how often, 1000 (a quarter of an hour)

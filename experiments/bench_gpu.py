@@ -1,4 +1,6 @@
-"""The shared evaluation on a CUDA device beside the CPU, with statistics in single and in half precision.
+"""Capture, scoring and the shared evaluation on a CUDA device beside the CPU, the latter also in half precision.
+
+The card, its driver and the versions of CUDA and PyTorch are printed first and stand in every note.
 
 Writes ``runs/bench/bench_gpu.json``, a list of ``{id, value, unit, note}``; without a CUDA device it says so and writes
 nothing.
@@ -8,9 +10,13 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,27 +34,83 @@ from benchmark.workload import (
     use_embedded_data,
 )
 
-from eznas.statistics import Shard
+from eznas.estimators import by_name
+from eznas.scoring import score_networks
+from eznas.statistics import Shard, ensure_store
 from eznas.tables import render_table
+from eznas.workers import LocalPool
 
 HERE = Path(__file__).parent
+ESTIMATORS = ("naswot", "snip", "synflow", "zen")
+"""Scored on both."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not torch.cuda.is_available():
         print(
-            "There is no CUDA device here; with one, this measures the random first generation over the small store on "
-            "it against one CPU core, with statistics in single and in half precision, and what that does to scores."
+            "There is no CUDA device here; with one, this measures capture, published estimators and the random first "
+            "generation over the small store on it against one CPU core, the latter with statistics in single and in "
+            "half precision, and what that does to scores."
         )
         return 0
     settings = tomllib.loads(Path(arguments[0] if arguments else HERE / "bench.toml").read_text(encoding="utf-8"))
     torch.set_num_threads(1)
     use_embedded_data()
-    rows = compare_devices(make_workload(run_config(settings, **settings["S"])), settings, "cuda")
+    workload = make_workload(run_config(settings, **settings["S"]))
+    card = card_named("cuda")
+    print(card)
+    found = [*compare_work(workload, settings, "cuda"), *compare_devices(workload, settings, "cuda")]
+    rows = [{**one, "note": f"{one['note']}; {card}"} for one in found]
     (target_folder() / "bench_gpu.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(render_table(rows, "table", width=150), end="")
     return 0
+
+
+def card_named(device: str) -> str:
+    """A device in words: the card, its driver, CUDA and PyTorch."""
+    if device != "cuda":
+        return f"{device}, PyTorch {torch.__version__}"
+    try:
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        driver = said.split("\n")[0].strip()
+    except (OSError, subprocess.SubprocessError):
+        driver = "unknown"
+    name = torch.cuda.get_device_name()
+    return f"{name}, driver {driver}, CUDA {torch.version.cuda}, PyTorch {torch.__version__}"
+
+
+def compare_work(workload: Workload, settings: Settings, device: str) -> list[Row]:
+    """Rows of captures and of published estimators on a device, against one CPU core, by the clock."""
+    (family,) = workload.problem.families
+    networks = family.parts.evolve[: settings["capture_networks"]]
+    estimators = [by_name(name) for name in ESTIMATORS]
+    conditions = family.conditions.drawn()
+
+    def captured(place: str) -> np.ndarray:
+        key = replace(workload.problem.store_keys(place)[0], architectures=networks)
+        with tempfile.TemporaryDirectory(prefix="eznas-bench-") as root:
+            store, _ = ensure_store(Path(root), key)
+            return np.array([store.nbytes])
+
+    def scored(place: str) -> np.ndarray:
+        return score_networks(estimators, networks, conditions, LocalPool(), device=place).scores
+
+    rows = []
+    for name, work in (("capture", captured), ("score", scored)):
+        clocks = {}
+        for place in ("cpu", device):
+            runs = [ways.stopwatch(partial(work, place)) for _ in range(settings["repeats"] + 1)]
+            clocks[place] = statistics.median(clock for _, clock, _ in runs[1:]), runs[0][2]
+        (on_cpu, expected), (there, found) = clocks["cpu"], clocks[device]
+        what = "captured and stored" if name == "capture" else ", ".join(ESTIMATORS)
+        note = f"{len(networks)} networks of S, {what}, {device} against one CPU core, by the clock"
+        rows.append(row(f"gpu_{name}", on_cpu / there, "times", f"{note}: {there:.3g} s against {on_cpu:.3g} s"))
+        if name == "score":
+            apart = np.abs(found - expected) / np.maximum(np.abs(expected), 1e-12)
+            rows.append(row("gpu_score_apart", float(np.nanmax(apart)), "share", f"{note}: largest difference"))
+    return rows
 
 
 def compare_devices(workload: Workload, settings: Settings, device: str) -> list[Row]:

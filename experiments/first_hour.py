@@ -148,6 +148,7 @@ class Terminal:
         counter.write_text("")
         environment = {
             "PS1": "$ ", "PROMPT_COMMAND": f"echo >> {shlex.quote(str(counter))}", "TERM": "screen-256color",
+            "VIRTUAL_ENV_DISABLE_PROMPT": "1",
             "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8",
             "EZNAS_CACHE": str(folder / ".cache"), "EZNAS_DATA": "",
         }  # fmt: skip
@@ -216,7 +217,7 @@ class Terminal:
 
 def pane(*, whole: bool = False) -> str:
     """What stands in the terminal; with `whole`, what has scrolled away too."""
-    return tmux("capture-pane", "-p", *(("-S", "-", "-J") if whole else ()))
+    return tmux("capture-pane", "-p", *(("-S", "-") if whole else ()))
 
 
 def screen(text: str, size: tuple[int, int]) -> str:

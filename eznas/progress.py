@@ -80,6 +80,7 @@ class _Teller:
         self._pace: Pace | None = None
         self._outlook: Outlook | None = None
         self._outline: Outline | None = None
+        self._all = "in all"
 
     def begin(self, outline: Outline) -> None:
         self._outlook, self._outline = Outlook(outline), outline
@@ -87,6 +88,8 @@ class _Teller:
             self._outlook.stage(self._stage.text)
 
     def stage(self, text: str) -> None:
+        if text.startswith("Seed "):  # one run of several
+            self._all, self._outlook, self._outline = "of this seed", None, None
         self._stage, self._step, self._pace = _Part(text, time.monotonic()), _Part(), None
         if self._outlook is not None:
             self._outlook.stage(text)
@@ -120,8 +123,8 @@ class _Teller:
             return None
         left = self._outlook.left()
         if left.seconds is None:
-            return "- left in all"
-        return f"{'about' if left.is_whole else 'more than'} {duration(left.seconds)} left in all"
+            return f"- left {self._all}"
+        return f"{'about' if left.is_whole else 'more than'} {duration(left.seconds)} left {self._all}"
 
     def _figures(self, summary: GenerationSummary, state: SearchState) -> str:
         """How many programs there are, and what became of those of the last generation."""

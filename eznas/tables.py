@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 from eznas.names import printable
 
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+LONGEST_WORD: Final = 20
+"""Characters up to which a word in a table is not broken, in a terminal that has room for the columns at all."""
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|nan)")
 
 
@@ -63,13 +65,18 @@ def render_table(rows: Sequence[Mapping[str, Any]], form: str, *, width: int = 1
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for key, value in (rows[0] if rows else {}).items():
+    header = {printable(key, keep=""): value for key, value in (rows[0] if rows else {}).items()}
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    columns = zip(*([*header], *cells), strict=True)
+    least = [min(LONGEST_WORD, max(map(len, " ".join(column).split()), default=1)) for column in columns]
+    room = width - sum(least)  # beside words that are whole
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if room >= 3 * len(least) else (0, 1, 0, 0))
+    for size, (key, value) in zip(least, header.items(), strict=True):
         side: Literal["left", "right"] = "right" if isinstance(value, int | float) else "left"
-        table.add_column(printable(key, keep=""), justify=side, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    Console(file=out, width=width, color_system=None, legacy_windows=False).print(table)
+        table.add_column(key, justify=side, overflow="fold", min_width=size if room >= 2 * len(least) else None)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console(file=out, width=width, color_system=None, legacy_windows=False, force_jupyter=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines()) + "\n"
 
 

@@ -32,7 +32,7 @@ from eznas.cli import (
     searching,
     starting,
 )
-from eznas.cli.options import INTERRUPTED
+from eznas.cli.options import INTERRUPTED, say
 from eznas.errors import LONGEST, ConfigError, EznasError, is_out_of_memory
 from eznas.names import legible, one_line
 
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     except EznasError as error:
         if debug:
             raise
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         return 2 if isinstance(error, ConfigError) else 1
     except typer.Exit as leave:
         return leave.exit_code
@@ -122,7 +122,7 @@ def _usage_or_bug(error: Exception) -> int:
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):
         message = legible(error.format_message(), LONGEST)
         if message:  # without one, the help has been shown instead
-            typer.echo(f"error: {message}", err=True)
+            say(f"error: {message}", err=True)
         return 2
     if isinstance(error, OSError):
         from eznas.files import remedy
@@ -135,5 +135,5 @@ def _usage_or_bug(error: Exception) -> int:
         )
     else:
         said = f"internal error, please report it ({type(error).__name__}: {one_line(error)}); --debug shows more"
-    typer.echo(f"error: {legible(said, LONGEST)}", err=True)
+    say(f"error: {legible(said, LONGEST)}", err=True)
     return 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
@@ -110,7 +112,7 @@ NoLabels = Annotated[bool, typer.Option("--no-labels", help="Only formulas that 
 ForwardOnly = Annotated[bool, typer.Option("--forward-only", help="Only formulas that take no backward pass.")]
 Workers = Annotated[int, typer.Option("--workers", help="Ray workers; 0 works in this process.")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="Ray cluster to join instead of a local one.")]
-Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="Where tensors are computed: cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, repeatable.")]
 Networks = Annotated[
@@ -133,13 +135,31 @@ def say_loading(quiet: bool = False) -> None:
         typer.echo("Loading PyTorch ...", err=True)
 
 
+_COMMAND: Final = re.compile(r"(?<=: )eznas [a-z]+ [^;,]*$")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a sentence: on a terminal broken between words, but no command that ends it, which is to be copied."""
+    text = printable(text)
+    stream = sys.stderr if err else sys.stdout
+    if stream.isatty():
+        whole = _COMMAND.sub(lambda command: command[0].replace(" ", _GLUE), text)
+        lines = textwrap.wrap(whole, width(stream), break_on_hyphens=False, break_long_words=False)
+        text = "\n".join(lines).replace(_GLUE, " ")
+    typer.echo(text, err=err)
+
+
+_GLUE: Final = "\ue000"
+"""Stands for a blank at which no line is broken."""
+
+
 @contextmanager
 def interruptible(kept: str) -> Iterator[None]:
     """Has Ctrl-C say what is kept and what goes on, a clause, and end the command with the status of an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(printable(f"Interrupted; {kept}"), err=True)
+        say(f"Interrupted; {kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -162,11 +182,11 @@ def make_machine(workers: int, ray_address: str | None, device: str) -> Machine:
     return Machine(workers=workers, ray_address=ray_address, device=device)
 
 
-def width() -> int:
-    """Of the terminal, or of what is written elsewhere."""
+def width(stream: TextIO | None = None) -> int:
+    """Of the terminal that stdout or another stream is, or of what is written elsewhere."""
     import shutil
 
-    return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() else 160
+    return shutil.get_terminal_size((160, 24)).columns if (stream or sys.stdout).isatty() else 160
 
 
 def announce(path: Path, *, err: bool = False) -> None:

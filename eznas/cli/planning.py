@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from eznas.cli.options import width
+from eznas.cli.options import say, width
 from eznas.files import size_text
-from eznas.names import legible, printable
+from eznas.names import legible
 
 if TYPE_CHECKING:
     from eznas.study import Machine
@@ -54,13 +54,13 @@ def tell_plan(
     if found.problem is not None:
         typer.echo(render_table(found.rows(), "table", width=width()))
         for line in _lines(found, machine):
-            typer.echo(printable(line))
+            say(line)
         if n_seeds > 1:
-            typer.echo(f"All of this {n_seeds} times over: the run is asked for with {n_seeds} seeds.")
+            say(f"All of this {n_seeds} times over: the run is asked for with {n_seeds} seeds.")
     for note in found.notes:
-        typer.echo(printable(f"Note: {note}"))
+        say(f"Note: {note}")
     for problem in found.problems:
-        typer.echo(f"error: {legible(problem, LONGEST)}", err=True)
+        say(f"error: {legible(problem, LONGEST)}", err=True)
     if found.problems:
         typer.echo(f"{len(found.problems)} problem(s); nothing was begun.", err=True)
         raise typer.Exit(2)

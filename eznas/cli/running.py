@@ -26,6 +26,7 @@ from eznas.cli.options import (
     RunDir,
     Workers,
     make_machine,
+    say,
     say_loading,
     width,
 )
@@ -96,8 +97,7 @@ def evolve(
 def resume(
     run: Run,
     any_version: Annotated[
-        bool,
-        typer.Option("--any-version", help="Go on with other versions or another device, and note it in the manifest."),
+        bool, typer.Option("--any-version", help="Go on with other versions, or another device; the manifest notes it.")
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", hidden=True)] = None,
     workers: Workers = 0,
@@ -158,7 +158,7 @@ def _finish(work: Callable[..., Any], workers: int, ray_address: str | None, dev
     study, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
     if not study.is_finished or (asked_to_stop and not study.is_complete):
         again = f"eznas resume {shlex.quote(str(study.run_dir))}{_on(device)}"
-        typer.echo(f"Stopped; {study.kept} Go on with: {again}", err=True)
+        say(f"Stopped; {study.kept} Go on with: {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     from eznas.reporting import front_table
 

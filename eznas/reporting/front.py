@@ -99,7 +99,7 @@ def front_table(front: Front, *, width: int = 120) -> str:
         if full <= width:
             break
     buffer = io.StringIO()
-    console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
+    console = Console(file=buffer, width=full, color_system=None, legacy_windows=False, force_jupyter=False)
     console.print(_drawn(front, columns, widths))
     lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
     return printable("\n".join([*lines, "", *_below(front, layout, width)]) + "\n")

@@ -278,10 +278,10 @@ class Outlook:
             return max(0.0, start + each * outline.n_front - spent) if own is None else own
         if name == "report":
             return max(0.0, REPORT_SECONDS - spent)
-        own = self._bar.left(now) if name == self._stage and not self._step else None
-        if own is not None:
-            return own
         n = outline.n_select if name == "choose" else outline.n_report
+        own = self._bar.left(now) if name == self._stage and self._bar.total > n / 2 else None
+        if own is not None:  # of all networks of the stage, and not of a few that are looked at beside
+            return own
         each_network = self._network_seconds
         if not n:
             return 0.0

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 PRETENDED: Final = torch.device("privateuseone:0")
 """What the device is called: the name that torch keeps for those it does not know."""
@@ -50,7 +49,7 @@ def pretended_device() -> Iterator[torch.device]:
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         """A backward pass, whose hooks are calls from Python again."""
-        with there.set(is_inside=True), calls:
+        with there.set(is_inside=any(map(there.has, _tensors((args, kwargs))))), calls:
             return run_backward(*args, **kwargs)
 
     torch.autograd._engine_run_backward = watched  # type: ignore[attr-defined]
@@ -122,7 +121,7 @@ class _Operations(TorchDispatchMode):
             raise RuntimeError(f"Expected a {PRETENDED.type!r} device type for generator but found 'cpu' in {func}")
         if func in _TAKE_INDICES and self._there.has(args[0]):
             others = []
-        if torch.Tag.pointwise in func.tags or func in _TAKE_SCALARS:
+        if torch.Tag.pointwise in func.tags or func in _TAKE_SCALARS or "_foreach_" in str(func):
             others = [tensor for tensor in others if tensor.dim()]
         if others:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in others)
@@ -181,7 +180,7 @@ class _Calls(TorchFunctionMode):
             other = rest.pop(0)
             device, rest = PRETENDED if self._there.has(other) else other.device, [other.dtype, *rest]
         if device is None:
-            return Tensor.to(tensor, *rest, **kwargs)
+            device = PRETENDED if self._there.has(tensor) else tensor.device
         return self._moved(tensor, torch.device(device), *rest, **kwargs)
 
     def _moved(self, tensor: Tensor, device: torch.device, *rest: Any, **kwargs: Any) -> Tensor:
@@ -196,7 +195,18 @@ class _Calls(TorchFunctionMode):
 
 
 def _tensors(values: Any) -> list[Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+    """Those in nested tuples, lists and mappings."""
+    found: list[Tensor] = []
+    waiting = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, tuple | list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += value.values()
+    return found
 
 
 def _storage(tensor: Tensor) -> Any:

@@ -60,6 +60,10 @@ _DEATHS = (RayActorError, WorkerCrashedError, OutOfMemoryError, NodeDiedError, O
 """What reading an answer raises if its worker, or the node that held the answer, is gone."""
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
+_SPARE_GPU = 0.01
+"""Of each graphics processor, for replacements of workers whose own is gone."""
+_LEAST_SHARE = 0.0001
+"""Of a graphics processor that Ray knows."""
 _Outcome = tuple[bool, Any]
 """Whether a call succeeded, with its result or what it raised."""
 
@@ -147,10 +151,11 @@ class RayPool:
                 self._session = failing.pop_all()
         try:
             _require_processors(n_workers)
+            share = _share_of_gpu(n_workers, ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
         except WorkerError:
             self.close()
             raise
-        share = _share_of_gpu(n_workers, ray.cluster_resources().get("GPU", 0)) if on_gpu else 0
+        self._spare_share = max(_SPARE_GPU / n_workers, _LEAST_SHARE) if on_gpu else 0
         self._remote = ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)(_Actor)
         self._seats: list[_Seat] = []
 
@@ -278,7 +283,8 @@ class RayPool:
         if n_processors is None:
             taken = sum(other.n_processors for other in self._seats if other is not seat)
             n_processors = int(taken < _count_processors())
-        actor = self._remote.options(num_cpus=n_processors).remote(*seat.recipe)
+        spare = {} if n_processors else {"num_gpus": self._spare_share}
+        actor = self._remote.options(num_cpus=n_processors, **spare).remote(*seat.recipe)
         self._seats[worker] = _Seat(seat.recipe, actor, n_processors, is_replacement=True)
 
 
@@ -470,13 +476,15 @@ def _require_processors(n_workers: int) -> None:
 def _share_of_gpu(n_workers: int, n_gpus: float) -> float:
     """Of one graphics processor, for each worker; Ray places workers with a share on one processor each.
 
+    A little of each is left for workers that take the place of others and find no share left.
+
     Raises:
         WorkerError: if there is none.
     """
     if n_gpus < 1:
         raise WorkerError("--device cuda was asked, but Ray finds no GPU on any node; use --device cpu, or --workers 0")
     on_each = -(-n_workers // int(n_gpus))
-    return 1 / on_each
+    return (1 - _SPARE_GPU) / on_each
 
 
 def _count_processors() -> int:

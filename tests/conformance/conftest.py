@@ -1,4 +1,4 @@
-"""The devices that conformance is tested on: the processor, a graphics processor if there is one, a pretended one."""
+"""Devices that conformance is tested on: the processor, a graphics processor where there is one, a pretended one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eznas.testing import pretended_device
 GRAPHICS = ("cuda",) if torch.cuda.is_available() else ()
 
 
-@pytest.fixture(params=("cpu", *GRAPHICS))
+@pytest.fixture(scope="module", params=("cpu", *GRAPHICS))
 def device(request: pytest.FixtureRequest) -> str:
     """Where values are computed; without a graphics processor there is one device, and nothing is skipped."""
     return str(request.param)

@@ -45,9 +45,9 @@ def test_it_says_what_the_estimator_says(statistic: Statistic) -> None:
 
 
 @EACH
-def test_its_value_is_the_raw_score(statistic: Statistic) -> None:
+def test_its_value_is_the_raw_score(statistic: Statistic, device: str) -> None:
     name = statistic.name.removeprefix(METRIC_PREFIX)
-    network, images, classes = convolutional(), noise(6, 3, 6, 6), labels(6)
+    network, images, classes = convolutional().to(device), noise(6, 3, 6, 6).to(device), labels(6).to(device)
     (found,) = metric_outcomes([statistic.name], network, images, classes).values()
     assert found == by_name(name)(network, images, classes)
     assert isinstance(found, float)

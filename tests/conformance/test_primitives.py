@@ -155,11 +155,11 @@ PLAIN: dict[str, Callable[..., Tensor]] = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_reductions_and_kernels_equal_their_plain_definition(name: str) -> None:
+def test_reductions_and_kernels_equal_their_plain_definition(name: str, device: str) -> None:
     for _, _, arguments in cases(PRIMITIVES[name], random_value, torch.float64):
         if name == "row_share_dead":
             arguments[0][:, 0] = 0.0
-        found = PRIMITIVES[name](*arguments)
+        found = PRIMITIVES[name](*(argument.to(device) for argument in arguments)).cpu()
         torch.testing.assert_close(found, unbatched(PLAIN[name])(*arguments), rtol=1e-7, atol=1e-9)
 
 

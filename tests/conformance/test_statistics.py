@@ -55,8 +55,9 @@ class Network(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def captured() -> NetworkStatistics:
-    return capture(Network(), INPUTS, seed=0, statistics=ALL_STATISTICS, targets=TARGETS)
+def captured(device: str) -> NetworkStatistics:
+    network, inputs = Network().to(device), INPUTS.to(device)
+    return capture(network, inputs, seed=0, statistics=ALL_STATISTICS, targets=TARGETS)
 
 
 def every_statistic(statistics: Mapping[str, Statistic]) -> pytest.MarkDecorator:

@@ -27,7 +27,7 @@ class Drawing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.stem(x))
         for block in self.blocks:
-            kept = (torch.rand(len(x), 1, 1, 1) > self.rate).float() if self.training else 1.0
+            kept = (torch.rand(len(x), 1, 1, 1, device=x.device) > self.rate).float() if self.training else 1.0
             x = x + kept * block(x)
         x = F.dropout(self.dropout(F.relu(x)).mean((2, 3)), self.rate, self.training)
         logits: Tensor = self.classifier(x)

@@ -185,10 +185,13 @@ def test_gpu_bench_compares_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = benchmark("workload", monkeypatch)
     monkeypatch.delenv("EZNAS_DATA", raising=False)
     settings = tomllib.loads(TINY_BENCH)
-    rows = script("bench_gpu").compare_devices(
-        workload.make_workload(workload.run_config(settings, **settings["S"])), settings, "cpu"
-    )
+    made = workload.make_workload(workload.run_config(settings, **settings["S"]))
+    bench = script("bench_gpu")
+    rows = [*bench.compare_work(made, settings, "cpu"), *bench.compare_devices(made, settings, "cpu")]
     value = {row["id"]: row["value"] for row in rows}
+    assert value["gpu_capture"] > 0
+    assert value["gpu_score"] > 0
+    assert value["gpu_score_apart"] == 0
     assert value["gpu_single"] > 0
     assert value["gpu_half"] > 0
     assert value["gpu_single_rho"] == 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from eznas import progress
+from eznas.cli import options
 from eznas.fitness import Fitness, TaskFitness
 from eznas.programs import FailureKind, parse
 from eznas.runs import Candidate, SearchState
@@ -109,6 +111,9 @@ def test_before_anything_is_known_the_time_left_is_not_made_up() -> None:
     assert lines_of(observer, console) == ["Reading the networks and their accuracies  0 s", ""]
     observer.begin(OUTLINE)
     assert lines_of(observer, console)[-2] == "- left in all"
+    observer.stage("Seed 1, 2 of 3")
+    observer.begin(OUTLINE)
+    assert lines_of(observer, console)[-2] == "- left of this seed"
     stream = io.StringIO()
     teller = progress.StderrObserver(stream)
     teller.begin(OUTLINE)
@@ -197,3 +202,15 @@ def test_no_silence_without_a_terminal_is_longer_than_ten_seconds(monkeypatch: p
         "Evolving, Computing 800 words: 22 s",
         "Evolving, Fitting sums of up to 24 words: 3/6 paths, 5 s left",
     ]
+
+
+def test_it_is_said_that_packages_are_loaded_where_they_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.say_loading()
+    assert capsys.readouterr().err == "", "they are here"
+    monkeypatch.setattr(options, "sys", SimpleNamespace(modules={}))
+    options.say_loading(quiet=True)
+    assert capsys.readouterr().err == ""
+    options.say_loading()
+    assert capsys.readouterr().err == "Loading PyTorch ...\n"

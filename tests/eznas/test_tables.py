@@ -41,3 +41,14 @@ def test_what_a_terminal_is_sent_is_printable() -> None:
         assert r"a\x1b[2Jb\x9b\u202e" in shown
     assert json.loads(render_table(rows, "json")) == rows
     assert csv_rows(render_table([{"of": "=x", "tau": -0.5}], "csv")) == [["of", "tau"], ["=x", "-0.5"]]
+
+
+def test_words_are_whole_where_there_is_room() -> None:
+    row = {"sample": "python", "networks": 20, "report": "all, cross-fitted", "accuracies": "of a split not stated"}
+    for width in (44, 60, 120):
+        shown = render_table([row], "table", width=width)
+        assert max(map(len, shown.splitlines())) <= width
+        for word in " ".join([*row, *map(str, row.values())]).split():
+            assert word in shown, (width, word)
+    narrow = render_table([row], "table", width=24)
+    assert max(map(len, narrow.splitlines())) <= 24

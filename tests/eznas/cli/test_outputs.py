@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from eznas.cli import main
+from eznas.cli.options import say
 from tests.eznas.cli.commands import Capsys, complaint
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -78,3 +79,19 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except OSError:  # how a terminal ends
         return b""
+
+
+def test_sentences_on_a_terminal_are_broken_between_words(monkeypatch: pytest.MonkeyPatch, capsys: Capsys) -> None:
+    """But no command at the end of one, which is to be copied; elsewhere a sentence is one line."""
+    command = "eznas resume 'a run' --device cuda"
+    text = f"Stopped; everything up to generation 12 is saved, and what was captured. Go on with: {command}"
+    say(text, err=True)
+    assert capsys.readouterr().err == f"{text}\n"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    say(text, err=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 40
+    assert lines[-1].endswith(command)
+    assert " ".join(lines) == text

@@ -89,13 +89,26 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         main(["front", str(tmp_path), "--debug"])
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "score naswot --networks nb201:random:2", "assess naswot --benchmark nb201", "nas score --proxy naswot",
-        "benchmark build --space net:residual", "bank build", "oneshot train", "evolve",
-    ],
+ON_A_DEVICE = (
+    "score naswot --networks nb201:random:2", "assess naswot --benchmark nb201", "nas score --proxy naswot",
+    "benchmark build --space net:residual", "bank build", "oneshot train", "evolve", "evolve --seeds 2",
+    "badges naswot", "aggregate jacob_cov+snip --reference nb201:random:3", "resume RUN",
+    "extend RUN",
 )  # fmt: skip
+
+
+def test_every_command_that_takes_a_device_is_tested() -> None:
+    def taking(command: Any, name: str) -> set[str]:
+        inner = getattr(command, "commands", {})
+        here = {name} if any(p.name == "device" for p in command.params) else set()
+        return here.union(*(taking(one, f"{name} {word}".strip()) for word, one in inner.items()))
+
+    every = taking(typer.main.get_command(app), "")
+    tested = {name for name in every if any(f"{command} ".startswith(f"{name} ") for command in ON_A_DEVICE)}
+    assert every - tested == {"init"}, "which tells it among all problems, see test_starting"
+
+
+@pytest.mark.parametrize("command", ON_A_DEVICE)
 @pytest.mark.parametrize("device", ["tpu", "cuda"])
 def test_a_device_that_is_not_there_is_refused_at_once(
     command: str, device: str, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch

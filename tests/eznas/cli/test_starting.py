@@ -144,4 +144,6 @@ def test_init_writes_a_file_that_evolve_reads(own: list[str], capsys: Capsys) ->
     }  # fmt: skip
     assert "is there already" in complaint(capsys, 2, "init", "mine.toml")
     assert main(["init", "other.toml", *own, "--set", "seed=x"]) == 2
+    assert main(["init", "third.toml", *own, "--device", "tpu"]) == 2
+    assert "--device must be cpu or cuda, got 'tpu'" in "".join(capsys.readouterr())
     assert not Path("other.toml").exists()

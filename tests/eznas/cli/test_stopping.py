@@ -107,6 +107,39 @@ def test_an_interrupt_that_is_dropped_comes_again_and_what_is_being_closed_is_le
     assert happened == ["dropped", "closed"]
 
 
+@pytest.mark.parametrize(
+    ("command", "place", "said"),
+    [
+        (["score", "mac_count", "--networks", "nb201:3", "-o", "FILE"], "eznas.study.score.networks_of",
+         "what is scored is in FILE, and the same command goes on with it."),
+        (["score", "mac_count", "--networks", "nb201:3"], "eznas.study.score.networks_of", "nothing was written"),
+        (["assess", "mac_count", "--benchmark", "nb201"], "eznas.study.assess.load_benchmark", "nothing was written"),
+        (["nas", "random"], "eznas.study.search.load_benchmark", "nothing was written"),
+        (["bank", "build"], "eznas.study.bank.prepare", "every finished block is kept, and the same command goes on."),
+        (["front", "RUN"], "eznas.reporting.front_table", "the same command begins anew."),
+    ],
+)  # fmt: skip
+def test_every_command_says_what_an_interrupt_leaves(
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    place: str,
+    said: str,
+) -> None:
+    names = {"FILE": str(tmp_path / "scores.csv"), "RUN": str(tiny_run)}
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    assert main([names.get(word, word) for word in command]) == 130
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines()[-1].startswith(f"Interrupted; {said.replace('FILE', names['FILE'])}")
+
+
 ENDLESS = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from eznas.cli import looking, main
-from eznas.programs import parse
+from eznas.programs import directed_infix, parse
 from eznas.reporting import front_csv
 from eznas.runs import Front, load_front
 from eznas.runs.config import load_config
@@ -54,7 +54,7 @@ def test_an_unfinished_run_has_a_front_and_a_page(unfinished: Path, tmp_path: Pa
     assert "The search is at generation 0 of 2" in page
     assert "<b>run" not in page
     for row in rows:
-        formula = html.escape(row["formula"]).replace("&#x27;", "&#39;")
+        formula = html.escape(directed_infix(parse(row["program"]), int(row["direction"])))
         assert f">{formula}<" in page.replace("<wbr>", "")
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     before = files(unfinished)

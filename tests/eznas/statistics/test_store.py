@@ -85,7 +85,7 @@ def ensure(
     )
 
 
-def sizes(names: Sequence[str], network: nn.Module, conditions: Conditions) -> dict[str, float]:
+def sizes(names: Sequence[str], network: nn.Module, conditions: Conditions, device: str) -> dict[str, float]:
     """Stands for the estimators: the number of parameters and of images."""
     n_images = len(conditions.batch(conditions.estimator_batch_size)[0])
     values = (float("nan"), float(sum(p.numel() for p in network.parameters())), float(n_images))
@@ -648,6 +648,12 @@ def test_a_store_is_named_by_what_its_metrics_depend_on_if_it_has_any() -> None:
     }
     assert len({str(key) for key in keys.values()}) == len(keys)
     assert str(dataclasses.replace(KEY, conditions=both)) == str(KEY)
+
+
+def test_a_store_of_a_graphics_processor_is_another() -> None:
+    assert str(dataclasses.replace(KEY, device="cpu")) == str(KEY)
+    cuda = str(dataclasses.replace(KEY, device="cuda"))
+    assert cuda == str(dataclasses.replace(KEY, device="cuda:1")) != str(KEY)
 
 
 def test_a_new_definition_of_an_estimator_makes_a_new_store(monkeypatch: pytest.MonkeyPatch) -> None:

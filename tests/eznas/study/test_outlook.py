@@ -137,6 +137,15 @@ def test_a_network_at_two_levels_takes_less_once_its_words_are_known() -> None:
     state.seconds = 20.0
     outlook.generation(generation(0, 20.0), state, settings)
     assert outlook.left().seconds == pytest.approx(4 * 20 * later + rest)
+    outlook.stage("Measuring on 50 held-out networks")
+    outlook.step("Scoring 2 networks of each space afresh")
+    clock.now += 2
+    outlook.advance(2, 4)
+    assert outlook.left().seconds == pytest.approx(50 * 1 - 2 + REPORT_SECONDS), "a few beside say little of all"
+    outlook.step("Computing 20 words")
+    clock.now += 20
+    outlook.advance(10, 50)
+    assert outlook.left().seconds == pytest.approx(40 * 2 + REPORT_SECONDS)
 
 
 def test_the_last_stage_ends() -> None:

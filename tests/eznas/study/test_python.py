@@ -25,6 +25,7 @@ from eznas.programs import directed_infix, directed_sympy, to_latex, to_sympy
 from eznas.proxies import ProgramProxy, proxy_of_entry
 from eznas.reporting import FIGURES, entry_latex, entry_text, front_table
 from eznas.study import Silent, Study
+from eznas.tables import render_table
 from tests.eznas.small_zoo import network, networks
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -98,6 +99,13 @@ def test_the_proxies_of_a_front_are_a_tuple_that_prints_as_its_table(
         assert repr(again) == repr(found)
     pandas = pytest.importorskip("pandas")
     pandas.testing.assert_frame_equal(found.to_dataframe(), study.to_dataframe())
+
+
+def test_a_table_is_text_in_a_notebook_too(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There rich shows whatever it prints, into a text too, unless it is told not to."""
+    expected = repr(Study(tiny_run).front), render_table([{"a": 1}], "table")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert (repr(Study(tiny_run).front), render_table([{"a": 1}], "table")) == expected
 
 
 def pixels(figure: Any) -> np.ndarray:

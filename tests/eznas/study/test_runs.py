@@ -26,7 +26,8 @@ from eznas.scoring import score_networks
 from eznas.spaces import build_network, nb201
 from eznas.study import Machine, Silent, Study, prepare
 from eznas.study.evaluate import capture_stores
-from eznas.study.manifest import version_changes
+from eznas.study.manifest import version_changes, with_versions_noted
+from eznas.study.run import _version_changes
 from eznas.workers import LocalPool, open_pool
 from tests.eznas.tiny import evolve, options, result
 
@@ -270,6 +271,19 @@ def test_another_build_of_a_version_is_the_same(monkeypatch: pytest.MonkeyPatch)
     packages = ["eznas", "torch", "numpy", "scipy", "deap"]
     assert version_changes(Manifest(versions=dict.fromkeys(packages, "2.0+cu126"))) == {}
     assert version_changes(Manifest(versions=dict.fromkeys(packages, "2.1"))).keys() == {*packages}
+
+
+def test_a_run_is_not_gone_on_with_on_another_device(tiny_run: Path) -> None:
+    manifest = RunFolder(tiny_run).manifest()
+    assert "device" not in manifest.versions
+    assert version_changes(manifest, "cuda") == {"device": ("cpu", "cuda")}
+    on_cuda = with_versions_noted(manifest, "cuda")
+    assert on_cuda.history[-1].versions["device"] == "cuda"
+    assert version_changes(on_cuda, "cuda") == {}
+    assert version_changes(on_cuda) == {"device": ("cuda", "cpu")}
+    with pytest.raises(RunError, match=r"device cuda \(now cpu\), and numbers of two devices .*; give --device cuda"):
+        _version_changes(RunFolder(tiny_run), on_cuda, "cpu", any_version=False)
+    assert _version_changes(RunFolder(tiny_run), on_cuda, "cpu", any_version=True)
 
 
 def stop_here(*_: object, **__: object) -> None:

@@ -12,8 +12,9 @@ from eznas.bank.block import Block, read_block, write_block
 from eznas.errors import BankError
 from eznas.runs import Journal, RunFolder
 from eznas.runs.config import load_config
-from eznas.study import Study
+from eznas.study import Silent, Study
 from eznas.study import run as runs
+from eznas.study.outlook import Outline
 from tests.eznas.tiny import evolve, result
 
 pytestmark = pytest.mark.usefixtures("embedded_data", "nothing_simplified")
@@ -23,6 +24,23 @@ WORDS = {
     "evolution__n_new_words": "6", "evolution__n_sentences": "600", "evolution__max_size": "30",
     "evolution__population_size": "12",
 }  # fmt: skip
+
+
+class Steps(Silent):
+    """Remembers the steps of a run, and how far each was told to be."""
+
+    def __init__(self) -> None:
+        self.far: list[tuple[str, list[tuple[int, int]]]] = []
+        self.outline: Outline | None = None
+
+    def begin(self, outline: Outline) -> None:
+        self.outline = outline
+
+    def step(self, text: str, unit: str = "networks") -> None:
+        self.far.append((text, []))
+
+    def advance(self, done: int, total: int) -> None:
+        self.far[-1][1].append((done, total))
 
 
 def front_of(path: Path) -> object:
@@ -76,7 +94,19 @@ def test_a_stopped_run_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
         asked += 1
         return asked > 2
 
-    runs.evolve(config, run_dir=tmp_path / "stopped", should_stop=should_stop)
+    steps = Steps()
+    runs.evolve(config, run_dir=tmp_path / "stopped", should_stop=should_stop, observer=steps)
+    assert steps.outline is not None
+    assert steps.outline.n_words == 60
+    assert [text.split()[0] for text, _ in steps.far[:2]] == ["Computing", "Choosing"]
+    begins = ("Fitting laws of up to", "Fitting sums of up to", "Breeding sentences of", "Tuning the constants of")
+    for number, begin in enumerate(begins, start=2):
+        text, marks = steps.far[number]
+        assert text.startswith(begin)
+        assert marks, text
+        assert [done for done, _ in marks] == sorted(done for done, _ in marks)
+        assert marks[-1][0] == marks[-1][1], "a bar is full at the end of its step"
+    assert steps.far[6][0].startswith("Evaluating")
     assert not (tmp_path / "stopped" / "front.json").exists()
     runs.resume(tmp_path / "stopped")
     assert front_of(tmp_path / "stopped") == front_of(tmp_path / "whole")

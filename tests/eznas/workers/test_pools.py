@@ -341,7 +341,7 @@ def test_closing_twice_is_harmless() -> None:
 
 @pytest.mark.parametrize(("n_workers", "n_gpus", "share"), [(1, 1, 1), (2, 1, 0.5), (3, 2, 0.5), (4, 4, 1), (2, 8, 1)])
 def test_workers_share_graphics_processors(n_workers: int, n_gpus: float, share: float) -> None:
-    assert _share_of_gpu(n_workers, n_gpus) == share
+    assert _share_of_gpu(n_workers, n_gpus) == pytest.approx(0.99 * share), "the rest is for one whose own is gone"
 
 
 def test_workers_on_graphics_processors_that_are_not_there_are_refused(ray_pool: Pool) -> None:
