@@ -12,28 +12,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eznas.api import Discovery, evolve, extend, resume
     from eznas.errors import EznasError
     from eznas.proxies import Proxy
     from eznas.runs.config import RunConfig, load_config
-    from eznas.study import Discovery, Machine, Study, evolve, extend, load_proxy, resume
+    from eznas.study import Machine, Silent, Study, load_proxy
 
 _HOMES = {
-    "Discovery": "eznas.study",
+    "Discovery": "eznas.api",
     "EznasError": "eznas.errors",
     "Machine": "eznas.study",
     "Proxy": "eznas.proxies",
     "RunConfig": "eznas.runs.config",
+    "Silent": "eznas.study",
     "Study": "eznas.study",
-    "evolve": "eznas.study",
-    "extend": "eznas.study",
+    "evolve": "eznas.api",
+    "extend": "eznas.api",
     "load_config": "eznas.runs.config",
     "load_proxy": "eznas.study",
-    "resume": "eznas.study",
+    "resume": "eznas.api",
 }
 
 __all__ = [
-    "Discovery", "EznasError", "Machine", "Proxy", "RunConfig", "Study", "evolve", "extend", "load_config",
-    "load_proxy", "resume",
+    "Discovery", "EznasError", "Machine", "Proxy", "RunConfig", "Silent", "Study", "evolve", "extend",
+    "load_config", "load_proxy", "resume",
 ]  # fmt: skip
 
 

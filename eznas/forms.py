@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import re
 import sys
 import tomllib
@@ -25,6 +26,8 @@ from eznas.names import nearest, one_line, shown
 
 MAX_BYTES: Final = 64_000_000
 """Largest file that is read by default."""
+MAX_LINE_BYTES: Final = 16_000_000
+"""Longest line that is read of a file that grows."""
 F = TypeVar("F", bound="Form")
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 """How JSON writes half of a character that takes two of its units; one alone cannot be written to any file."""
@@ -97,6 +100,8 @@ def read_form_lines(
 ) -> list[F]:
     """The forms in a file that grows, one a line; a torn last line is left out, a missing file is empty.
 
+    It is read line by line up to the size that it has at the beginning, so that others may append to it meanwhile.
+
     Args:
         form: what each line must hold.
         path: of the file.
@@ -105,20 +110,28 @@ def read_form_lines(
         n_bytes: up to which it is read; all of it without.
 
     Raises:
-        EznasError: `error`, if the file cannot be read or is shorter, or another line is damaged; one sentence.
+        EznasError: `error`, if the file cannot be read or is shorter, or a line is too long or another damaged; one
+            sentence.
     """
+    found: list[F] = []
+    line, n_there = b"", 0
     try:
-        content = path.read_bytes() if path.exists() else b""
+        if path.exists():
+            with path.open("rb") as file:
+                n_there = os.fstat(file.fileno()).st_size
+                left = n_there if n_bytes is None else min(n_bytes, n_there)
+                while (line := file.readline(min(left, MAX_LINE_BYTES + 1))).endswith(b"\n"):
+                    left -= len(line)
+                    where = f"{path}, line {len(found) + 1}"
+                    found.append(form_of(form, line, where=where, error=error, remedy=remedy))
     except OSError as problem:
         raise error(f"Cannot read {path}: {problem.strerror or problem}") from None
-    if n_bytes is not None and len(content) < n_bytes:
-        raise error(f"{path} has {len(content)} bytes, expected {n_bytes}; {remedy}")
-    content = content[:n_bytes]
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    return [
-        form_of(form, line, where=f"{path}, line {number}", error=error, remedy=remedy)
-        for number, line in enumerate(lines, start=1)
-    ]
+    if n_bytes is not None and n_there < n_bytes:
+        raise error(f"{path} has {n_there} bytes, expected {n_bytes}; {remedy}")
+    if len(line) > MAX_LINE_BYTES:
+        number = len(found) + 1
+        raise error(f"{path}, line {number} has more than {MAX_LINE_BYTES} bytes, as many are read; {remedy}")
+    return found
 
 
 def form_of(form: type[F], text: str | bytes, *, where: str, error: type[EznasError], remedy: str) -> F:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TextIO
 
 import numpy as np
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from eznas.fitness.fitness import aggregated
 from eznas.names import printable
-from eznas.programs import to_infix
+from eznas.programs import directed_infix
 from eznas.runs.interim import smallest_best
 from eznas.study.choose import standard_error
 from eznas.study.observer import Silent
@@ -386,16 +387,20 @@ def tau_with_bound(
 
 
 def front_so_far(
-    candidates: Iterable[Candidate], settings: EvolutionSettings, weights: Sequence[float] | None = None
+    candidates: Iterable[Candidate],
+    settings: EvolutionSettings,
+    weights: Sequence[float] | None = None,
+    *,
+    n_shown: int = N_SHOWN,
 ) -> list[FrontRow]:
-    """The programs that no smaller or equal one beats in the first objective, from small to large."""
-    front = smallest_best(candidates)[-N_SHOWN:]
+    """The programs that no smaller or equal one beats in the first objective, from small to large; the largest ones."""
+    front = smallest_best(candidates)[-n_shown:]
     is_tau = settings.objectives[0] == "tau" and settings.aggregate != "bound"
     objective = "bound" if settings.objectives[0] == "tau" else settings.objectives[0]
     return [
         FrontRow(
             c.program.size, objective, None if is_tau else c.objectives[0],
-            *tau_with_bound(c.fitness, settings, weights), to_infix(c.program),
+            *tau_with_bound(c.fitness, settings, weights), directed_infix(c.program, c.fitness.direction),
         )
         for c in front
     ]  # fmt: skip
@@ -416,13 +421,19 @@ def front_caption(candidates: Iterable[Candidate], settings: EvolutionSettings) 
 
 
 @contextmanager
-def make_observer(*, quiet: bool) -> Iterator[Observer]:
-    """The observer for this terminal."""
-    if quiet:
+def make_observer(*, quiet: bool, plainly: bool = True) -> Iterator[Observer]:
+    """The observer for this terminal or notebook.
+
+    Args:
+        quiet: say nothing.
+        plainly: tell in lines where there is neither; False says nothing there.
+    """
+    console = Console(file=sys.stderr, highlight=False)
+    is_seen = console.is_terminal or console.is_jupyter
+    if quiet or not (plainly or is_seen):
         yield Silent()
         return
-    console = Console(file=sys.stderr, highlight=False)
-    if not console.is_terminal or console.is_dumb_terminal:
+    if not is_seen or console.is_dumb_terminal or (console.is_jupyter and find_spec("ipywidgets") is None):
         lines = StderrObserver(sys.stderr)
         try:
             with _beating(lines):

@@ -76,7 +76,7 @@ def render_table(rows: Sequence[Mapping[str, Any]], form: str, *, width: int = 1
         table.add_column(key, justify=side, overflow="fold", min_width=size if room >= 2 * len(least) else None)
     for row in cells:
         table.add_row(*map(Text, row))
-    Console(file=out, width=width, color_system=None, legacy_windows=False).print(table)
+    Console(file=out, width=width, color_system=None, legacy_windows=False, force_jupyter=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().strip("\n").splitlines()) + "\n"
 
 

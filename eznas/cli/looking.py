@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,6 +24,7 @@ from eznas.cli.options import (
     width,
 )
 from eznas.errors import ConfigError
+from eznas.names import printable
 
 WATCH_SECONDS: Final = 10.0
 """From one writing of a watched page to the next."""
@@ -46,16 +48,20 @@ def front(
     no_labels: NoLabels = False,
     forward_only: ForwardOnly = False,
 ) -> None:
-    """The Pareto front of a run beside published proxies, on held-out networks.
+    """The Pareto front of a run beside published proxies, on held-out networks; of an unfinished one what is found yet.
 
     Example: eznas front runs/first --select simplest-within-se --max-size 20
     """
     from eznas.reporting import front_csv, front_json, front_latex, front_table, write_front_figure
     from eznas.study import chosen_front
 
+    choice = make_choice(select, max_size, no_labels, forward_only)
+    if _is_unfinished(run) and choice.is_open and figure is None and form is not FrontFormat.LATEX:
+        _tell_front_so_far(run, form)
+        return
     if figure is not None:
         announce(write_front_figure(run, figure), err=True)
-    found = chosen_front(run, make_choice(select, max_size, no_labels, forward_only))
+    found = chosen_front(run, choice)
     match form:
         case FrontFormat.TABLE:
             typer.echo(front_table(found, width=width()))
@@ -65,6 +71,50 @@ def front(
             typer.echo(front_csv(found), nl=False)
         case FrontFormat.LATEX:
             typer.echo(front_latex(found), nl=False)
+
+
+def _is_unfinished(run: Path) -> bool:
+    """Whether it is a run, and has no front yet."""
+    from eznas.files import is_file
+    from eznas.runs.front import FILE
+    from eznas.runs.manifest import MANIFEST
+
+    return not is_file(run / FILE) and is_file(run / MANIFEST)
+
+
+def _cut(line: str, n: int) -> str:
+    """A line within a width."""
+    from rich.cells import cell_len, set_cell_size
+
+    return line if cell_len(line) <= n else f"{set_cell_size(line, n - 1)}…"
+
+
+def _tell_front_so_far(run: Path, form: FrontFormat) -> None:
+    """What the search of an unfinished run has found up to now, and how to go on."""
+    from eznas.progress import front_caption, front_so_far
+    from eznas.reporting import interim_csv, interim_json
+    from eznas.runs import Journal, RunFolder
+
+    folder = RunFolder.open(run)
+    config = folder.settings()
+    settings = config.evolution
+    state = Journal(folder, config.checkpoints).load(read_only=True)
+    found = tuple(state.candidates.values())
+    reached = f"at generation {state.generation} of {settings.n_generations}" if found else "and nothing was found yet"
+    unfinished = f"The run is not finished, {reached}; go on with: eznas resume {shlex.quote(str(run))}"
+    is_table = form is FrontFormat.TABLE
+    typer.echo(printable(unfinished), err=not is_table)
+    if is_table and found:
+        kinds = zip(config.all_samples, folder.manifest().samples, strict=True)
+        weights = [one.weight for one, recorded in kinds if not one.left_out for _ in recorded.datasets]
+        rows = front_so_far(found, settings, weights, n_shown=len(found))
+        lines = [front_caption(found, settings), rows[0].header, *(row.line for row in reversed(rows))]
+        typer.echo("\n".join(["", *(_cut(printable(line), width()) for line in lines)]))
+    elif form is FrontFormat.CSV:
+        typer.echo(interim_csv(found), nl=False)
+    elif form is FrontFormat.JSON:
+        said = interim_json(found, generation=state.generation, n_generations=settings.n_generations)
+        typer.echo(said, nl=False)
 
 
 def show(
@@ -108,13 +158,10 @@ def report(
 
     Example: eznas report runs/first --watch -o progress.html
     """
-    from eznas.files import is_file
     from eznas.reporting import write_interim_report, write_report
-    from eznas.runs.front import FILE
-    from eznas.runs.manifest import MANIFEST
 
     is_told = False
-    while not is_file(run / FILE) and is_file(run / MANIFEST):
+    while _is_unfinished(run):
         written = write_interim_report(run, output)
         if not is_told:
             announce(written)

@@ -105,7 +105,7 @@ def resume(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Go on with an interrupted run; its result equals that of an undisturbed one.
+    """Go on with an interrupted run, or with several seeds; the result equals that of an undisturbed one.
 
     Example: eznas resume runs/first --workers 2
     """
@@ -118,6 +118,12 @@ def resume(
             f"A run goes on with its own settings; for others begin a new one from it: eznas extend {run} "
             f"--set {overrides[0]}"
         )
+    if eznas.study.holds_seeds(run):
+        _finish_seeds(
+            lambda **how: eznas.study.resume_seeds(run, any_version=any_version, **how),
+            workers, ray_address, device, quiet,
+        )  # fmt: skip
+        return
     was_finished = eznas.study.Study(run).is_finished
     _finish(lambda **how: eznas.study.resume(run, any_version=any_version, **how), workers, ray_address, device, quiet)
     if was_finished:
@@ -169,11 +175,8 @@ def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | Non
     studies, asked_to_stop = _worked(work, workers, ray_address, device, quiet)
     folder = studies[0].run_dir.parent
     if not studies[-1].is_finished or (asked_to_stop and not studies[-1].is_complete):
-        typer.echo(
-            f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with the same command and "
-            f"--run-dir {shlex.quote(str(folder))}",
-            err=True,
-        )
+        again = f"eznas resume {shlex.quote(str(folder))}{_on(device)}"
+        typer.echo(f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with: {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     from eznas.reporting import seeds_text
 

@@ -9,7 +9,7 @@ from eznas.conditions import Conditions
 from eznas.errors import ConfigError
 from eznas.export.python import export_python
 from eznas.names import one_line, unknown
-from eznas.programs import to_latex, to_sympy
+from eznas.programs import directed_sympy, to_latex
 from eznas.proxies import ProgramProxy, Proxy, proxy_of_entry, proxy_to_json
 from eznas.runs import Entry, Front
 from eznas.runs.front import tau_text
@@ -27,17 +27,27 @@ def export_entry(front: Front, entry: Entry, target: str) -> str:
     proxy, conditions = proxy_of_entry(entry), front.learnt[0].conditions
     if isinstance(proxy, ProgramProxy):
         proxy = replace(proxy, name=one_line(proxy.name))
-    return export_proxy(proxy, target, conditions=conditions, card=proxy_card(front, entry))
+    return export_proxy(
+        proxy, target, conditions=conditions, card=proxy_card(front, entry), smoothed=entry.division == "smoothed"
+    )
 
 
-def export_proxy(proxy: Proxy, target: str, *, conditions: Conditions, card: dict[str, str] | None = None) -> str:
-    """A proxy as text: ``"python"``, ``"json"``, ``"latex"`` or ``"sympy"``.
+def export_proxy(
+    proxy: Proxy,
+    target: str,
+    *,
+    conditions: Conditions,
+    card: dict[str, str] | None = None,
+    smoothed: bool = False,
+) -> str:
+    """A proxy as text: ``"python"``, ``"json"``, ``"latex"`` or ``"sympy"``; of its formulas higher is better.
 
     Args:
         proxy: to take away.
         target: the form.
         conditions: how networks were built and excited where it was found.
         card: what to tell the reader, a label with a text each.
+        smoothed: whether LaTeX shows divisions as what they are, see `eznas.programs.to_latex`.
 
     Raises:
         ConfigError: if there is no such form, or the proxy is no program and the form needs one.
@@ -54,10 +64,10 @@ def export_proxy(proxy: Proxy, target: str, *, conditions: Conditions, card: dic
         )
     match target:
         case "latex":
-            return to_latex(proxy.program) + "\n"
+            return to_latex(proxy.program, direction=proxy.direction, smoothed=smoothed) + "\n"
         case "sympy":
-            return str(to_sympy(proxy.program)) + "\n"
-    return export_python(proxy, conditions, card=card)
+            return str(directed_sympy(proxy.program, proxy.direction)) + "\n"
+    return export_python(proxy, conditions, card=card, smoothed=smoothed)
 
 
 def proxy_card(front: Front, entry: Entry) -> dict[str, str]:

@@ -25,7 +25,7 @@ from torch import Tensor
 import primitives
 from eznas.conditions import Conditions
 from eznas.errors import ProgramError
-from eznas.programs import Constant, Node, Program, fold, to_latex
+from eznas.programs import Constant, Node, Program, directed_infix, fold, to_latex
 from eznas.proxies import ProgramProxy
 from eznas.randomness import derived_seed
 from eznas.spaces import KEEP, initialise
@@ -36,7 +36,13 @@ _TRACED: Final = (torch_functions, rectifiers, running, wiring, tracing)
 """Modules whose source every exported file carries, each after those it needs."""
 
 
-def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[str, object] | None = None) -> str:
+def export_python(
+    proxy: ProgramProxy,
+    conditions: Conditions,
+    *,
+    card: Mapping[str, object] | None = None,
+    smoothed: bool = False,
+) -> str:
     """One Python file with ``score(network, inputs, targets=None) -> float`` and ``prepare(network, seed)``.
 
     ``score`` is the program's value times its direction: higher always predicts higher accuracy.
@@ -45,6 +51,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
         proxy: the formula, with the layers it reads and the seed of its noise, or those of the conditions.
         conditions: how the networks were made and excited where the proxy was found; the file's defaults.
         card: what to tell the reader, a label with a text each (where evolved, how well it ranks); any text is safe.
+        smoothed: whether its LaTeX shows divisions as what they are, see `eznas.programs.to_latex`.
 
     Raises:
         ProgramError: if the program needs what cannot be carried along, as published estimators cannot.
@@ -57,7 +64,7 @@ def export_python(proxy: ProgramProxy, conditions: Conditions, *, card: Mapping[
             "own cannot carry; export it --to json and score networks with eznas.load_proxy(FILE)"
         )
     scheme = getattr(conditions.settings, "scheme", KEEP)
-    documentation = _documentation(proxy, conditions, scheme, card or {})
+    documentation = _documentation(proxy, conditions, scheme, card or {}, smoothed)
     carried = _Carried()
     for node in program.nodes:
         if isinstance(node, Primitive):
@@ -300,9 +307,10 @@ def _body(module: ModuleType) -> str:
 # --- text ---------------------------------------------------------------------------------------------------------
 
 
-def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, card: Mapping[str, object]) -> str:
+def _documentation(
+    proxy: ProgramProxy, conditions: Conditions, scheme: str, card: Mapping[str, object], smoothed: bool
+) -> str:
     program = proxy.program
-    better = "Higher" if proxy.direction == 1 else "Lower"
     facts = {_clean(label): _clean(text) for label, text in card.items()}
     width = max(map(len, facts), default=0) + 2
     drawn = f"initialised by scheme {scheme!r} from one seed"
@@ -315,13 +323,17 @@ def _documentation(proxy: ProgramProxy, conditions: Conditions, scheme: str, car
         "",
         f"Formula (statistics of {_READ[proxy.units or conditions.units]}, then over all of them):",
         "",
-        *_filled(program.text, "    "),
+        *_filled(directed_infix(program, proxy.direction), "    "),
         "",
         "In LaTeX:",
         "",
-        *_filled(to_latex(program), "    "),
+        *_filled(to_latex(program, direction=proxy.direction, smoothed=smoothed), "    "),
         "",
-        f"{better} values go with higher accuracy: `score` is the formula times DIRECTION = {proxy.direction}.",
+        "The program it was read from, whose value `formula` computes step by step:",
+        "",
+        *_filled(program.text, "    "),
+        "",
+        f"`score` is that value times DIRECTION = {proxy.direction}, which is the formula above.",
         "",
         *(_fact(label, text, width) for label, text in facts.items()),
         *([""] if facts else []),

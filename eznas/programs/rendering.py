@@ -31,6 +31,12 @@ def to_sympy(program: Program) -> sympy.Expr:
     )
 
 
+def directed_sympy(program: Program, direction: int) -> sympy.Expr:
+    """`to_sympy` of a program for which higher is better, see `directed_infix`."""
+    shown, has_minus = directed(program, direction)
+    return -to_sympy(shown) if has_minus else to_sympy(shown)
+
+
 _SIGNS: Final = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 

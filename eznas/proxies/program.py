@@ -57,8 +57,8 @@ class ProgramProxy:
 
     @property
     def latex(self) -> str:
-        """The formula as LaTeX; its value, of which the score is the negative where the direction is -1."""
-        return to_latex(self.program)
+        """The formula of the score, of which higher is better, as LaTeX; divisions are plain fractions in it."""
+        return to_latex(self.program, direction=self.direction)
 
     @property
     def needs(self) -> frozenset[str]:

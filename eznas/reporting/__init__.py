@@ -23,10 +23,26 @@ if TYPE_CHECKING:
     from eznas.reporting.entry import entry_json, entry_latex, entry_text
     from eznas.reporting.figures import front_figure, history_figure, parts_figure, scatter_figure
     from eznas.reporting.formulas import formula_lines, latex_svg
-    from eznas.reporting.front import front_csv, front_html, front_json, front_latex, front_rows, front_table
+    from eznas.reporting.front import (
+        front_csv,
+        front_html,
+        front_json,
+        front_latex,
+        front_rows,
+        front_table,
+        interim_csv,
+        interim_json,
+    )
     from eznas.reporting.gallery import card_text, gallery_page, gallery_rows, gallery_text
     from eznas.reporting.interim import render_interim, write_interim_report
-    from eznas.reporting.report import render_report, write_figures, write_front_figure, write_report
+    from eznas.reporting.report import (
+        FIGURES,
+        drawn_figure,
+        render_report,
+        write_figures,
+        write_front_figure,
+        write_report,
+    )
     from eznas.reporting.seeds import seeds_text, write_seeds_page
 
 _HOMES = {
@@ -34,17 +50,22 @@ _HOMES = {
     "entry": ("entry_json", "entry_latex", "entry_text"),
     "figures": ("front_figure", "history_figure", "parts_figure", "scatter_figure"),
     "formulas": ("formula_lines", "latex_svg"),
-    "front": ("front_csv", "front_html", "front_json", "front_latex", "front_rows", "front_table"),
+    "front": (
+        "front_csv", "front_html", "front_json", "front_latex", "front_rows", "front_table", "interim_csv",
+        "interim_json",
+    ),
     "interim": ("render_interim", "write_interim_report"),
     "gallery": ("card_text", "gallery_page", "gallery_rows", "gallery_text"),
-    "report": ("render_report", "write_figures", "write_front_figure", "write_report"),
+    "report": ("FIGURES", "drawn_figure", "render_report", "write_figures", "write_front_figure", "write_report"),
     "seeds": ("seeds_text", "write_seeds_page"),
 }  # fmt: skip
 
 __all__ = [
-    "card_text", "entry_json", "entry_latex", "entry_text", "formula_lines", "front_csv", "front_figure", "front_html",
+    "FIGURES", "card_text", "drawn_figure", "entry_json", "entry_latex", "entry_text", "formula_lines",
+    "front_csv", "front_figure", "front_html",
     "front_json", "front_latex", "front_rows", "front_table",
-    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "latex_svg", "parts_figure",
+    "gallery_page", "gallery_rows", "gallery_text", "history_figure", "interim_csv", "interim_json",
+    "latex_svg", "parts_figure",
     "render_assessment_page", "render_interim", "render_report", "scatter_figure", "seeds_text",
     "write_assessment_page", "write_figures", "write_front_figure", "write_interim_report", "write_report",
     "write_seeds_page",

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG that follows the colours and the font of the page around it.
+"""The figures of a report: drawn as figures of matplotlib, and of these SVG that follows the page around it.
 
 The same input gives the same bytes. Colours are safe for colour-blind readers, are named once in `INKS`, and end up in
 the SVG as CSS variables with these values to fall back on, so that a figure also stands alone.
@@ -26,7 +26,8 @@ from eznas.runs.history import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from eznas.reporting.drawn import Drawn
 
 INKS: Mapping[str, str] = {
     "ink": "#1c2430",
@@ -47,6 +48,12 @@ MOST_ROWS = 6
 
 
 def front_figure(front: Front) -> str:
+    """`draw_front` as SVG, where a proxy says its formula if one points at it."""
+    svg = _svg(draw_front(front), "Held-out tau of discovered proxies against their size, and of published proxies")
+    return _with_hovers(svg, front)
+
+
+def draw_front(front: Front) -> Drawn:
     """Held-out tau against size, one row per sample with 95 % intervals; published proxies to the right.
 
     Of more than `MOST_ROWS` samples the rows are two: over those learnt from, as they count together, and the mean of
@@ -62,8 +69,7 @@ def front_figure(front: Front) -> str:
     for row, (left, right) in zip(rows, axes, strict=True):
         _front_panel(front, row, left)
         _published_panel(front, row, right)
-    svg = _svg(figure, "Held-out tau of discovered proxies against their size, and of published proxies")
-    return _with_hovers(svg, front)
+    return _dressed(figure)
 
 
 _HOVER = "proxy-"
@@ -81,12 +87,19 @@ def _with_hovers(svg: str, front: Front) -> str:
 
 
 def parts_figure(front: Front) -> str:
+    """`draw_parts` as SVG; empty where there is nothing to draw."""
+    figure = draw_parts(front)
+    said = "Tau of discovered proxies from the networks they evolved on to those that chose nothing"
+    return "" if figure is None else _svg(figure, said)
+
+
+def draw_parts(front: Front) -> Drawn | None:
     """Tau of each discovered proxy on the networks it evolved on, was chosen on and is reported on, and where left out.
 
     Over several samples it is that of the run: the smallest or the mean.
 
     Returns:
-        SVG; empty if no proxy has figures of two parts.
+        None if no proxy has figures of two parts.
     """
     lines = []
     for entry in front.discovered:
@@ -95,7 +108,7 @@ def parts_figure(front: Front) -> str:
         if sum(tau is not None for tau in taus) > 1:
             lines.append((entry, np.array([np.nan if tau is None else tau for tau in taus])))
     if not lines:
-        return ""
+        return None
     figure = _figure(2.8)
     ax = figure.subplots()
     names = ["evolved on", "selected on", "held out", "left out"][: len(lines[0][1])]
@@ -115,17 +128,23 @@ def parts_figure(front: Front) -> str:
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.25, len(names) - 0.35)
     ax.set_ylabel("Kendall's tau-b")
-    return _svg(figure, "Tau of discovered proxies from the networks they evolved on to those that chose nothing")
+    return _dressed(figure)
 
 
 def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str:
+    """`draw_scatter` as SVG; empty where there is nothing to draw."""
+    figure = draw_scatter(front, scores, n_baselines=n_baselines)
+    return "" if figure is None else _svg(figure, "Accuracy of held-out networks against the rank of their score")
+
+
+def draw_scatter(front: Front, scores: Scores, *, n_baselines: int = 3) -> Drawn | None:
     """Accuracy against the rank of the score on the held-out networks: the pick beside the best published proxies.
 
     One row per sample, of many those that are hardest for the pick. Rank 100 % is the network the proxy likes best.
     Networks below the axis are drawn at its foot.
 
     Returns:
-        SVG; empty if there are no scores to draw.
+        None if there are no scores to draw.
     """
     samples = [sample for sample in front.samples if sample.name in scores.accuracies]
     if front.pick is not None and len(samples) > MOST_ROWS:
@@ -134,7 +153,7 @@ def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str
         samples = [sample for sample in samples if sample.name in hardest]
     drawn = [e for e in _scatter_entries(front, n_baselines) if np.isfinite(scores.by_proxy.get(e.id, np.nan)).any()]
     if not samples or not drawn:
-        return ""
+        return None
     figure = _figure(0.45 + 2.35 * len(samples))
     axes = figure.subplots(
         len(samples), len(drawn), sharex=True, sharey="row", squeeze=False,
@@ -148,17 +167,23 @@ def scatter_figure(front: Front, scores: Scores, *, n_baselines: int = 3) -> str
         row[0].set_ylabel(f"{name}\n{_plain(sample.report.split, 12)} accuracy (%)")
     for ax in axes[-1]:
         ax.set_xlabel("rank of the score (%)")
-    return _svg(figure, "Accuracy of held-out networks against the rank of their score")
+    return _dressed(figure)
 
 
 def history_figure(history: History) -> str:
+    """`draw_history` as SVG; empty where there is nothing to draw."""
+    figure = draw_history(history)
+    return "" if figure is None else _svg(figure, "Progress of the run over its generations")
+
+
+def draw_history(history: History) -> Drawn | None:
     """Best correlation, hypervolume of the front, and shares of programs that came to nothing, over the generations.
 
     Returns:
-        SVG; empty for a run without a finished generation.
+        None for a run without a finished generation.
     """
     if not len(history):
-        return ""
+        return None
     figure = _figure(2.5)
     best, volume, shares = figure.subplots(1, 3, gridspec_kw={"wspace": 0.3})
     so_far = np.maximum.accumulate(np.nan_to_num(history.best_correlation, nan=-np.inf))
@@ -171,7 +196,7 @@ def history_figure(history: History) -> str:
     for ax in (best, volume, shares):
         ax.set_xlabel("generation")
         _whole_numbers(ax)
-    return _svg(figure, "Progress of the run over its generations")
+    return _dressed(figure)
 
 
 # --- panels -------------------------------------------------------------------------------------------------------
@@ -287,16 +312,24 @@ def _scatter_panel(
 
 
 def _dots(ax: Axes, x: np.ndarray, y: np.ndarray, ink: str) -> None:
-    """Points as one path of strokes of no length with round ends: a tenth of the bytes of one element per point."""
+    """Points as one path of strokes with round ends: a tenth of the bytes of one element per point.
+
+    They have no length in SVG, and in pictures of pixels, which leave out what has none, a billionth of the range.
+    """
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
     if not len(x):
         return
-    vertices = np.repeat(np.column_stack([x, y]), 2, axis=0)
+    vertices = np.repeat(np.column_stack([x, y]), 2, axis=0).astype(float)
+    vertices[1::2, 0] += 1e-9 * (np.ptp(x) or 1.0)
     path = Path(vertices, [Path.MOVETO, Path.LINETO] * len(x))
     path.should_simplify = False
-    ax.add_patch(PathPatch(path, fill=False, edgecolor=ink, alpha=0.6, linewidth=3.2, capstyle="round", zorder=2))
+    ax.add_patch(
+        PathPatch(
+            path, fill=False, edgecolor=ink, alpha=0.6, linewidth=3.2, capstyle="round", zorder=2, snap=False
+        )
+    )  # fmt: skip
 
 
 def _curve(ax: Axes, x: np.ndarray, y: np.ndarray, title: str, *, ink: str = "found") -> None:
@@ -378,17 +411,21 @@ def _floor(accuracies: np.ndarray) -> float:
 # --- drawing ------------------------------------------------------------------------------------------------------
 
 
-def _figure(height: float) -> Figure:
-    """An empty figure in the style of a report; made without pyplot, so that no global state is touched."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+def _figure(height: float) -> Drawn:
+    """An empty figure of a report; made without pyplot, so that no global state is touched."""
+    from eznas.reporting.drawn import Drawn
 
-    figure = Figure(figsize=(WIDTH, height))
-    FigureCanvasSVG(figure)
+    return Drawn(figsize=(WIDTH, height))
+
+
+def _dressed(figure: Drawn) -> Drawn:
+    """The figure in the style of a report."""
+    for ax in figure.axes:
+        _dress(ax)
     return figure
 
 
-def _svg(figure: Figure, description: str) -> str:
+def _svg(figure: Drawn, description: str) -> str:
     """The figure as an inline SVG element that inherits its font and takes its colours from the page."""
     import matplotlib
 
@@ -396,8 +433,7 @@ def _svg(figure: Figure, description: str) -> str:
         "svg.fonttype": "none", "svg.hashsalt": "eznas",
         "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
     }  # fmt: skip
-    for ax in figure.axes:
-        _dress(ax)
+    _dressed(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has fonts of its own

@@ -6,7 +6,7 @@ import html
 import io
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,10 +28,14 @@ from eznas.reporting.words import (
 )
 from eznas.runs.choice import gains_per_node, marks
 from eznas.runs.front import Entry, Front, SampleCard, number_text, tau_text
+from eznas.runs.interim import smallest_best
 from eznas.tables import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from eznas.fitness import TaskFitness
+    from eznas.runs import Candidate
 
 _MIN_FORMULA: Final = 16
 """Narrowest column of formulas."""
@@ -95,7 +99,7 @@ def front_table(front: Front, *, width: int = 120) -> str:
         if full <= width:
             break
     buffer = io.StringIO()
-    console = Console(file=buffer, width=full, color_system=None, legacy_windows=False)
+    console = Console(file=buffer, width=full, color_system=None, legacy_windows=False, force_jupyter=False)
     console.print(_drawn(front, columns, widths))
     lines = [line.rstrip() for line in buffer.getvalue().strip("\n").splitlines()]
     return printable("\n".join([*lines, "", *_below(front, layout, width)]) + "\n")
@@ -385,11 +389,11 @@ def _html_row(tag: str, cells: Sequence[str], *, is_bold: bool = False) -> str:
 
 
 _COLUMNS: Final = (
-    "id", "name", "kind", "is_pick", "sample", "select_tau",
+    "id", "name", "kind", "is_pick", "sample", "evolve_tau", "select_tau",
     *(f"report_{name}{end}" for name in CRITERIA for end in ("", "_low", "_high")),
     "pick_minus_this", "pick_minus_this_low", "pick_minus_this_high",
     "report_share_tied", "report_n", "report_n_failed", "report_split", "report_epochs",
-    "direction", "size", "height", "cost", "seconds", "generation", "program", "simplified",
+    "direction", "size", "height", "cost", "seconds", "generation", "formula", "program", "simplified",
 )  # fmt: skip
 
 
@@ -399,8 +403,11 @@ def _row(entry: Entry, sample: SampleCard) -> dict[str, object]:
         "id": entry.id, "name": entry.name, "kind": entry.kind, "is_pick": entry.is_pick, "sample": sample.name,
         "report_split": sample.report.split, "report_epochs": sample.report.epochs, "direction": entry.direction,
         "size": entry.size, "height": entry.height, "cost": entry.cost, "seconds": entry.seconds,
-        "generation": entry.generation, "program": entry.program, "simplified": entry.simplified,
+        "generation": entry.generation, "formula": _formula_text(entry) or None, "program": entry.program,
+        "simplified": entry.simplified,
     }  # fmt: skip
+    if (evolved := entry.evolve.get(sample.name)) is not None and evolved.tau is not None:
+        row["evolve_tau"] = evolved.tau.value
     if selected is not None and selected.tau is not None:
         row["select_tau"] = selected.tau.value
     if reported is not None:
@@ -410,6 +417,37 @@ def _row(entry: Entry, sample: SampleCard) -> dict[str, object]:
     if sample.name in entry.versus_pick:
         row |= _three("pick_minus_this", entry.versus_pick[sample.name])
     return row
+
+
+def interim_csv(candidates: Iterable[Candidate]) -> str:
+    """What a search has found up to now as CSV, in the columns of `front_csv`; what is not known yet is empty."""
+    return printable(csv_text([_COLUMNS, *(row.values() for row in interim_rows(candidates))]))
+
+
+def interim_rows(candidates: Iterable[Candidate]) -> list[dict[str, object]]:
+    """`smallest_best`, largest and best first: one row per program and sample, in the columns of `front_rows`."""
+    front = reversed(smallest_best(candidates))
+    rows = [_interim_row(candidate, task) for candidate in front for task in candidate.fitness.tasks]
+    return [{name: row.get(name) for name in _COLUMNS} for row in rows]
+
+
+def interim_json(candidates: Iterable[Candidate], *, generation: int, n_generations: int) -> str:
+    """`interim_rows` as JSON, of a format that is not that of a finished run's front."""
+    document = {
+        "format": "eznas-interim-front", "version": 1, "is_finished": False, "generation": generation,
+        "n_generations": n_generations, "rows": interim_rows(candidates),
+    }  # fmt: skip
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _interim_row(candidate: Candidate, task: TaskFitness) -> dict[str, object]:
+    program, fitness = candidate.program, candidate.fitness
+    return {
+        "id": candidate.id, "kind": "discovered", "sample": task.task, "evolve_tau": task.tau,
+        "direction": fitness.direction, "size": program.size, "height": program.height, "cost": fitness.cost,
+        "generation": candidate.generation, "formula": directed_infix(program, fitness.direction),
+        "program": program.text,
+    }  # fmt: skip
 
 
 def _three(key: str, criterion: Criterion) -> dict[str, object]:

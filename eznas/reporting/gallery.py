@@ -10,7 +10,7 @@ from typing import Any, Final
 from eznas.assessment.badges import BADGES, KEPT
 from eznas.assessment.card import Card, PartLine, SampleFigure, card_of
 from eznas.fitness.measurement import Criterion
-from eznas.programs import parse, to_infix
+from eznas.programs import directed_infix, parse, to_infix
 from eznas.proxies import ProgramProxy, StoredProxy, gallery_names, gallery_proxy
 
 WIDTH: Final = 80
@@ -171,9 +171,7 @@ def needs_text(stored: StoredProxy) -> str:
 def _facts(stored: StoredProxy, card: Card | None) -> Iterator[tuple[str, str]]:
     proxy = stored.proxy
     if isinstance(proxy, ProgramProxy):
-        sign = "" if proxy.direction > 0 else "-1 * "
-        infix = to_infix(proxy.program)
-        yield "Formula", f"{sign}({infix})" if sign else infix
+        yield "Formula", directed_infix(proxy.program, proxy.direction)
         without = [kind for kind in ("images", "labels", "gradients") if kind not in proxy.needs]
         yield (
             "Reads",

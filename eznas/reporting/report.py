@@ -6,13 +6,14 @@ import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eznas.assessment.badges import KEPT
-from eznas.errors import EznasError
+from eznas.errors import ConfigError, EznasError, RunError
 from eznas.files import write_output
 from eznas.fitness import Criterion
 from eznas.fitness.criteria import top_threshold
+from eznas.names import unknown
 from eznas.programs import Program, directed_infix
 from eznas.reporting import figures, formulas, words
 from eznas.reporting.compared import mean_criteria, report_criteria, worst_criteria
@@ -25,6 +26,9 @@ from eznas.runs.choice import gains_per_node, marks, neighbours, takes_backward_
 from eznas.runs.front import Entry, Front, criterion_text, load_front
 from eznas.spaces import space_named
 from primitives import STATISTICS, Primitive
+
+if TYPE_CHECKING:
+    from eznas.reporting.drawn import Drawn
 
 MAX_LINEAGE = 12
 """Ancestors shown."""
@@ -64,6 +68,34 @@ def write_figures(run_dir: Path) -> tuple[Path, ...]:
     for target, svg in targets.items():
         write_output(target, svg)
     return tuple(targets)
+
+
+FIGURES: Final = ("front", "scatter", "history", "parts")
+"""Names of the figures of a report."""
+
+
+def drawn_figure(run_dir: Path, name: str) -> Drawn:
+    """A figure of the report of a finished run, one of `FIGURES`, as a figure of matplotlib.
+
+    Raises:
+        ConfigError: if there is no such figure.
+        RunError: as `write_report`, or if there is nothing to draw.
+    """
+    if name not in FIGURES:
+        raise ConfigError(unknown("figure", name, FIGURES))
+    front = load_front(run_dir)
+    match name:
+        case "front":
+            found: Drawn | None = figures.draw_front(front)
+        case "scatter":
+            found = figures.draw_scatter(front, history.read_scores(run_dir))
+        case "history":
+            found = figures.draw_history(history.read_history(run_dir))
+        case _:
+            found = figures.draw_parts(front)
+    if found is None:
+        raise RunError(f"Run {run_dir} has nothing to draw for the figure {name!r}: no proxy was measured for it")
+    return found
 
 
 def write_front_figure(run_dir: Path, target: Path) -> Path:

@@ -19,6 +19,7 @@ from eznas.files import is_file, is_folder
 from eznas.fitness import CRITERIA, Criterion, Measurement
 from eznas.forms import Form, read_form, shown
 from eznas.programs import Program, parse
+from eznas.runs.manifest import MANIFEST
 
 FILE: Final = "front.json"
 REMEDY: Final = "make it anew with eznas resume"
@@ -302,11 +303,19 @@ def load_front(run_dir: Path) -> Front:
     """
     run_dir = Path(run_dir)
     if not is_file(run_dir / FILE):
-        remedy = "finish the run with eznas resume" if is_folder(run_dir) else "check the path; eznas evolve makes runs"
-        raise RunError(f"{run_dir} has no {FILE}; {remedy}")
+        raise RunError(f"{run_dir} has no {FILE}; {_without_front(run_dir)}")
     front = read_form(Front, run_dir / FILE, error=RunError, remedy=REMEDY, max_bytes=MAX_BYTES)
     front._folder = run_dir
     return front
+
+
+def _without_front(run_dir: Path) -> str:
+    """What to do where there is none, a clause."""
+    if not is_folder(run_dir):
+        return "check the path; eznas evolve makes runs"
+    if is_file(run_dir / MANIFEST):
+        return "finish the run with eznas resume"
+    return "it is no run folder; eznas runs lists those below a folder"
 
 
 def _or_least(tau: float | None) -> float:

@@ -8,7 +8,7 @@ import time
 from eznas.errors import RunError
 from eznas.runs import RunFolder, SearchState
 from eznas.runs.config import RunConfig
-from eznas.runs.interim import FRONT_CSV, PAGE, interim_csv
+from eznas.runs.interim import FRONT_CSV, PAGE
 
 
 class Interim:
@@ -23,12 +23,12 @@ class Interim:
 
     def write(self, state: SearchState, *, is_last: bool = False) -> None:
         """After a finished generation; the last one of a search is always on the page."""
+        from eznas.reporting.front import interim_csv
         from eznas.reporting.interim import REFRESH_SECONDS, render_interim
 
         now = time.monotonic()
         with contextlib.suppress(RunError):
-            table = interim_csv(state.candidates.values(), self._config.evolution.objectives)
-            self._folder.replace(FRONT_CSV, table)
+            self._folder.replace(FRONT_CSV, interim_csv(state.candidates.values()))
             if is_last or now >= self._next_page:
                 self._next_page = now + REFRESH_SECONDS
                 self._folder.replace(PAGE, render_interim(self._folder.path, self._config, state))

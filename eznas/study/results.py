@@ -6,7 +6,7 @@ import html
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eznas.errors import ConfigError, RunError
 from eznas.files import is_file
@@ -14,6 +14,52 @@ from eznas.names import printable
 from eznas.proxies import ProgramProxy, Proxy, load_proxy_file, proxy_named, proxy_of_entry
 from eznas.runs import Entry, Front, RunFolder, load_front
 from eznas.runs.interim import is_interim
+
+if TYPE_CHECKING:
+    from eznas.reporting.drawn import Drawn
+
+
+class FoundProxies(tuple[ProgramProxy, ...]):
+    """The discovered proxies of a run, a tuple that prints as the table of its front.
+
+    Args:
+        result: the front that holds them, in whose order they are.
+    """
+
+    _result: Front
+
+    def __new__(cls, result: Front) -> FoundProxies:
+        proxies = (proxy_of_entry(entry) for entry in result.discovered)
+        made = super().__new__(cls, (proxy for proxy in proxies if isinstance(proxy, ProgramProxy)))
+        made._result = result
+        return made
+
+    def __getnewargs__(self) -> tuple[Front]:  # type: ignore[override]
+        return (self._result,)
+
+    def __repr__(self) -> str:
+        """The front as ``eznas front`` shows it, published proxies too, within the width of the terminal."""
+        return _table(self._result)
+
+    def _repr_html_(self) -> str:
+        """The same as a table for notebooks."""
+        from eznas.reporting import front_html
+
+        return front_html(self._result)
+
+    def to_dataframe(self) -> Any:
+        """The same as a pandas data frame, see `Study.to_dataframe`.
+
+        Raises:
+            ConfigError: if pandas is not installed.
+        """
+        return _data_frame(self._result)
+
+    def figure(self) -> Drawn:
+        """Held-out tau against size beside the published proxies, as a figure of matplotlib."""
+        from eznas.reporting.figures import draw_front
+
+        return draw_front(self._result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +74,7 @@ class Study:
 
     def __str__(self) -> str:
         """The front as a table, as wide as the terminal."""
-        from eznas.reporting import front_table
-
-        if not self.is_finished:
-            return self._unfinished
-        width = shutil.get_terminal_size((120, 24)).columns
-        return front_table(self.result, width=max(80, width)).rstrip("\n")
+        return _table(self.result) if self.is_finished else self._unfinished
 
     def _repr_html_(self) -> str:
         """The front as a table, for notebooks."""
@@ -52,16 +93,22 @@ class Study:
             ConfigError: if pandas is not installed.
             RunError: if the run is not finished.
         """
-        from eznas.reporting import front_rows
+        return _data_frame(self.result)
 
-        try:
-            import pandas
-        except ImportError:
-            raise ConfigError(
-                "A data frame needs pandas, which is not installed; pip install pandas, or read the front with "
-                "eznas front RUN --format csv"
-            ) from None
-        return pandas.DataFrame(front_rows(self.result))
+    def figure(self, name: str = "front") -> Drawn:
+        """A figure of the report as one of matplotlib, which can be changed and saved: ``.savefig("front.pdf")``.
+
+        Args:
+            name: ``"front"``, tau against size; ``"scatter"``, accuracy against the rank of the score; ``"history"`` of
+                the search; ``"parts"``, tau from the networks evolved on to the held-out ones.
+
+        Raises:
+            ConfigError: if there is no such figure.
+            RunError: if the run is not finished, or has nothing to draw in it.
+        """
+        from eznas.reporting import drawn_figure
+
+        return drawn_figure(self.run_dir, name)
 
     @property
     def is_finished(self) -> bool:
@@ -94,14 +141,13 @@ class Study:
         return load_front(self.run_dir)
 
     @property
-    def front(self) -> tuple[ProgramProxy, ...]:
-        """The discovered proxies, best on the selection networks first, ready to score.
+    def front(self) -> FoundProxies:
+        """The discovered proxies, best on the selection networks first, ready to score; printed, a table.
 
         Raises:
             RunError: if the run is not finished.
         """
-        found = [proxy_of_entry(entry) for entry in self.result.discovered]
-        return tuple(proxy for proxy in found if isinstance(proxy, ProgramProxy))
+        return FoundProxies(self.result)
 
     @property
     def best(self) -> ProgramProxy:
@@ -141,6 +187,27 @@ class Study:
 
         front = self.result
         return export_entry(front, front.entry(proxy if isinstance(proxy, str) else proxy.name), target)
+
+
+def _table(front: Front) -> str:
+    """A front as wide as the terminal, where that is 60 or more."""
+    from eznas.reporting import front_table
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    return front_table(front, width=max(60, width)).rstrip("\n")
+
+
+def _data_frame(front: Front) -> Any:
+    from eznas.reporting import front_rows
+
+    try:
+        import pandas
+    except ImportError:
+        raise ConfigError(
+            "A data frame needs pandas, which is not installed; pip install pandas, or read the front with "
+            "eznas front RUN --format csv"
+        ) from None
+    return pandas.DataFrame(front_rows(front))
 
 
 def load_proxy(source: Path | str) -> Proxy:

@@ -60,7 +60,7 @@ def evolve(
         images: (images, classes) to excite your networks with, (batch, channels, height, width) and (batch,).
         run_dir: a new or empty folder for the run; None makes one under ``runs/``.
         machine: workers, device, cache.
-        observer: told how it goes on.
+        observer: told how it goes on; without one `eznas.study` is silent, and `eznas` shows it where somebody looks.
         should_stop: asked after every generation.
 
     Returns:
@@ -98,7 +98,7 @@ def resume(
         run_dir: folder of the run.
         networks, accuracies, images: as `evolve` was given them, if they were objects.
         machine: workers, device, cache.
-        observer: told how it goes on.
+        observer: told how it goes on; without one `eznas.study` is silent, and `eznas` shows it where somebody looks.
         should_stop: asked after every generation.
         any_version: go on with other versions of packages than before, and note it in the manifest; the result may
             then differ from that of an undisturbed run.

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from eznas.cli import main
+from eznas.runs.config import load_config
+from eznas.study import evolve_seeds
 from tests.eznas.cli.commands import FEW, OUTSIDE, Capsys, complaint, printed
 from tests.eznas.tiny import options
 
@@ -39,7 +41,16 @@ def test_what_leaves_nothing_is_one_sentence(run: Path, capsys: Capsys) -> None:
 
 def test_seeds_run_one_after_another_and_can_be_gone_on_with(tmp_path: Path, no_report: None, capsys: Capsys) -> None:
     words = ["evolve", "--quiet", "--seeds", "2", "--run-dir", str(tmp_path / "run"), *options()]
-    assert main(words) == 0
+    asked: list[int] = []
+
+    def after_two() -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    settings = load_config(None, options()[1::2])
+    begun = evolve_seeds(settings, 2, run_dir=tmp_path / "run", should_stop=after_two)
+    assert [study.is_finished for study in begun] == [False]
+    assert main(["resume", "--quiet", str(tmp_path / "run")]) == 0
     first = capsys.readouterr().out
     for seed in (1, 2):
         assert json.loads((tmp_path / "run" / f"seed-{seed}" / "front.json").read_text())["run"]["seed"] == seed
@@ -48,5 +59,12 @@ def test_seeds_run_one_after_another_and_can_be_gone_on_with(tmp_path: Path, no_
     assert 'href="seed-2/report.html"' in (tmp_path / "run" / "report.html").read_text()
     assert main(words) == 0
     assert capsys.readouterr().out == first
+    plan = (tmp_path / "run" / "seeds.json").read_text()
     line = complaint(capsys, 1, *words, "--set", "evolution.n_generations=3")
     assert "was begun with other settings (evolution)" in line
+    assert (tmp_path / "run" / "seeds.json").read_text() == plan
+    (tmp_path / "run" / "seeds.json").write_text(plan.replace('"n_seeds": 2', '"n_seeds": 0'))
+    assert "'n_seeds' in" in complaint(capsys, 1, "resume", str(tmp_path / "run"))
+    too_many = ["evolve", "--quiet", "--seeds", "2", "--set", "benchmark.n_evolve=100000"]
+    complaint(capsys, 1, *too_many, "--run-dir", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists(), "nothing was begun"

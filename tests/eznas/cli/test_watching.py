@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import pytest
 from eznas.cli import looking, main
 from eznas.programs import directed_infix, parse
 from eznas.reporting import front_csv
-from eznas.runs import load_front
+from eznas.runs import Front, load_front
 from eznas.runs.config import load_config
 from eznas.runs.interim import is_interim
 from eznas.study import Study, evolve
 from eznas.tables import csv_rows
-from tests.eznas.cli.commands import Capsys
+from tests.eznas.cli.commands import Capsys, complaint
 from tests.eznas.tiny import options
 
 pytestmark = pytest.mark.usefixtures("embedded_data")
@@ -44,7 +45,7 @@ def files(run: Path) -> dict[str, bytes]:
 def test_an_unfinished_run_has_a_front_and_a_page(unfinished: Path, tmp_path: Path, capsys: Capsys) -> None:
     header, *lines = csv_rows((unfinished / "front.csv").read_text())
     rows = [dict(zip(header, line, strict=True)) for line in lines]
-    sizes, values = [int(row["size"]) for row in rows], [float(row["evolve:tau"]) for row in rows]
+    sizes, values = [int(row["size"]) for row in rows], [float(row["evolve_tau"]) for row in rows]
     assert sizes == sorted(set(sizes), reverse=True)
     assert values == sorted(set(values), reverse=True)
     assert is_interim(unfinished)
@@ -64,6 +65,48 @@ def test_an_unfinished_run_has_a_front_and_a_page(unfinished: Path, tmp_path: Pa
     assert "The run is not finished" in shown.err
     assert target.read_text() == page
     assert files(unfinished) == before
+
+
+def test_the_front_of_an_unfinished_run_says_what_it_is(
+    unfinished: Path, tiny_run: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = f"The run is not finished, at generation 0 of 2; go on with: eznas resume '{unfinished}'"
+    before = files(unfinished)
+    assert main(["front", str(unfinished), "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == (unfinished / "front.csv").read_text()
+    assert shown.err == f"{how}\n"
+    header, *lines = csv_rows(shown.out)
+    final, *_ = csv_rows((tiny_run / "front.csv").read_text())
+    assert header == final
+    for line in lines:
+        row = dict(zip(header, line, strict=True))
+        known = {name for name, cell in row.items() if cell}
+        assert not {name for name in known if name.startswith(("report_", "select_", "pick_", "is_pick"))}
+        assert parse(row["program"]).digest == row["id"]
+    assert main(["front", str(unfinished), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["format"], document["is_finished"]) == ("eznas-interim-front", False)
+    assert [row["id"] for row in document["rows"]] == [line[0] for line in lines]
+    with pytest.raises(ValueError, match="format"):
+        Front.model_validate(document)
+    monkeypatch.setattr(looking, "width", lambda: 60)
+    assert main(["front", str(unfinished)]) == 0
+    first, _, caption, names, *table = capsys.readouterr().out.splitlines()
+    assert first == how
+    assert "on the networks evolved on" in caption
+    assert names.startswith("size  tau")
+    assert len(table) == len(lines)
+    assert max(map(len, [names, *table])) <= 60
+    assert files(unfinished) == before
+    for more in (["--max-size", "9"], ["--format", "latex"]):
+        assert "finish the run with eznas resume" in complaint(capsys, 1, "front", str(unfinished), *more)
+
+
+def test_a_folder_without_a_run_has_nothing_to_go_on_with(tmp_path: Path, capsys: Capsys) -> None:
+    line = complaint(capsys, 1, "front", str(tmp_path))
+    assert "it is no run folder; eznas runs lists" in line
+    assert "resume" not in line
 
 
 def test_a_watched_page_becomes_the_report_when_the_run_is_finished(

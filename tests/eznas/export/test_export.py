@@ -443,4 +443,4 @@ def test_what_the_gallery_exports_scores_as_the_gallery_does(name: str, tmp_path
         assert math.isfinite(expected)
         assert module.score(network, inputs) == pytest.approx(expected, rel=1e-6)
     latex = gallery_in(name, "latex", width=80)
-    assert latex.strip() == to_latex(stored.proxy.program)
+    assert latex.strip() == to_latex(stored.proxy.program, direction=stored.proxy.direction)

@@ -267,7 +267,7 @@ def test_damage_is_refused_in_one_sentence(
 def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"has no front\.json; check the path"):
         load_front(tmp_path / "nowhere")
-    with pytest.raises(RunError, match=r"has no front\.json; finish the run with eznas resume"):
+    with pytest.raises(RunError, match=r"has no front\.json; it is no run folder; eznas runs lists those below"):
         load_front(tmp_path)
     (tmp_path / "front.json").write_text('{"format": ')
     with pytest.raises(RunError, match="is not valid JSON"):

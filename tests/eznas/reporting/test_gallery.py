@@ -14,7 +14,7 @@ from eznas.assessment.ablation import parts_of
 from eznas.assessment.card import Card, card_of, worst_ranked
 from eznas.errors import ConfigError, ProgramError
 from eznas.fitness import Labels
-from eznas.programs import parse, to_infix
+from eznas.programs import directed_infix, parse, to_infix
 from eznas.proxies import ProgramProxy, gallery_names, gallery_proxy
 from eznas.reporting import card_text, gallery_page, gallery_rows, gallery_text
 from eznas.spaces import networks_named
@@ -60,7 +60,9 @@ def test_a_card_fits_a_terminal(name: str) -> None:
     assert [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()] == []
     for title in ("Formula", "Reads", "Cost", "Evolved on", "Figures", "Badges", "Where it fails", "Worst ranked"):
         assert f"\n{title}" in text
-    formula = to_infix(gallery_proxy(name).proxy.program)  # type: ignore[attr-defined]
+    proxy = gallery_proxy(name).proxy
+    assert isinstance(proxy, ProgramProxy)
+    formula = directed_infix(proxy.program, proxy.direction)
     assert formula.replace(" ", "") in "".join(text.split())
 
 

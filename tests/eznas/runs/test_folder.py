@@ -131,6 +131,19 @@ def test_a_torn_tail_is_left_out_and_cut_off(folder: RunFolder) -> None:
     assert folder.read_lines(Line, "events.jsonl") == [Line(text="a"), Line(text="c")]
 
 
+def test_a_growing_file_is_read_by_lines_of_a_bounded_length(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(text="a" * 50).model_dump_json()
+    monkeypatch.setattr("eznas.forms.MAX_LINE_BYTES", len(line))
+    (folder.path / "events.jsonl").write_text(f"{line}\n{line}\n")
+    assert len(folder.read_lines(Line, "events.jsonl")) == 2
+    longer = line.replace("aa", "aaa", 1)
+    (folder.path / "events.jsonl").write_text(f"{line}\n{longer}\n{line}\n")
+    with pytest.raises(RunError, match=rf"events\.jsonl, line 2 has more than {len(line)} bytes"):
+        folder.read_lines(Line, "events.jsonl")
+
+
 @pytest.mark.parametrize("line", ["{", "5", "[" * 100_000])
 def test_a_damaged_line_is_an_error(folder: RunFolder, line: str) -> None:
     (folder.path / "events.jsonl").write_text(f'{line}\n{{"text":"a"}}\n')

@@ -1,25 +1,53 @@
-"""A search shaped as estimators of scikit-learn are: settings first, then `fit`, then `score`."""
+"""What Python is given to run: `evolve`, `resume`, `extend` and `Discovery`, which show how they go on.
+
+They are those of `eznas.study`, which say nothing unless an observer is given. Here, without one, a terminal and a
+notebook show how far a run is; `eznas.Silent()` as the observer is silence everywhere.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 from torch import nn
 
+from eznas import study
 from eznas.errors import ConfigError
+from eznas.progress import make_observer
 from eznas.proxies import ProgramProxy
 from eznas.runs.config import RunConfig
-from eznas.study.machine import Machine
-from eznas.study.observer import Observer
-from eznas.study.results import Study
-from eznas.study.run import evolve
+from eznas.study import Machine, Observer, Study
+
+P = ParamSpec("P")
+
+
+def _watched(work: Callable[P, Study]) -> Callable[P, Study]:
+    """The same work, shown as it goes on where it is given no observer and there is a terminal or a notebook."""
+
+    @wraps(work)
+    def call(*positional: P.args, **named: P.kwargs) -> Study:
+        if named.get("observer") is not None:
+            return work(*positional, **named)
+        with make_observer(quiet=False, plainly=False) as observer:
+            named["observer"] = observer
+            return work(*positional, **named)
+
+    call.__module__ = __name__
+    return call
+
+
+evolve = _watched(study.evolve)
+resume = _watched(study.resume)
+extend = _watched(study.extend)
 
 _PARAMETERS: Final = ("config", "images", "run_dir", "machine", "observer")
 
 
 class Discovery:
-    """Finds a proxy for networks with accuracies, and scores other networks with it: `eznas.evolve` by another door.
+    """Finds a proxy for networks with accuracies, and scores other networks with it: `evolve` in the shape of
+    scikit-learn's estimators, settings first, then `fit`, then `score`.
 
     Args:
         config: settings, or the path of a TOML file with them; None takes the defaults.
@@ -27,7 +55,7 @@ class Discovery:
             those that the settings name.
         run_dir: a new or empty folder for the run; None makes one under ``runs/``.
         machine: workers, device, cache.
-        observer: told how it goes on.
+        observer: told how it goes on; None shows it in a terminal or a notebook, `eznas.Silent()` nowhere.
 
     Attributes:
         study_: the run, once it is fitted.
