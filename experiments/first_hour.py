@@ -56,24 +56,25 @@ class Step:
 
 
 STEPS: Final = (
-    Step("A fresh clone has one command to begin with. It sets up its own environment, then evolves.",
-         "make demo RUN=runs/demo", moments=(r"(?s)Evolving.*of 1\b.*\d{3}",), limit=3600),
-    Step("The same moment of the same run in a large terminal.", "", LARGE),
-    Step("The command is in the environment of the clone.", "source .venv/bin/activate; eznas --help"),
-    Step("Which formula to take, and why: the front again, in a large terminal.", "eznas front runs/demo", LARGE),
-    Step("One formula of it, to be read.", "eznas show runs/demo best"),
-    Step("Networks of one's own: `zoo.py` and `zoo.csv` of the README. First, what would happen.",
+    Step("A fresh clone has one command to begin with. It sets up its own environment, and then a run on eleven spaces "
+         "shows what it is doing, how long it will go on, and the formulas found so far.",
+         "make demo RUN=runs/demo", moments=(r"words: [1-9]\d\d/", r"front so far[^$]*\d\.\d{3}"), limit=3600),
+    Step("The last of these moments in a large terminal:", "", LARGE),
+    Step("The command is in the environment of the clone. Which formula to take, and why:",
+         "source .venv/bin/activate; eznas front runs/demo", LARGE),
+    Step("One formula of it, to be read:", "eznas show runs/demo best", lines=40),
+    Step("Now networks of one's own, `zoo.py` and `zoo.csv` of the README. First, what would happen:",
          "eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine --dry-run", lines=40),
-    Step("Then for real, stopped on the way with Ctrl-C.",
+    Step("Then for real, and stopped on the way:",
          "eznas evolve --networks python:zoo:networks --accuracies zoo.csv --run-dir runs/mine",
-         moments=(r"(?s)Evolving.*tau", ), keys="C-c"),
-    Step("And gone on with, to the end.", "eznas resume runs/mine", moments=(r"(?s)fold 3",), lines=30),
-    Step("The same front for a paper.", "eznas front runs/mine --format latex --max-size 12", lines=24),
-    Step("The proxy as a file of its own, which needs PyTorch alone.",
-         "eznas export runs/mine best -o proxy.py && wc -l proxy.py && head -12 proxy.py", lines=16),
-    Step("Networks that are not trained yet, scored; higher is better.",
-         "eznas score runs/mine:best naswot --networks python:zoo:networks | head -12", lines=16),
-    Step("What was made so far.", "eznas runs", lines=12),
+         moments=(r"front so far[^$]*\d\.\d{3}",), keys="C-c"),
+    Step("Gone on with, to the end:", "eznas resume runs/mine", moments=(r"fold 3 of 5",), lines=40),
+    Step("The front for a paper:", "eznas front runs/mine --format latex", lines=30),
+    Step("The proxy as a file of its own, which needs PyTorch alone:",
+         "eznas export runs/mine best -o proxy.py && head -16 proxy.py", lines=20),
+    Step("Networks that nobody trained, scored; higher is better:",
+         "eznas score runs/mine:best naswot --networks python:zoo:networks | head -9", lines=16),
+    Step("What was made so far:", "eznas runs", LARGE),
 )  # fmt: skip
 
 
@@ -148,7 +149,7 @@ class Terminal:
         counter.write_text("")
         environment = {
             "PS1": "$ ", "PROMPT_COMMAND": f"echo >> {shlex.quote(str(counter))}", "TERM": "screen-256color",
-            "VIRTUAL_ENV_DISABLE_PROMPT": "1",
+            "VIRTUAL_ENV_DISABLE_PROMPT": "1", "PIP_QUIET": "2",
             "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8",
             "EZNAS_CACHE": str(folder / ".cache"), "EZNAS_DATA": "",
         }  # fmt: skip
