@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from eznas.benchmarks import load_benchmark
+from eznas.cli import app
 from eznas.estimators import PUBLISHED
 from eznas.runs.config import config_from, load_config
 from eznas.spaces import nb201, networks_named
@@ -711,3 +713,21 @@ def test_biases_of_cells_are_counted(elsewhere: Path, monkeypatch: pytest.Monkey
     assert change["convolutions"] == 1
     assert 0.5 < change["accuracy"] < 1
     assert found["none -> skip_connect"]["convolutions"] == 0.5
+
+
+def test_the_recording_types_commands_that_there_are(elsewhere: Path) -> None:
+    recording = script("first_hour")
+    recording.own_networks(elsewhere)
+    assert (elsewhere / "zoo.csv").read_text().startswith("network,accuracy\nw4d1,")
+    compile((elsewhere / "zoo.py").read_text(), "zoo.py", "exec")
+    commands = [part.split() for step in recording.STEPS for part in re.split(r"[;&|]+", step.command)]
+    named = {words[1] for words in commands if words[:1] == ["eznas"]}
+    assert named >= {"front", "show", "evolve", "resume", "export", "score", "runs"}
+    assert named <= {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+def test_a_screen_is_no_wider_than_its_terminal() -> None:
+    recording = script("first_hour")
+    assert recording.screen(f"{'x' * 80}  \n$\n", (80, 24)).splitlines()[2] == "x" * 80
+    with pytest.raises(recording.RecordingError, match="wider than 80"):
+        recording.screen("x" * 81, (80, 24))
