@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -48,8 +48,11 @@ class _Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+NAME: Final = "eznas"
+"""Of the command, as its help shows it however it was started."""
+
 app = typer.Typer(
-    name="eznas",
+    name=NAME,
     cls=_Commands,
     help="Discover zero-cost proxies for neural architecture search.",
     no_args_is_help=True,
@@ -96,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     if debug:
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments, prog_name=NAME, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EznasError as error:
         if debug:

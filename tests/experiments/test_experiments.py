@@ -304,7 +304,7 @@ def test_estimators_are_compared_with_the_scores_of_their_own_code(
     if not os.environ.get("EZNAS_DATA"):
         pytest.skip("EZNAS_DATA is not set")
     assert (
-        script("validate_estimators").main(["--n", "4", "--batch", "16", "--only", "nb201/cifar10", "--counts", "10"])
+        script("validate_estimators").main(["--n", "4", "--batch", "8", "--only", "nb201/cifar10", "--counts", "10"])
         == 0
     )
     rows = {row["estimator"]: row for row in json.loads((elsewhere / "runs/validation/estimators.json").read_text())}

@@ -34,11 +34,21 @@ def test_help_and_version_import_nothing_heavy() -> None:
     *_, statuses, imported = done.stderr.splitlines()
     assert len(statuses.split()) > 12
     assert set(statuses.split()) == {"0"}
-    assert done.stdout.count("Usage") == len(statuses.split()) - 1
+    assert done.stdout.count("Usage: eznas ") == len(statuses.split()) - 1
     assert "--run-dir" in done.stdout
     assert re.search(r"^\d+\.\d+\.\d+$", done.stdout, re.MULTILINE)
     assert "typer" in imported.split()
     assert not set(imported.split()) & HEAVY
+
+
+@pytest.mark.parametrize("module", ["eznas", "eznas.cli"])
+def test_modules_are_the_command(module: str) -> None:
+    """Its name in the help is that of the command, however it is started; so is its status."""
+    start = [sys.executable, "-m", module]
+    helped = subprocess.run([*start, "front", "-h"], capture_output=True, text=True, check=False, timeout=120)
+    assert helped.returncode == 0, helped.stderr
+    assert helped.stdout.split()[:3] == ["Usage:", "eznas", "front"]
+    assert subprocess.run([*start, "fronts"], capture_output=True, check=False, timeout=120).returncode == 2
 
 
 def all_commands(command: Any, name: str = "eznas") -> Iterator[tuple[str, Any]]:

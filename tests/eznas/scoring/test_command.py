@@ -107,7 +107,7 @@ def test_networks_whose_forward_pass_does_not_suit_can_be_counted(zoo: Zoo, caps
     first, larger, raises = ((row["parameter_count"], row["trainable_layers"]) for row in json.loads(out))
     assert first == raises == (3 * 4 * 9 + 4 * 4 * 9 + 16 + 50, 8)
     assert larger[0] > first[0]
-    status, out, err = score(capsys, "naswot,parameter_count", "--networks", spec)
+    status, out, err = score(capsys, "naswot,parameter_count", "--networks", spec, "--quiet")
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
 
