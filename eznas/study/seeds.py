@@ -130,6 +130,7 @@ def holds_seeds(folder: Path) -> bool:
 @contextmanager
 def _planned(folder: Path, settings: RunConfig, n_seeds: int) -> Iterator[None]:
     """Has the folder say what it is to hold; nothing of it stays if no seed was begun."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -141,8 +142,9 @@ def _planned(folder: Path, settings: RunConfig, n_seeds: int) -> Iterator[None]:
     finally:
         if not any(folder.glob("seed-*")):
             (folder / PLAN).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something else
-                folder.rmdir()
+            with suppress(OSError):  # one holds something else meanwhile
+                for path in made:
+                    path.rmdir()
 
 
 def seed_fronts(folder: Path) -> tuple[Front, ...]:
