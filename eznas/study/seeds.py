@@ -107,9 +107,19 @@ def resume_seeds(folder: Path | str, **how: Any) -> tuple[Study, ...]:
     folder = Path(folder)
     if not holds_seeds(folder):
         raise RunError(f"{shown(folder, 400)[1:-1]} holds no runs of several seeds; eznas evolve --seeds makes some")
+    settings, n_seeds = read_plan(folder)
+    return evolve_seeds(settings, n_seeds, run_dir=folder, **how)
+
+
+def read_plan(folder: Path) -> tuple[RunConfig, int]:
+    """The settings of the seeds of a folder, with the first of them, and how many there are to be.
+
+    Raises:
+        RunError: if they cannot be read.
+        ConfigError: if a setting is wrong.
+    """
     plan = read_form(SeedsPlan, folder / PLAN, error=RunError, remedy="give the command that began them again")
-    settings = config_from(plan.settings, where=str(folder / PLAN))
-    return evolve_seeds(settings, plan.n_seeds, run_dir=folder, **how)
+    return config_from(plan.settings, where=str(folder / PLAN)), plan.n_seeds
 
 
 def holds_seeds(folder: Path) -> bool:
@@ -120,6 +130,7 @@ def holds_seeds(folder: Path) -> bool:
 @contextmanager
 def _planned(folder: Path, settings: RunConfig, n_seeds: int) -> Iterator[None]:
     """Has the folder say what it is to hold; nothing of it stays if no seed was begun."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,8 +142,9 @@ def _planned(folder: Path, settings: RunConfig, n_seeds: int) -> Iterator[None]:
     finally:
         if not any(folder.glob("seed-*")):
             (folder / PLAN).unlink(missing_ok=True)
-            with suppress(OSError):  # it holds something else
-                folder.rmdir()
+            with suppress(OSError):  # one holds something else meanwhile
+                for path in made:
+                    path.rmdir()
 
 
 def seed_fronts(folder: Path) -> tuple[Front, ...]:

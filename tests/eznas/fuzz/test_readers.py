@@ -43,13 +43,14 @@ from eznas.proxies import load_proxy_file, proxy_named, proxy_to_json
 from eznas.proxies.named import aggregate_named
 from eznas.runs import RunFolder, load_front
 from eznas.runs.checkpoint import Checkpoint
-from eznas.runs.config import load_config, to_toml
+from eznas.runs.config import RunConfig, load_config, to_toml
 from eznas.runs.history import read_failures, read_history, read_lineage, read_scores
 from eznas.runs.manifest import Manifest
 from eznas.scoring.given import read_given
 from eznas.spaces import nb201, networks_named
 from eznas.spaces.families.family import read_family
 from eznas.statistics import StatisticsStore
+from eznas.study.seeds import PLAN, SeedsPlan, read_plan
 from tests.eznas.benchmarks.test_damaged_files import FILES
 from tests.eznas.fuzz.mutations import damaged
 
@@ -121,6 +122,14 @@ def test_files_of_a_run(name: str, tiny_run: Path, tmp_path: Path) -> None:
 def test_checkpoints_of_a_run(tiny_run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     survive(run / RunFolder(run).checkpoints()[0], Checkpoint.read)
+
+
+def test_plans_of_seeds(tmp_path: Path) -> None:
+    path = tmp_path / PLAN
+    settings = RunConfig().model_dump(mode="json", exclude_none=True)
+    path.write_text(SeedsPlan(n_seeds=3, settings=settings).model_dump_json())
+    assert read_plan(tmp_path) == (RunConfig(), 3)
+    survive(path, lambda path: read_plan(path.parent))
 
 
 def test_failures_of_a_run(tiny_run: Path, tmp_path: Path) -> None:
