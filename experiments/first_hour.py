@@ -56,7 +56,7 @@ class Step:
 
 
 STEPS: Final = (
-    Step("A fresh clone has one command to begin with. It sets up its own environment, and then a run on eleven spaces "
+    Step("A fresh clone has one command to begin with. It sets up its own environment, and then a run on eleven\nspaces "
          "shows what it is doing, how long it will go on, and the formulas found so far.",
          "make demo RUN=runs/demo", moments=(r"words: [1-9]\d\d/", r"front so far[^$]*\d\.\d{3}"), limit=3600),
     Step("The last of these moments in a large terminal:", "", LARGE),
@@ -129,15 +129,16 @@ def record(clone: Path) -> str:
         parts += terminal.play(step)
     minutes = (time.monotonic() - start) / 60
     parts.append(f"\nAll of it took {minutes:.0f} minutes, with the set-up.\n")
-    parts += pictures(clone / "runs" / "mine" / "report.html")
-    return "".join(parts)
+    parts += pictures(clone / "runs" / "demo" / "report.html")
+    return "".join(parts).replace(str(clone), "~/eznas")
 
 
 HEAD: Final = """# The first hour
 
 What a newcomer types and sees, from a fresh clone to a proxy of their own. Nothing here is written by hand but the
 sentences between: `python experiments/first_hour.py CLONE` types the commands into terminals of 80 x 24 and 200 x 50
-characters and takes down what stands there. Seconds are those of two cores of an x86-64 server that had other work.
+characters and takes down what stands there; the folder of the clone is called ~/eznas. Seconds are those of two cores of
+an x86-64 server that others use too.
 """
 
 
@@ -179,7 +180,7 @@ class Terminal:
                 break
             seconds = time.monotonic() - start
             parts += [f"\nAfter {seconds:.0f} s:\n", screen(pane(), step.size)]
-            if step.size == SMALL and step.keys == "" and LARGE not in self.kept:
+            if step.size == SMALL and step.keys == "":
                 self.resize(LARGE)
                 time.sleep(3)
                 self.kept[LARGE] = pane()
@@ -243,7 +244,7 @@ def pictures(page: Path) -> list[str]:
     if browser is None:
         return []
     PICTURES.mkdir(exist_ok=True)
-    parts = ["\nThe page of that run, which is one file and asks nothing of the network:\n"]
+    parts = ["\nThe page of the demo, which is one file and asks nothing of the network:\n"]
     for width, height, is_dark in SHOTS:
         name = f"report-{width}-{'dark' if is_dark else 'light'}.png"
         scheme = ["--blink-settings=preferredColorScheme=0"] if is_dark else []

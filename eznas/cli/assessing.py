@@ -19,6 +19,7 @@ from eznas.cli.options import (
     announce,
     interruptible,
     make_machine,
+    say,
     say_loading,
 )
 from eznas.names import printable
@@ -88,5 +89,5 @@ def assess(
         write_assessment_page(found, output)
         announce(output, err=True)
     for note in () if quiet else found.notes:
-        typer.echo(printable(note), err=True)
+        say(note, err=True)
     typer.echo(printable(assessment_text(found, form.value)), nl=False)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eznas.cli.options import Format, TableFormat, width
+from eznas.cli.options import Format, TableFormat, say, width
 from eznas.files import size_text
-from eznas.names import printable
 
 if TYPE_CHECKING:
     from eznas.fitness import Criterion
@@ -50,7 +49,7 @@ def runs(
     if rows or form is not Format.TABLE:
         typer.echo(render_table(rows, form.value, width=width()), nl=False)
     n_bytes = sum(run.n_bytes for run in found)
-    typer.echo(printable(f"{len(found)} run(s), {size_text(n_bytes)}, below {folder}"), err=True)
+    say(f"{len(found)} run(s), {size_text(n_bytes)}, below {folder}", err=True)
 
 
 def compare(
@@ -81,9 +80,9 @@ def compare(
         rows.append(row)
     for which, side in (("first", found.first), ("second", found.second)):
         size = "" if side.entry.size is None else f", {side.entry.size} nodes"
-        typer.echo(printable(f"The {which} is {side.entry.label} of {side.run}{size}."), err=True)
+        say(f"The {which} is {side.entry.label} of {side.run}{size}.", err=True)
     for note in found.notes:
-        typer.echo(printable(note), err=True)
+        say(note, err=True)
     typer.echo(render_table(rows, form.value, width=width()), nl=False)
     if form is Format.TABLE:
         typer.echo(

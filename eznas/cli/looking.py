@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Final
@@ -143,7 +144,7 @@ def show(
         case FrontFormat.LATEX:
             text = entry_latex(entry)
         case _:
-            text = entry_text(found, entry)
+            text = entry_text(found, entry, width=width() if sys.stdout.isatty() else None)
     typer.echo(text, nl=False)
 
 

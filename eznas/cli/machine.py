@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from eznas.cli.options import Format, Repeats, TableFormat, width
+from eznas.cli.options import Format, Repeats, TableFormat, say, width
 from eznas.files import size_text
-from eznas.names import printable
 
 data_app = typer.Typer(help="Trained accuracies and images that this machine has.", no_args_is_help=True)
 
@@ -114,9 +113,9 @@ def data_import_command(
     ]  # fmt: skip
     typer.echo(render_table(rows, form.value, width=width()), nl=False)
     for one in made:
-        typer.echo(printable(f"{one.header.name}: {one.header.provenance}"), err=True)
+        say(f"{one.header.name}: {one.header.provenance}", err=True)
         for note in one.header.notes:
-            typer.echo(printable(f"{one.header.name}: {note}"), err=True)
+            say(f"{one.header.name}: {note}", err=True)
         if not one.header.is_buildable:
             typer.echo(
                 f"{one.header.name}: this release cannot build networks of the space {one.header.space!r}; the table "

@@ -176,7 +176,7 @@ def _finish_seeds(work: Callable[..., Any], workers: int, ray_address: str | Non
     folder = studies[0].run_dir.parent
     if not studies[-1].is_finished or (asked_to_stop and not studies[-1].is_complete):
         again = f"eznas resume {shlex.quote(str(folder))}{_on(device)}"
-        typer.echo(f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with: {again}", err=True)
+        say(f"Stopped in {studies[-1].run_dir}; {studies[-1].kept} Go on with: {again}", err=True)
         raise typer.Exit(INTERRUPTED)
     from eznas.reporting import seeds_text
 

@@ -27,10 +27,10 @@ from eznas.cli.options import (
     interruptible,
     make_choice,
     make_machine,
+    say,
     say_loading,
     width,
 )
-from eznas.names import printable
 
 
 def add_to(app: typer.Typer) -> None:
@@ -110,7 +110,7 @@ def score(
             return
         scored = scoring.score(names, networks, overrides=overrides, machine=machine, observer=observer)
     for note in () if quiet else scored.notes:
-        typer.echo(printable(note), err=True)
+        say(note, err=True)
     typer.echo(scoring.scores_text(scored, form.value), nl=False)
 
 

@@ -17,6 +17,7 @@ from eznas.cli.options import (
     Workers,
     interruptible,
     make_machine,
+    say,
     say_loading,
     width,
 )
@@ -109,7 +110,7 @@ def nas(
     if form is Format.TABLE:
         rows, caption = _readable(rows)
     for note in () if quiet else found.notes:
-        typer.echo(note, err=True)
+        say(note, err=True)
     typer.echo(render_table(rows, form.value, width=width()) + caption, nl=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 
 from eznas.errors import ConfigError
@@ -13,16 +14,29 @@ from eznas.runs.front import Entry, Front, Measurement, SampleCard, criterion_te
 from primitives.numerics import DIVISION_FLOOR
 
 
-def entry_text(front: Front, entry: Entry) -> str:
-    """The proxy for a terminal, one fact per line."""
+def entry_text(front: Front, entry: Entry, *, width: int | None = None) -> str:
+    """The proxy in words, a line for each fact; where a width is given, broken between words to fit it."""
+    lines: list[str] = []
+
+    def add(label: str, text: str, column: int = 0) -> None:
+        line = f"{label:<{column}}{text}"
+        fits = width is None or len(line) <= width
+        kept = {"initial_indent": line[:column], "subsequent_indent": " " * column}
+        lines.extend([line] if fits else textwrap.wrap(text, width, break_on_hyphens=False, **kept))  # type: ignore[arg-type]
+
     pick = " (the pick)" if entry is front.pick else ""
-    lines = [f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}"]
-    lines += [f"  {label:<12}{one_line(text, 100_000)}" for label, text in _facts(entry)]
+    add("", f"{short(entry.label, 80)}{pick}: {entry.kind} proxy of run {run_name(front.run)}")
+    for label, text in _facts(entry):
+        add(f"  {label}", one_line(text, 100_000), 14)
     for sample in front.samples:
-        lines += ["", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}"]
-        lines += [f"  {label:<24}{one_line(text, 1_000)}" for label, text in _on_sample(front, entry, sample)]
+        lines.append("")
+        add("", f"{short(sample.name, 80)}: {one_line(sample.conditions, 400)}")
+        for label, text in _on_sample(front, entry, sample):
+            add(f"  {label}", one_line(text, 1_000), 26)
     if front.run.notes:
-        lines += ["", *(f"Note: {one_line(note, 4_000)}." for note in front.run.notes)]
+        lines.append("")
+        for note in front.run.notes:
+            add("", f"Note: {one_line(note, 4_000)}.")
     return "\n".join(lines) + "\n"
 
 
