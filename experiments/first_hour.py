@@ -56,8 +56,8 @@ class Step:
 
 
 STEPS: Final = (
-    Step("A fresh clone has one command to begin with. It sets up its own environment, and then a run on eleven\nspaces "
-         "shows what it is doing, how long it will go on, and the formulas found so far.",
+    Step("A fresh clone has one command to begin with. It sets up its own environment, and then a run on "
+         "eleven\nspaces shows what it is doing, how long it will go on, and the formulas found so far.",
          "make demo RUN=runs/demo", moments=(r"words: [1-9]\d\d/", r"front so far[^$]*\d\.\d{3}"), limit=3600),
     Step("The last of these moments in a large terminal:", "", LARGE),
     Step("The command is in the environment of the clone. Which formula to take, and why:",
@@ -137,8 +137,8 @@ HEAD: Final = """# The first hour
 
 What a newcomer types and sees, from a fresh clone to a proxy of their own. Nothing here is written by hand but the
 sentences between: `python experiments/first_hour.py CLONE` types the commands into terminals of 80 x 24 and 200 x 50
-characters and takes down what stands there; the folder of the clone is called ~/eznas. Seconds are those of two cores of
-an x86-64 server that others use too.
+characters and takes down what stands there; the folder of the clone is called ~/eznas. Seconds are those of two cores
+of an x86-64 server that others use too.
 """
 
 
