@@ -222,7 +222,7 @@ def commands(path: Path) -> list[Line]:
     found = []
     for block in fenced(path, "console"):
         for line in block.splitlines():
-            for command in line.removeprefix("$ ").split("&&") if line.startswith("$ ") else ():
+            for command in re.split(r"&&|\| head", line.removeprefix("$ ")) if line.startswith("$ ") else ():
                 words = shlex.split(command, comments=True)
                 if words and words[0].rpartition("/")[2] == "eznas":
                     found.append(Line(path, tuple(words[1:])))

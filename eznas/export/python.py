@@ -131,6 +131,8 @@ def _steps(program: Program) -> str:
         return name
 
     fold(program, leaf=leaf, branch=branch)
+    if any(line.endswith(", layers)") for line in lines):
+        lines.insert(0, "layers = Layers.of_one_network(len(units), device)")
     lines.append("return [" + ", ".join(f"({_quoted(label)}, {name})" for label, name in labels) + "]")
     return "\n".join(_wrapped(line) for line in lines)
 
@@ -466,7 +468,6 @@ def prepare(network: nn.Module, seed: int = INITIALISATION_SEED, *, scheme: str 
 def formula(units: list, quantities: dict, device: torch.device) -> list:
     """Every step of the formula as (name, value), the score last; a value is a list with one tensor per unit, or one
     tensor for the network."""
-    layers = Layers.of_one_network(len(units), device)
 {steps}
 
 
