@@ -8,8 +8,7 @@ WORKERS ?= 2
 
 # Tests of a module stay together, because they share what is made once; in their order, so that none of the slow
 # modules, which have few tests each, is left for the end.
-# Three processes on two cores: many tests wait, for Ray and for processes of their own.
-SPREAD := -n 3 --dist loadscope --no-loadscope-reorder
+SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
 
 # One intra-op thread per process: on small tensors more are slower, many times so on a busy machine.
 export OMP_NUM_THREADS = 1
@@ -49,7 +48,7 @@ types: setup  ## mypy
 imports: setup  ## import direction
 	$(BIN)/lint-imports
 
-unit: setup  ## pytest in three processes; over the language with every shape annotation enforced
+unit: setup  ## pytest on two cores; over the language with every shape annotation enforced
 	$(BIN)/python -m pytest $(SPREAD) tests/conformance tests/primitives --jaxtyping-packages=primitives,beartype.beartype
 	$(BIN)/python -m pytest $(SPREAD) tests --ignore tests/conformance --ignore tests/primitives
 
