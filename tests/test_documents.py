@@ -39,7 +39,7 @@ from eznas.spaces import SPACES, networks_named
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-README_BYTES = 15_000
+README_BYTES = 14_500
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
