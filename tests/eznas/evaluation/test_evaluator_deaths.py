@@ -159,8 +159,8 @@ def test_a_worker_killed_once_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("fatal", "reason"),
-    [(DEADLY, "its process ended"), (ENDLESS, "it took longer than 1.5 s")],
+    ("fatal", "company", "reason"),
+    [(DEADLY, 1, "its process ended"), (ENDLESS, 0, "it took longer than 1.5 s")],
     ids=["deadly", "endless"],
 )
 def test_a_fatal_program_is_ended_and_given_up(
@@ -169,14 +169,17 @@ def test_a_fatal_program_is_ended_and_given_up(
     expected: np.ndarray,
     tmp_path: Path,
     fatal: str,
+    company: int,
     reason: str,
 ) -> None:
-    """With no process left over, and the worker goes on; programs in its company are above, where no death is dear."""
+    """With no process left over, and the worker goes on."""
     evaluator = PopulationEvaluator(ray_pool, [store], owner=functools.partial(Mortal, tmp_path), timeout=1.5)
-    assert evaluator.evaluate([parse(fatal)]).failures[0] == given_up(reason)
+    matrix = evaluator.evaluate([parse(fatal), *SOUND[:company]])
+    assert matrix.failures[0] == given_up(reason)
+    assert same(matrix.scores[1:], expected[:company])
     assert same(evaluator.evaluate([SOUND[1], parse(fatal)]).scores[:1], expected[1:2])
     sent = [path.read_text().splitlines() for path in tmp_path.iterdir()]
-    assert sum(texts.count(fatal) for texts in sent) == 2
+    assert sum(texts.count(fatal) for texts in sent) == 2 + 2 * company
     assert sum(is_running(int(path.name)) for path in tmp_path.iterdir()) == 1
 
 
